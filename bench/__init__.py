@@ -1,0 +1,1 @@
+"""Mesh beside its references, measured in turn in one run: `python -m bench --help`."""

@@ -1,0 +1,133 @@
+"""What a task costs in anonymous memory while it waits and after it has ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .. import procfs
+from ..fresh import fresh
+from ..measure import interleave
+from ..row import Goal, Row
+from ..settings import Settings
+from ..subject import durable_mesh, router_pid
+from ..work import noop
+
+if TYPE_CHECKING:
+    from mesh import Mesh
+
+MB = 1e6
+SETTLE_S = 1.0
+BLOCKED_S = 3_600
+QUARTERS = (25, 50, 75, 100)
+
+QUEUED = Goal(target=600, aim=300, better="less", of="value")
+# Flat: the last three quarters of the tasks add next to nothing to what the first one took.
+FLAT = Goal(target=1.2, aim=1.05, better="less")
+
+
+def queued(how: str, count: int, folder: str) -> float:
+    """Run in a new process: bytes of the router per task queued behind one that blocks."""
+    with durable_mesh(folder, slots=1) as mesh:
+        blocker = mesh.submit(time.sleep, BLOCKED_S)
+        _wait_until(lambda: mesh.status()["tasks"]["running"] == 1)
+        router = router_pid(mesh)
+        before = _settled(router)
+        if how == "submit_many":
+            mesh.submit_many(noop, range(count))
+        else:
+            for _ in range(count):
+                mesh.submit(noop)
+        _wait_until(lambda: _unfinished(mesh) > count)
+        grown = _settled(router) - before
+        mesh.cancel(blocker.id)
+        mesh.shutdown(cancel_futures=True)
+    return grown / count
+
+
+def finished(count: int, folder: str) -> float:
+    """Run in a new process: bytes of the router per task, all submitted at once and done.
+
+    What the allocator kept of the queue is in it: nobody else can have that memory.
+    """
+    with durable_mesh(folder) as mesh:
+        router = router_pid(mesh)
+        before = _settled(router)
+        group = mesh.submit_many(noop, range(count))
+        group.wait()
+        return (_settled(router) - before) / count
+
+
+def mapped(count: int, folder: str) -> dict[str, list[float]]:
+    """Run in a new process: MB of the client and the router after each quarter of one `map`."""
+    seen: dict[str, list[float]] = {"client": [], "router": []}
+    marks = {count * percent // 100 for percent in QUARTERS}
+    with durable_mesh(folder) as mesh:
+        pids = {"client": os.getpid(), "router": router_pid(mesh)}
+        for done, _ in enumerate(mesh.map(noop, range(count)), start=1):
+            if done in marks:
+                for name, pid in pids.items():
+                    seen[name].append(procfs.anonymous(pid) / MB)
+    return seen
+
+
+def _unfinished(mesh: Mesh) -> int:
+    tasks: dict[str, int] = mesh.status()["tasks"]
+    return tasks["queued"] + tasks["running"]
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    """The figure's deadline ends a wait in vain."""
+    while not true():
+        time.sleep(0.1)
+
+
+def _settled(pid: int) -> int:
+    """Anonymous memory once what was under way has been committed."""
+    time.sleep(SETTLE_S)
+    return procfs.anonymous(pid)
+
+
+def measure(settings: Settings) -> list[Row]:
+    many = settings.pick(1_000_000, quick=50_000)
+    # Fewer one by one: the client's futures take several times what the router does.
+    single = settings.pick(200_000, quick=20_000)
+    folder = settings.folder
+    costs = interleave(
+        {
+            f"router, per task of {many:,} queued by submit_many": partial(
+                fresh, "figures.memory:queued", "submit_many", many, folder
+            ),
+            f"router, per task of {single:,} queued by submit": partial(
+                fresh, "figures.memory:queued", "submit", single, folder
+            ),
+            f"router, per task of {many:,} done": partial(
+                fresh, "figures.memory:finished", many, folder
+            ),
+        },
+        settings.few,
+    )
+    rows = [
+        Row(name, "B", samples, goal=QUEUED if "queued" in name else None)
+        for name, samples in costs.items()
+    ]
+    take = partial(fresh, "figures.memory:mapped", many, folder)
+    maps = interleave({"map": take}, settings.few)["map"]
+    for process in ("client", "router"):
+        by_quarter = dict(zip(QUARTERS, zip(*(run[process] for run in maps))))
+        first = list(by_quarter[QUARTERS[0]])
+        rows += [
+            Row(
+                name=f"{process} at {percent} % of map over {many:,}",
+                unit="MB",
+                ours=list(by_quarter[percent]),
+                reference=f"itself at {QUARTERS[0]} %",
+                theirs=first,
+                goal=FLAT if percent == QUARTERS[-1] else None,
+            )
+            for percent in QUARTERS[1:]
+        ]
+    return rows

@@ -1,0 +1,38 @@
+"""Mesh: a brokerless task mesh for labs and HPC.
+
+    from mesh import Mesh
+    with Mesh() as m:
+        print(m.submit(pow, 2, 10).result())
+
+Names are loaded when they are first used: a slot imports this package too, and needs little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .client.future import Future as Future
+    from .client.group import Group as Group
+    from .client.mesh import Mesh as Mesh
+    from .client.task import task as task
+
+_HOMES = {
+    "Mesh": "client.mesh",
+    "Future": "client.future",
+    "Group": "client.group",
+    "task": "client.task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    errors = import_module(".errors", __name__)
+    if name in errors.BY_NAME or name == "MeshError":
+        return getattr(errors, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,71 @@
+"""Outcomes → values and errors, in the thread that asks for them.
+
+A failure becomes the error that was raised, rebuilt from its pickle with the remote traceback as
+its cause; where its class cannot be had here, a `TaskFailed` that says all there is to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any
+
+from ..errors import BY_NAME, Failure, MeshError, PayloadError, RemoteTraceback, TaskFailed
+from ..protocol import outcome, payload
+from ..task import SUCCESS, Kind
+
+#: Fetches a stored result: (ref, seconds or None) → its bytes.
+Fetch = Callable[[outcome.Ref, "float | None"], Any]
+
+
+def value_of(kind: int, body: Any, task: str, fetch: Fetch, timeout: float | None = None) -> Any:
+    """The value of a task that succeeded.
+
+    Raises:
+        BaseException: the task's error, if it did not; `PayloadError` if the value cannot be
+            unpickled here; `ResultLost`, `ResultUnreachable` if it cannot be fetched.
+    """
+    if kind not in SUCCESS:
+        raise error_of(kind, body, task)
+    found = outcome.parse(body)
+    raw = found.rest if kind == Kind.VALUE else fetch(outcome.parse_ref(found.rest), timeout)
+    try:
+        return payload.load(raw)
+    except Exception as error:
+        raise PayloadError(
+            f"the result of {task} cannot be unpickled here: {type(error).__name__}: {error}; "
+            f"import here what it is made of"
+        ) from error
+
+
+def error_of(kind: int, body: Any, task: str) -> BaseException:
+    """The error of a task that did not succeed."""
+    failure, pickled = outcome.parse_failure(outcome.parse(body).rest)
+    if kind == Kind.CANCELLED:
+        return CancelledError(f"task {task} was cancelled")
+    if failure.kind in BY_NAME and kind != Kind.ERROR:
+        error = BY_NAME[failure.kind](f"task {task}: {failure.message}")
+        return _annotated(error, failure)
+    if failure.kind == MeshError.__name__:
+        return MeshError(f"task {task}: {failure.message}")
+    rebuilt = _rebuilt(pickled)
+    if rebuilt is None:
+        rebuilt = TaskFailed(f"task {task} raised {failure}")
+    rebuilt.__cause__ = RemoteTraceback(failure)
+    return _annotated(rebuilt, failure)
+
+
+def _annotated(error: BaseException, failure: Failure) -> BaseException:
+    if isinstance(error, TaskFailed):
+        error.failure = failure
+    return error
+
+
+def _rebuilt(pickled: Any) -> BaseException | None:
+    if not len(pickled):
+        return None
+    try:
+        error = payload.load(pickled)
+    except Exception:  # its class is not here, or its constructor wants other arguments
+        return None
+    return error if isinstance(error, BaseException) else None

@@ -1,0 +1,126 @@
+"""Fetching stored results from the workers that hold them, directly.
+
+One connection a holder, kept and shared; a bounded number of chunks is on its way at any time. A
+holder that moved or came back is looked up again; one that stays away is `ResultUnreachable`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections.abc import Callable
+
+import zmq
+
+from ..errors import ResultLost, ResultUnreachable
+from ..protocol import transfer
+from ..protocol.outcome import Ref
+from ..transport import sockets
+
+#: Without a timeout of its own, a fetch that gets nothing for this long gives up.
+PATIENCE_S = 30.0
+
+#: A holder that answers nothing for this long is looked up again.
+LOOK_AGAIN_S = 2.0
+
+
+class Fetcher:
+    """Fetches for one client. `locate(store id)` gives its address now, or None."""
+
+    def __init__(self, locate: Callable[[str], str | None]) -> None:
+        self._locate = locate
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._lock = threading.Lock()
+        self._dialers: dict[str, tuple[threading.Lock, sockets.Dialer]] = {}
+        self._token = 0
+
+    def fetch(self, ref: Ref, timeout: float | None = None) -> bytearray:
+        """The bytes of `ref`.
+
+        Raises:
+            ResultLost: its holder says that it does not have them, or not whole.
+            ResultUnreachable: its holder does not answer.
+            TimeoutError: `timeout` seconds were not enough.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = time.monotonic() + PATIENCE_S
+        content = bytearray(ref.size)
+        missing = list(range(0, ref.size, transfer.CHUNK_BYTES))[::-1]
+        while missing:
+            address = self._locate(ref.holder)
+            before = len(missing)
+            if address is not None:
+                missing = self._get_some(address, ref, content, missing, deadline)
+            now = time.monotonic()
+            if missing and deadline is not None and now >= deadline:
+                raise TimeoutError(f"{ref.size} bytes from store {ref.holder} took too long")
+            if len(missing) < before:
+                patience = now + PATIENCE_S
+            elif now >= patience or address is None:
+                raise ResultUnreachable(
+                    f"store {ref.holder}, which holds the result ({ref.size} bytes), does not "
+                    f"answer: start its worker again, or submit the task again"
+                )
+        if zlib.crc32(content) != ref.crc:
+            raise ResultLost(f"the result in store {ref.holder} is damaged: its checksum differs")
+        return content
+
+    def _get_some(
+        self,
+        address: str,
+        ref: Ref,
+        content: bytearray,
+        missing: list[int],
+        deadline: float | None,
+    ) -> list[int]:
+        """Ask one holder until it is silent; what is still missing then."""
+        lock, dialer = self._dialer(address)
+        with lock:
+            self._token += 1
+            token = self._token
+            asked: set[int] = set()
+            while missing or asked:
+                while missing and len(asked) < transfer.WINDOW_CHUNKS:
+                    offset = missing.pop()
+                    get = transfer.Get(token, ref.lease, ref.index, offset, transfer.CHUNK_BYTES)
+                    dialer.send([transfer.pack_get(get)])
+                    asked.add(offset)
+                wait = LOOK_AGAIN_S
+                if deadline is not None:
+                    wait = max(0.0, min(wait, deadline - time.monotonic()))
+                if not dialer.socket.poll(wait * 1000):
+                    return missing + sorted(asked, reverse=True)
+                for frames in dialer.receive():
+                    op, answered, offset, total = transfer.parse_reply(frames[0])
+                    if answered != token:
+                        continue  # of a fetch that was given up
+                    if op == transfer.LOST:
+                        raise ResultLost(frames[1].decode("utf-8", "replace"))
+                    if total == ref.size and offset in asked:
+                        content[offset : offset + len(frames[1])] = frames[1]
+                        asked.discard(offset)
+        return missing
+
+    def _dialer(self, address: str) -> tuple[threading.Lock, sockets.Dialer]:
+        with self._lock:
+            if self._context is None:
+                self._context = sockets.context()
+            entry = self._dialers.get(address)
+            if entry is None:
+                entry = self._dialers[address] = (
+                    threading.Lock(),
+                    sockets.Dialer(self._context, address),
+                )
+            return entry
+
+    def close(self) -> None:
+        """Disconnect from all holders."""
+        with self._lock:
+            for lock, dialer in self._dialers.values():
+                with lock:
+                    dialer.close()
+            self._dialers.clear()
+            if self._context is not None:
+                self._context.term()
+                self._context = None

@@ -1,0 +1,279 @@
+"""Group: what one `submit_many` made; a lazy sequence of futures.
+
+A group keeps two flat arrays, how each member ended and what it left, instead of a future per
+member: a million members cost megabytes, not gigabytes. A member's future is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+from ..errors import MeshError
+from ..task import STATE_OF, SUCCESS, Kind, State, show
+from . import decode
+from .future import Future
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_OPEN = 255
+
+#: `Group.progress` yields at most this often: ten times a second is what eyes follow.
+PROGRESS_S = 0.1
+
+
+class Progress(NamedTuple):
+    """How far a group is: `done` and `failed` have ended; `found` of the done ones were there
+    when the group was submitted."""
+
+    done: int
+    failed: int
+    total: int
+    found: int
+
+
+class Group(Sequence[Future]):
+    """The members of one `submit_many`, in order. Made by `Mesh`, not by hand.
+
+    Example:
+        >>> group = m.submit_many(pow, range(4), [2] * 4)
+        >>> group.results()
+        [0, 1, 4, 9]
+        >>> group[3].id
+        'k3f9x2m1.4'
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: str,
+        counter: int,
+        size: int,
+        name: str | None = None,
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._counter = counter
+        self.first = counter + 1
+        self.name = name
+        self.older: dict[int, tuple[str, int]] = {}  # members that are older tasks
+        self._kinds = bytearray([_OPEN]) * size
+        self._bodies: list[Any] = [None] * size
+        self._left = size
+        self._failed = 0
+        self._found = 0
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+
+    # -- the sequence ------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The group's id, as the command line takes it."""
+        return show(self._session, self._counter)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __repr__(self) -> str:
+        done = len(self) - self._left - self._failed
+        return f"<Group {self.id} of {len(self)}: {done} done, {self._failed} failed>"
+
+    @overload
+    def __getitem__(self, index: int) -> Future: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Future]: ...
+
+    def __getitem__(self, index: int | slice) -> Future | list[Future]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"member {index} of a group of {len(self)}")
+        index %= len(self)
+        return self._connection.future_of_member(self, index)
+
+    def task_of(self, index: int) -> tuple[str, int]:
+        """The session and counter of a member."""
+        return self.older.get(index, (self._session, self.first + index))
+
+    # -- results -----------------------------------------------------------------------------
+
+    def results(self, errors: str = "raise", timeout: float | None = None) -> list[Any]:
+        """All members' values, in order.
+
+        Args:
+            errors: what to do with members that failed: "raise" the first one's error, "skip"
+                them, or "return" their errors in their places.
+            timeout: seconds to wait in all.
+
+        Raises:
+            TimeoutError: they are not all there in time.
+            ValueError: `errors` is none of the three.
+            BaseException: see `Future.result`.
+        """
+        if errors not in ("raise", "skip", "return"):
+            raise ValueError(f'errors= is "raise", "skip" or "return", not {errors!r}')
+        self._wait(timeout, stop_at_failure=errors == "raise")
+        kinds, bodies = self._kinds, self._bodies
+        if errors == "raise" and self._failed:
+            failed = (i for i, kind in enumerate(kinds) if kind not in (_OPEN, *SUCCESS))
+            self.value(next(failed))
+        fetch = self._connection.fetch
+        values: list[Any] = []
+        for i, kind in enumerate(kinds):
+            try:
+                values.append(decode.value_of(kind, bodies[i], "", fetch))
+            except Exception:
+                try:
+                    values.append(self.value(i))  # again, for an error that names the task
+                except BaseException as error:
+                    if errors == "raise" or isinstance(error, KeyboardInterrupt):
+                        raise
+                    if errors == "return":
+                        values.append(error)
+        return values
+
+    def value(self, index: int) -> Any:
+        """The value of a member that has ended; raises its error."""
+        task = show(*self.task_of(index))
+        return decode.value_of(
+            self._kinds[index], self._bodies[index], task, self._connection.fetch
+        )
+
+    def errors(self) -> dict[int, BaseException]:
+        """The errors of the members that have failed so far, by index."""
+        return {
+            i: decode.error_of(kind, self._bodies[i], show(*self.task_of(i)))
+            for i, kind in enumerate(self._kinds)
+            if kind != _OPEN and kind not in SUCCESS
+        }
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all members have ended; False if that took longer than `timeout` seconds."""
+        try:
+            self._wait(timeout, stop_at_failure=False)
+        except FutureTimeout:
+            return False
+        return True
+
+    def _wait(self, timeout: float | None, *, stop_at_failure: bool) -> None:
+        def over() -> bool:
+            return (
+                not self._left or self._error is not None or stop_at_failure and self._failed > 0
+            )
+
+        with self._changed:
+            if not self._changed.wait_for(over, timeout):
+                raise FutureTimeout(f"{self._left} of {len(self)} members have not ended")
+            if self._error is not None:
+                raise self._error
+
+    def progress(self) -> Iterator[Progress]:
+        """How far the group is, again and again until it has ended, at most ten times a second."""
+        last = None
+        while True:
+            with self._changed:
+                if self._error is not None:
+                    raise self._error
+                now = self._progress()
+                ended = not self._left
+                if now == last and not ended:
+                    self._changed.wait()
+                    continue
+            yield now
+            if ended:
+                return
+            last = now
+            pause = time.monotonic() + PROGRESS_S
+            with self._changed:
+                while self._left and (rest := pause - time.monotonic()) > 0:
+                    self._changed.wait(rest)
+
+    def _progress(self) -> Progress:
+        done = len(self) - self._left - self._failed
+        return Progress(done, self._failed, len(self), self._found)
+
+    def status(self) -> dict[str, int]:
+        """How many members are in each state, `total`, and `found`: whose result was there when
+        the group was submitted."""
+        counts = {state.word: 0 for state in State}
+        for kind in set(self._kinds) - {_OPEN}:
+            counts[STATE_OF[Kind(kind)].word] += self._kinds.count(kind)
+        if self._left:
+            span = [self._session, self.first, len(self)]
+            for word, count in self._connection.ask("count", {"spans": [span]}).items():
+                counts[word] += count
+        return counts | {"total": len(self), "found": self._found}
+
+    def cancel(self) -> int:
+        """Cancel the members that have not begun; how many that were."""
+        spans = [(self._session, self.first, len(self))]
+        return int(self._connection.cancel(spans, running=False)["cancelled"])
+
+    # -- for the connection ------------------------------------------------------------------
+
+    @property
+    def end(self) -> int:
+        """The counter after the last member's."""
+        return self.first + len(self._kinds)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no member is open."""
+        return not self._left
+
+    def take(self, counters: Sequence[int], kinds: Any, bodies: list[Any]) -> None:
+        """Members have ended. Called by the I/O thread."""
+        mine, left, first = self._kinds, self._bodies, self.first
+        taken = 0
+        for nth, counter in enumerate(counters):
+            i = counter - first
+            if mine[i] == _OPEN:
+                mine[i] = kinds[nth]
+                left[i] = bodies[nth]
+                taken += 1
+                if kinds[nth] not in SUCCESS:
+                    self._failed += 1
+        with self._changed:
+            self._left -= taken
+            self._changed.notify_all()
+
+    def is_older(self, index: int, session: str, counter: int, *, ended: bool) -> None:
+        """Member `index` is an older task. Called by the I/O thread."""
+        self.older[index] = (session, counter)
+        self._found += ended
+
+    def raw(self, index: int) -> tuple[int, Any] | None:
+        """How a member ended, or None."""
+        kind = self._kinds[index]
+        return None if kind == _OPEN else (kind, self._bodies[index])
+
+    def open_spans(self) -> list[tuple[str, int, int]]:
+        """The members that have not ended, as (session, first, count)."""
+        spans: list[tuple[str, int, int]] = []
+        for i, kind in enumerate(self._kinds):
+            if kind != _OPEN:
+                continue
+            session, counter = self.task_of(i)
+            if spans and spans[-1][0] == session and spans[-1][1] + spans[-1][2] == counter:
+                spans[-1] = (session, spans[-1][1], spans[-1][2] + 1)
+            else:
+                spans.append((session, counter, 1))
+        return spans
+
+    def fail(self, error: BaseException) -> None:
+        """The open members' ends will not be known. Called by the I/O thread."""
+        with self._changed:
+            if self._left:
+                self._error = error
+            self._changed.notify_all()
+
+    def check_usable(self) -> None:
+        """Raise if this group cannot be told anything any more."""
+        if self._error is not None:
+            raise MeshError(str(self._error)) from self._error

@@ -1,0 +1,190 @@
+"""The outbox: between the threads that submit and the one that sends.
+
+Submitting threads append; the I/O thread takes what has gathered and makes blocks of it:
+consecutive tasks alike in function and options. What is queued here or not yet recorded by the
+router counts against a window of bytes; when it is full, `submit` waits. That is the
+backpressure: a script cannot outrun its mesh by more than the window.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..protocol import messages as m
+from ..protocol.functions import Packed
+from ..protocol.messages import BLOCK_TASKS_MAX
+
+#: Bytes that may be on their way to the router's disk: milliseconds of its work.
+WINDOW_BYTES = 8 * 1024 * 1024
+
+#: What a task counts beside its payload.
+TASK_BYTES = 64
+
+#: A message is closed when its payloads reach this size.
+MESSAGE_BYTES = 256 * 1024
+
+#: One submitted task: counter, function, options, payload, alias, mark.
+Item = tuple[int, bytes, dict[str, Any], bytes, str | None, bytes | None]
+
+
+class Outbox:
+    """See the module. `wake` tells the I/O thread that there is something."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._items: list[Item | m.Message] = []
+        self._bytes = 0
+        self._counter = 0
+        self._sent_functions: set[bytes] = set()
+        self._closed: BaseException | None = None
+
+    def reserve(self, count: int) -> int:
+        """The first of `count` consecutive counters that are nobody else's."""
+        with self._lock:
+            first = self._counter
+            self._counter += count
+            return first
+
+    def add(
+        self,
+        function: Packed,
+        options: dict[str, Any],
+        payload: bytes,
+        alias: str | None,
+        mark: bytes | None,
+        register: Callable[[int], None],
+    ) -> None:
+        """Queue one task. `register(counter)` is called before anything can answer for it."""
+        size = len(payload) + TASK_BYTES
+        with self._room:
+            self._make_room(size)
+            counter = self._counter
+            self._counter += 1
+            register(counter)
+            self._introduce(function)
+            self._items.append((counter, function.digest, options, payload, alias, mark))
+        self._wake()
+
+    def add_block(self, function: Packed, block: m.Block, group: m.Group | None) -> None:
+        """Queue a block made elsewhere, whose counters were reserved; before it its group."""
+        size = sum(map(len, block.payloads)) + TASK_BYTES * len(block.payloads)
+        with self._room:
+            self._make_room(size)
+            self._introduce(function)
+            if group is not None:
+                self._items.append(group)
+            self._items.append(m.Submit([_row(block)]))
+        self._wake()
+
+    def _introduce(self, function: Packed) -> None:
+        if function.digest not in self._sent_functions:
+            self._sent_functions.add(function.digest)
+            self._items.append(
+                m.Function(function.digest, function.name, function.code, function.payload)
+            )
+
+    def _make_room(self, size: int) -> None:
+        while self._bytes and self._bytes + size > WINDOW_BYTES and self._closed is None:
+            self._wake()
+            self._room.wait()
+        if self._closed is not None:
+            raise self._closed
+        self._bytes += size
+
+    def released(self, size: int) -> None:
+        """The router has recorded this much."""
+        with self._room:
+            self._bytes -= size
+            self._room.notify_all()
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until everything is recorded; False if that took too long."""
+        with self._room:
+            self._room.wait_for(lambda: not self._bytes or self._closed is not None, timeout)
+            if self._closed is not None and self._bytes:
+                raise self._closed
+            return not self._bytes
+
+    def close(self, error: BaseException) -> None:
+        """Take no more: who waits or comes later gets `error`."""
+        with self._room:
+            self._closed = error
+            self._room.notify_all()
+
+    def take(self) -> list[tuple[m.Message, int]]:
+        """What has gathered, as messages with the bytes each counts."""
+        with self._lock:
+            items, self._items = self._items, []
+        messages: list[tuple[m.Message, int]] = []
+        gathered: list[Item] = []
+        for item in items:
+            if type(item) is tuple:
+                gathered.append(item)
+                continue
+            if gathered:
+                messages += _submits(gathered)
+                gathered = []
+            assert isinstance(item, m.Message)
+            messages.append((item, _size_of(item)))
+        if gathered:
+            messages += _submits(gathered)
+        return messages
+
+
+def _size_of(message: m.Message) -> int:
+    if not isinstance(message, m.Submit):
+        return 0
+    return sum(sum(map(len, row[5])) + TASK_BYTES * len(row[5]) for row in message.blocks)
+
+
+def _submits(items: list[Item]) -> list[tuple[m.Message, int]]:
+    """Consecutive items as messages of blocks."""
+    messages: list[tuple[m.Message, int]] = []
+    blocks: list[list[Any]] = []
+    size = 0
+    start = 0
+    while start < len(items):
+        counter, function, options, payload, alias, _ = items[start]
+        end = start + 1
+        bytes_here = len(payload)
+        while (
+            end < len(items)
+            and end - start < BLOCK_TASKS_MAX
+            and bytes_here < MESSAGE_BYTES
+            and items[end][0] == counter + end - start
+            and items[end][1] == function
+            and items[end][2] == options
+            and (items[end][4] is None) == (alias is None)
+        ):
+            bytes_here += len(items[end][3])
+            end += 1
+        run = items[start:end]
+        names = [item[4] for item in run] if alias is not None else None
+        marks = [item[5] for item in run] if alias is not None else None
+        payloads = [item[3] for item in run]
+        blocks.append([counter, function, options, None, 0, payloads, names, marks])
+        size += bytes_here + TASK_BYTES * len(run)
+        start = end
+        if size >= MESSAGE_BYTES or len(blocks) >= 64:
+            messages.append((m.Submit(blocks), size))
+            blocks, size = [], 0
+    if blocks:
+        messages.append((m.Submit(blocks), size))
+    return messages
+
+
+def _row(block: m.Block) -> list[Any]:
+    return [
+        block.first,
+        block.function,
+        block.options,
+        block.group,
+        block.index,
+        block.payloads,
+        block.names,
+        block.marks,
+    ]

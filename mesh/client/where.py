@@ -1,0 +1,98 @@
+"""Which mesh: what `Mesh(...)`'s arguments and the environment mean.
+
+`access` joins that mesh; else `$MESH_ACCESS` joins; else a mesh is embedded: in `dir`, in the
+default folder of `name`, or in a temporary folder. On a folder whose mesh is alive we join it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RouterUnreachable
+from ..store.folder import default_root
+from ..transport import access as access_files
+from ..transport.access import Access
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the mesh is: to join (`access`), or to embed (`folder`); `why` tells the user."""
+
+    access: Access | None
+    folder: Path
+    temporary: bool
+    why: str
+
+
+def find(
+    access: str | os.PathLike[str] | None,
+    folder: str | os.PathLike[str] | None,
+    name: str | None,
+    slots: int | None,
+) -> Place:
+    """The place that these arguments mean.
+
+    Raises:
+        ValueError: they contradict each other.
+        RouterUnreachable, AccessDenied: the access file to join by cannot be used.
+    """
+    if access is not None:
+        given = [n for n, v in (("slots", slots), ("dir", folder), ("name", name)) if v is not None]
+        if given:
+            raise ValueError(
+                f"access= joins a mesh that is there, {given[0]}= embeds one here: give one of them"
+            )
+        return _join(access_files.locate(access), f"access={os.fspath(access)!r}")
+    if folder is not None and name is not None:
+        raise ValueError("dir= and name= both say where the mesh is: give one of them")
+    if folder is not None:
+        return _folder(Path(folder).expanduser().absolute(), f"dir={os.fspath(folder)!r}")
+    if name is not None:
+        return _folder(folder_of(name), f"name={name!r}")
+    if slots is None and os.environ.get(access_files.ENVIRONMENT):
+        return _join(access_files.locate(None), f"${access_files.ENVIRONMENT}")
+    root = Path(tempfile.gettempdir())
+    return Place(None, Path(tempfile.mkdtemp(prefix="mesh-", dir=root)), True, "a temporary mesh")
+
+
+def folder_of(name: str) -> Path:
+    """The default folder of the mesh called `name`.
+
+    Raises:
+        ValueError: it cannot be a folder's name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name={name!r}: letters, digits, '.', '_' and '-', at most 64")
+    return default_root() / name
+
+
+def _join(path: Path, why: str) -> Place:
+    access = access_files.read(path)
+    return Place(access, Path(access.folder or path.parent), False, why)
+
+
+def _folder(folder: Path, why: str) -> Place:
+    path = folder / "access.json"
+    try:
+        access = access_files.read(path)
+    except RouterUnreachable:
+        return Place(None, folder, False, why)
+    if access.pid and not _alive(access.pid):
+        return Place(None, folder, False, why)  # left behind by a mesh that was killed
+    return Place(access, folder, False, f"{why}, where a mesh is alive")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""The deciding parts: pure state machines of router, worker and client."""

@@ -1,0 +1,186 @@
+"""Blocks: the router's unit of memory.
+
+A block is consecutive tasks of one client, alike in all but their arguments. Its header is shared;
+what is a task's own is one byte of state, and, only where something went wrong, an entry in a
+small dict. That is why a queued task costs a few bytes of memory instead of hundreds. Payloads
+are not here: they are in the store, and the shell fetches them when a piece is dispatched.
+
+Blocks leave memory when their last task has ended; then the store alone knows them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator
+from typing import Any
+
+from ..task import ENDED, State, key
+
+_QUEUED, _RUNNING = int(State.QUEUED), int(State.RUNNING)
+
+#: A member of a block that is no task: its alias meant an older one, or was refused.
+HOLE = 255
+
+
+class Tries:
+    """How often a task was begun in vain, by whose fault. Persisted: a restart forgives nothing."""
+
+    __slots__ = ("errors", "slot_losses", "worker_losses")
+
+    def __init__(self, errors: int = 0, slot_losses: int = 0, worker_losses: int = 0) -> None:
+        self.errors = errors
+        self.slot_losses = slot_losses
+        self.worker_losses = worker_losses
+
+
+class Block:
+    """One block in memory.
+
+    Attributes:
+        session, first, size: which tasks it holds.
+        states: a byte a task, a `State` or HOLE.
+        left: how many have not ended.
+        tries: index → Tries, only for those that have any.
+        watchers: peers, other than the owner, who want to hear of its tasks.
+    """
+
+    __slots__ = (
+        "first",
+        "function",
+        "group",
+        "index",
+        "left",
+        "names",
+        "options",
+        "sequence",
+        "session",
+        "size",
+        "states",
+        "tries",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        session: str,
+        first: int,
+        size: int,
+        function: bytes,
+        options: dict[str, Any],
+        group: int | None,
+        index: int,
+        names: list[str | None] | None,
+        sequence: int,
+    ) -> None:
+        self.session = session
+        self.first = first
+        self.size = size
+        self.function = function
+        self.options = options
+        self.group = group
+        self.index = index
+        self.names = names
+        self.sequence = sequence
+        self.states = bytearray([_QUEUED]) * size
+        self.left = size
+        self.tries: dict[int, Tries] = {}
+        self.watchers: set[bytes] = set()
+
+    @property
+    def key(self) -> bytes:
+        """The id of its first task: what the store keys it by."""
+        return key(self.session, self.first)
+
+    @property
+    def priority(self) -> int:
+        """Larger goes first."""
+        return int(self.options.get("priority", 0))
+
+    def queued_runs(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The maximal runs of queued tasks in [low, high)."""
+        states = self.states
+        if states.count(_QUEUED, low, high) == high - low:
+            if low < high:
+                yield low, high
+            return
+        while low < high:
+            low = states.find(_QUEUED, low, high)
+            if low < 0:
+                return
+            end = low + 1
+            while end < high and states[end] == _QUEUED:
+                end += 1
+            yield low, end
+            low = end
+
+
+class Blocks:
+    """The open blocks, found by task."""
+
+    def __init__(self) -> None:
+        self._by_session: dict[str, dict[int, Block]] = {}
+        self._firsts: dict[str, list[int]] = {}
+        self.names: dict[str, tuple[Block, int]] = {}  # alias → open task
+
+    def __iter__(self) -> Iterator[Block]:
+        for blocks in self._by_session.values():
+            yield from blocks.values()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_session.values()))
+
+    def add(self, block: Block) -> None:
+        """Take in a new block."""
+        self._by_session.setdefault(block.session, {})[block.first] = block
+        firsts = self._firsts.setdefault(block.session, [])
+        if not firsts or firsts[-1] < block.first:
+            firsts.append(block.first)
+        else:
+            insort(firsts, block.first)
+        for i, name in enumerate(block.names or ()):
+            if name is not None and block.states[i] < ENDED:
+                self.names[name] = (block, i)
+
+    def drop(self, block: Block) -> None:
+        """Let go of a block whose tasks have all ended."""
+        blocks = self._by_session[block.session]
+        del blocks[block.first]
+        firsts = self._firsts[block.session]
+        firsts.pop(bisect_right(firsts, block.first) - 1)
+        if not blocks:
+            del self._by_session[block.session], self._firsts[block.session]
+
+    def find(self, session: str, counter: int) -> tuple[Block, int] | None:
+        """The block and index of a task, or None if its block is not open."""
+        firsts = self._firsts.get(session)
+        if firsts is None:
+            return None
+        at = bisect_right(firsts, counter) - 1
+        if at < 0:
+            return None
+        block = self._by_session[session][firsts[at]]
+        index = counter - block.first
+        return (block, index) if index < block.size else None
+
+    def overlapping(self, session: str, first: int, count: int) -> Iterator[tuple[Block, int, int]]:
+        """The open blocks that hold tasks of [first, first + count), each with its index range."""
+        firsts = self._firsts.get(session, [])
+        at = max(bisect_right(firsts, first) - 1, 0)
+        for start in firsts[at:]:
+            if start >= first + count:
+                return
+            block = self._by_session[session][start]
+            low, high = max(first - start, 0), min(first + count - start, block.size)
+            if low < high:
+                yield block, low, high
+
+    def check(self) -> None:
+        """Raise AssertionError if what is derived disagrees with what it is derived from."""
+        for session, blocks in self._by_session.items():
+            assert sorted(blocks) == self._firsts[session], session
+            for block in blocks.values():
+                ended = sum(state >= ENDED for state in block.states)
+                assert block.left == block.size - ended > 0, (block.key, block.left, ended)
+        for name, (block, i) in self.names.items():
+            assert block.names is not None and block.names[i] == name
+            assert block.states[i] < ENDED, name

@@ -1,0 +1,227 @@
+"""The client's core: what this process has asked for and not yet heard.
+
+One door, `handle(event, now)`, and one exit, `settle(now)`. It keeps the link to the router,
+sends again what was not recorded, matches answers to questions, and notices silence: *suspected*
+after two heartbeats (said once, fails nothing), *gone* after `router_timeout_s`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..protocol import messages as m
+from ..protocol.link import Envelope, Gap, Link
+from .events import Settings, Tick
+
+#: HELLO is said again after this long without a WELCOME.
+HELLO_AGAIN_S = 1.0
+
+#: A client that has taken news acknowledges them after this long at the latest.
+ACK_AFTER_S = 0.5
+
+#: Tasks in one WATCH; the router takes twice as many.
+WATCH_TASKS = 4096
+
+
+@dataclass(slots=True)
+class RouterHeard:
+    """An envelope came from the router."""
+
+    envelope: Envelope
+
+
+@dataclass(slots=True)
+class Connected:
+    """The connection is there (again)."""
+
+
+@dataclass(slots=True)
+class Cut:
+    """The connection broke."""
+
+
+@dataclass(slots=True)
+class ClientTurn:
+    """What one turn brought, in order, and wants sent.
+
+    `news` are (session, counters, kinds, bodies); `known` are (counter, session, counter, ended);
+    `answers` are (token, error, value); `recorded_bytes` were acknowledged; `welcomed` asks the
+    shell to watch what it still waits for; `reborn` says that another store answers.
+    """
+
+    sends: list[Envelope] = field(default_factory=list)
+    news: list[tuple[str, list[int], bytes, list[Any]]] = field(default_factory=list)
+    known: list[tuple[int, str, int, bool]] = field(default_factory=list)
+    answers: list[tuple[int, str | None, Any]] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    recorded_bytes: int = 0
+    welcomed: bool = False
+    reborn: bool = False
+    suspected_s: float | None = None
+    gone_s: float | None = None
+
+
+class ClientCore:
+    """See the module. `session` are the eight characters that this client's task ids begin with."""
+
+    def __init__(
+        self, session: str, incarnation: bytes, router_timeout_s: float, now: float
+    ) -> None:
+        self.session = session
+        self.incarnation = incarnation
+        self.router_timeout_s = router_timeout_s
+        self.settings = Settings()
+        self.link = Link(keeps=True)
+        self.welcome: m.Welcome | None = None
+        self.connected = False
+        self._birth = b""
+        self._waiting: deque[tuple[m.Message, int]] = deque()
+        self._sizes: deque[tuple[int, int]] = deque()
+        self._last_heard = self._last_sent = now
+        self._hello_at = now
+        self._suspected = False
+        self._turn = ClientTurn()
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether something sent is not recorded yet."""
+        return bool(self._waiting or self.link.unacked)
+
+    def send(self, message: m.Message, size: int, now: float) -> None:
+        """Send `message`, now or once the link is open. `size` counts against the window."""
+        if self.welcome is None:
+            self._waiting.append((message, size))
+            return
+        self._last_sent = now
+        self._turn.sends.append(self.link.stamp(message))
+        if message.SEQUENCED:
+            self._sizes.append((self.link.sent, size))
+
+    def watch(self, spans: list[tuple[str, int, int]], now: float) -> None:
+        """Ask to be told of these tasks, page by page."""
+        page: list[list[Any]] = []
+        room = WATCH_TASKS
+        for session, first, count in spans:
+            while count > 0:
+                take = min(count, room)
+                page.append([session, first, take])
+                first, count, room = first + take, count - take, room - take
+                if not room:
+                    self.send(m.Watch(page), 0, now)
+                    page, room = [], WATCH_TASKS
+        if page:
+            self.send(m.Watch(page), 0, now)
+
+    def handle(self, event: Any, now: float) -> None:
+        """Take in one event."""
+        if type(event) is RouterHeard:
+            self._on_router(event.envelope, now)
+        elif type(event) is Connected:
+            self.connected = True
+            self._hello(now)
+        elif type(event) is Cut:
+            self.connected = False
+            self.welcome = None
+        elif type(event) is Tick:
+            self._on_tick(now)
+
+    def settle(self, now: float) -> ClientTurn:
+        """What this turn brought and wants sent."""
+        if self.welcome is not None and self.link.owes_ack:
+            if self.link.recorded - self.link.told >= 64:
+                self._beat(now)
+            elif now - self._last_sent >= ACK_AFTER_S:
+                self._beat(now)
+        turn, self._turn = self._turn, ClientTurn()
+        return turn
+
+    def deadline(self, now: float) -> float:
+        """When `handle(Tick)` is due at the latest."""
+        due = now + self.settings.heartbeat_s / 2
+        if self.welcome is None:
+            due = min(due, self._hello_at)
+        elif self.link.owes_ack:
+            due = min(due, self._last_sent + ACK_AFTER_S)
+        return max(due, now)
+
+    def _beat(self, now: float) -> None:
+        self._last_sent = now
+        self._turn.sends.append(self.link.stamp(m.Beat()))
+
+    def _hello(self, now: float) -> None:
+        sizes = dict(self._sizes)
+        numbers = [number for number, _ in self.link.unacked]
+        again = self.link.open()
+        resend = [
+            (message, sizes.get(number, 0))
+            for number, message in zip(numbers, again, strict=True)
+            if type(message) is not m.Watch  # asked anew, of what is still unknown
+        ]
+        self._waiting.extendleft(reversed(resend))
+        self._sizes.clear()
+        self.welcome = None
+        self._hello_at = now + HELLO_AGAIN_S
+        self._last_sent = now
+        hello = m.Hello(
+            "client", self.session, self.incarnation, m.VERSION_MIN, m.VERSION_MAX, {}, []
+        )
+        self._turn.sends = [self.link.stamp(hello)]  # nothing of the old session may follow
+
+    def _on_router(self, envelope: Envelope, now: float) -> None:
+        try:
+            new = self.link.accept(envelope)
+        except Gap:
+            self._hello(now)
+            return
+        while self._sizes and self._sizes[0][0] <= envelope.ack:
+            self._turn.recorded_bytes += self._sizes.popleft()[1]
+        if not new:
+            return
+        self._last_heard = now
+        self._suspected = False
+        self.link.record(self.link.received)
+        message = envelope.message
+        if type(message) is m.Outcomes:
+            for session, counters, kinds, bodies in message.runs:
+                self._turn.news.append((session, counters, kinds, bodies))
+        elif type(message) is m.Tell:
+            self._turn.answers.append((message.token, message.error, message.value))
+        elif type(message) is m.Known:
+            self._turn.known += [(row[0], row[1], row[2], bool(row[3])) for row in message.rows]
+        elif type(message) is m.Welcome:
+            self._on_welcome(message, now)
+        elif type(message) is m.Resync:
+            self._hello(now)
+        elif type(message) is m.Error:
+            self._turn.errors.append((message.kind, message.text))
+
+    def _on_welcome(self, message: m.Welcome, now: float) -> None:
+        self.welcome = message
+        known = Settings.__dataclass_fields__
+        self.settings = Settings(**{k: v for k, v in message.settings.items() if k in known})
+        self._turn.welcomed = True
+        if self._birth and self._birth != message.birth:
+            self._turn.reborn = True
+        self._birth = message.birth
+        waiting, self._waiting = self._waiting, deque()
+        for each, size in waiting:
+            self.send(each, size, now)
+
+    def _on_tick(self, now: float) -> None:
+        silent = now - self._last_heard
+        if self.welcome is None:
+            if now >= self._hello_at and self.connected:
+                self._hello(now)
+        elif now - self._last_sent >= self.settings.heartbeat_s:
+            self._beat(now)
+        if silent > self.router_timeout_s:
+            self._turn.gone_s = silent
+        elif silent > 2 * self.settings.heartbeat_s + 1 and not self._suspected:
+            self._suspected = True
+            self._turn.suspected_s = silent
+
+    def rest(self, lost_s: float) -> None:
+        """This process did not read for `lost_s`: the router's silence during it does not count."""
+        self._last_heard += lost_s

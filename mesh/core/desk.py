@@ -1,0 +1,179 @@
+"""The router's desk: answers to ASK.
+
+Each question is a method `_ask_<name>(peer, token, about, now)`. What RAM knows is answered in the
+same turn; what only the store knows goes out as a lookup. An answer is plain msgpack data: the
+command line prints it, `Mesh.status()` returns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..protocol import messages as m
+from ..task import ENDED, State, key, parse, show
+from .peers import Peer
+
+if TYPE_CHECKING:
+    from .router import RouterCore
+
+#: Rows in one answer to "tasks": a page. The asker pages on with `after`.
+PAGE_TASKS = 1000
+
+
+class Desk:
+    """Answers for `core`."""
+
+    def __init__(self, core: RouterCore) -> None:
+        self.core = core
+        self._want_slots: list[tuple[Peer, int, int]] = []
+        self._questions: dict[str, Callable[[Peer, int, dict[str, Any], float], None]] = {
+            "status": self._ask_status,
+            "workers": self._ask_workers,
+            "tasks": self._ask_tasks,
+            "resolve": self._ask_resolve,
+            "locate": self._ask_locate,
+            "group": self._ask_group,
+            "count": self._ask_count,
+            "slots": self._ask_slots,
+            "stop": self._ask_stop,
+        }
+
+    def take_ask(self, peer: Peer, message: m.Ask, now: float) -> None:
+        """Answer one question; an unknown or ill-formed one is told so."""
+        ask = self._questions.get(message.what)
+        if ask is None:
+            self._tell(peer, message.token, now, error=f"no question {message.what!r}")
+            return
+        try:
+            ask(peer, message.token, message.about, now)
+        except (KeyError, TypeError, ValueError) as error:
+            self._tell(peer, message.token, now, error=f"{message.what}: {error!r}")
+
+    def _tell(
+        self, peer: Peer, token: int, now: float, value: Any = None, error: str | None = None
+    ) -> None:
+        if error is not None:
+            self.core.peers.send(peer, m.Tell(token, "MeshError", error), now)
+        else:
+            self.core.peers.send(peer, m.Tell(token, None, value), now)
+
+    def _ask_status(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        counts = self.core.counts
+        value = {
+            "mesh": self.core.mesh,
+            "router": {"epoch": self.core.epoch},  # the shell adds pid, address, uptime, memory
+            "workers": self._workers(now),
+            "tasks": {state.word: counts[state] for state in State},
+        }
+        self._tell(peer, token, now, value)
+
+    def _ask_workers(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        self._tell(peer, token, now, self._workers(now))
+
+    def _workers(self, now: float) -> list[dict[str, Any]]:
+        rows = []
+        for worker in self.core.fleet:
+            about = worker.about
+            rows.append(
+                {
+                    "id": worker.who,
+                    "host": about.get("host"),
+                    "pid": about.get("pid"),
+                    "incarnation": worker.incarnation.hex(),
+                    "slots": about.get("running", []),
+                    "held": len(worker.held),
+                    "window": worker.window,
+                    "connected": worker.peer is not None,
+                    "last_seen_s": (
+                        round(now - worker.peer.last_heard, 3) if worker.peer is not None else None
+                    ),
+                }
+            )
+        return rows
+
+    def _ask_tasks(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """Open tasks from memory, then, if asked for, ended ones from the store."""
+        states = {State[word.upper()] for word in about.get("states", [])} or set(State)
+        limit = min(int(about.get("limit", PAGE_TASKS)), PAGE_TASKS)
+        rows: list[dict[str, Any]] = []
+        for block in self.core.blocks:
+            for i, state in enumerate(block.states):
+                if len(rows) == limit:
+                    break
+                if state < ENDED and state in states:
+                    rows.append(
+                        {
+                            "id": show(block.session, block.first + i),
+                            "name": block.names[i] if block.names is not None else None,
+                            "function": self.core.functions[block.function][0],
+                            "state": State(state).word,
+                        }
+                    )
+        ended = sorted(int(state) for state in states if state >= ENDED)
+        if not ended or len(rows) == limit:
+            self._tell(peer, token, now, rows)
+            return
+        self.core.look_up(
+            "ended",
+            (ended, limit - len(rows)),
+            lambda answer, now: self._tell(peer, token, now, rows + answer),
+        )
+
+    def _ask_resolve(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """Texts → what each means: [kind, session, counter, size], or None.
+
+        A text is a task or group id, a unique prefix of one, an alias, or ``last``.
+        """
+        self.core.look_up(
+            "texts",
+            [(text, parse(text)) for text in about["texts"]],
+            lambda answer, now: self._tell(peer, token, now, answer),
+        )
+
+    def _ask_locate(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """Store ids → the addresses at which they are served now, or None."""
+        workers = self.core.fleet.workers
+        value = {
+            store: workers[store].about.get("data")
+            if store in workers and workers[store].peer is not None
+            else None
+            for store in about["stores"]
+        }
+        self._tell(peer, token, now, value)
+
+    def _ask_group(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """A group's record: its size, name, and the members that are older tasks."""
+        group = key(about["session"], about["first"])
+        self.core.look_up(
+            "group", group, lambda answer, now: self._tell(peer, token, now, answer)
+        )
+
+    def _ask_count(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """How many tasks of some spans are in each state that is not an end."""
+        counts = {state.word: 0 for state in State if state < ENDED}
+        for session, first, count in about["spans"]:
+            for block, low, high in self.core.blocks.overlapping(session, first, count):
+                for state in State:
+                    if state < ENDED:
+                        counts[state.word] += block.states.count(state, low, high)
+        self._tell(peer, token, now, counts)
+
+    def _ask_slots(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """Answered once at least `count` slots are ready."""
+        self._want_slots.append((peer, token, int(about["count"])))
+        self.slots_changed(now)
+
+    def slots_changed(self, now: float) -> None:
+        """Answer who waits for slots, if there are enough now."""
+        if not self._want_slots:
+            return
+        ready = sum(len(w.about.get("running", [])) for w in self.core.fleet if w.peer is not None)
+        for peer, token, count in self._want_slots:
+            if ready >= count:
+                self._tell(peer, token, now, ready)
+        self._want_slots = [want for want in self._want_slots if want[2] > ready]
+
+    def _ask_stop(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        self._tell(peer, token, now, True)
+        self.core.stop(bool(about.get("drain", True)), now)

@@ -1,0 +1,94 @@
+"""What enters the cores and what they want done: the words between a core and its shell.
+
+Events are facts, in the past tense; actions are orders. A core never waits: what needs a disk goes
+out as a lookup and comes back as `Found`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..protocol.link import Envelope
+
+
+@dataclass(slots=True)
+class Heard:
+    """An envelope came from `peer` (its routing id)."""
+
+    peer: bytes
+    envelope: Envelope
+
+
+@dataclass(slots=True)
+class Garbled:
+    """What came from `peer` is no message; `reason` says why."""
+
+    peer: bytes
+    reason: str
+
+
+@dataclass(slots=True)
+class Gone:
+    """`peer` cannot be reached any more: its connection broke."""
+
+    peer: bytes
+
+
+@dataclass(slots=True)
+class Committed:
+    """The writes handed out under `ticket`, and all before them, are on disk."""
+
+    ticket: int
+
+
+@dataclass(slots=True)
+class Found:
+    """The answer to the lookup `token`."""
+
+    token: int
+    answer: Any
+
+
+@dataclass(slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(slots=True)
+class Slice:
+    """In place of payloads: those of tasks [low, high) of the block under `key`. The shell puts
+    them in when it sends; the core has never seen them."""
+
+    block: bytes
+    low: int
+    high: int
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn of the router's core wants done: send now, write, look up.
+
+    `writes` go to the store in one transaction and come back as `Committed(ticket)`. Lookups see
+    every write handed out before them.
+    """
+
+    sends: list[tuple[bytes, Envelope]] = field(default_factory=list)
+    writes: list[tuple[Any, ...]] = field(default_factory=list)
+    ticket: int = 0
+    lookups: list[tuple[int, str, Any]] = field(default_factory=list)
+    stop: bool = False
+
+
+@dataclass(slots=True)
+class Settings:
+    """The times and caps of a mesh, given by the router to all in WELCOME. Seconds.
+
+    A test sets `heartbeat_s` to 0.2; `lost_after_s` follows it.
+    """
+
+    heartbeat_s: float = 2.0  # idle that long, say "alive"
+    lost_after_s: float = 10.0  # silent that long, given up
+    slot_losses_max: int = 3  # a task that kills its slot this often fails
+    worker_losses_max: int = 10  # the same for whole workers: rarely the task's fault
+    inline_bytes: int = 8192  # a larger result stays with its worker

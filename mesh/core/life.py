@@ -1,0 +1,56 @@
+"""A task's life as a table: every state, every cause, and nothing else.
+
+    submitted ──▶ QUEUED ──dispatched──▶ RUNNING ──succeeded──▶ DONE
+        │           ▲ ▲                    │ │ └────failed────▶ FAILED
+        ▼           │ └── returned, lost, ─┘ └───cancelled────▶ CANCELLED
+     WAITING ───released       retried        (also from WAITING and QUEUED)
+
+Rule 1: what is not in the table does not happen; `step` returns None for it, and the caller
+treats it as late news. Rule 2: the first success wins, from any state that has not ended: a worker
+that was given up may come back with the result. Rule 3: an ended task never changes again.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ..task import State
+
+
+class Cause(IntEnum):
+    """What can happen to a task."""
+
+    RELEASED = 0  #: what it waited for is there
+    DISPATCHED = 1  #: a worker has been given a lease
+    RETURNED = 2  #: its worker gave it back unrun: counts as nothing
+    LOST = 3  #: its slot or worker died, and its cap allows another run
+    RETRIED = 4  #: the user's code raised, and `retries` allow another run
+    SUCCEEDED = 5
+    FAILED = 6
+    CANCELLED = 7
+    EXPIRED = 8
+
+
+_S, _C = State, Cause
+
+TRANSITIONS: dict[tuple[State, Cause], State] = {
+    (_S.WAITING, _C.RELEASED): _S.QUEUED,
+    (_S.WAITING, _C.CANCELLED): _S.CANCELLED,
+    (_S.WAITING, _C.EXPIRED): _S.EXPIRED,
+    (_S.WAITING, _C.FAILED): _S.FAILED,
+    (_S.QUEUED, _C.DISPATCHED): _S.RUNNING,
+    (_S.QUEUED, _C.SUCCEEDED): _S.DONE,
+    (_S.QUEUED, _C.CANCELLED): _S.CANCELLED,
+    (_S.QUEUED, _C.EXPIRED): _S.EXPIRED,
+    (_S.RUNNING, _C.RETURNED): _S.QUEUED,
+    (_S.RUNNING, _C.LOST): _S.QUEUED,
+    (_S.RUNNING, _C.RETRIED): _S.QUEUED,
+    (_S.RUNNING, _C.SUCCEEDED): _S.DONE,
+    (_S.RUNNING, _C.FAILED): _S.FAILED,
+    (_S.RUNNING, _C.CANCELLED): _S.CANCELLED,
+}
+
+
+def step(state: int, cause: Cause) -> State | None:
+    """The state after `cause`, or None where the table has no such step."""
+    return TRANSITIONS.get((State(state), cause))

@@ -1,0 +1,55 @@
+"""How quick tasks are, and what follows from it: packets, depth, window.
+
+Tiny tasks need company: sent one by one, the way costs more than the work. Long tasks need none: what waits behind
+one could run elsewhere. So the worker measures each function and lets it earn trust. Packets
+count on the *slowest* recent run, because the tasks of one packet wait for each other; depth and
+window on the average.
+"""
+
+from __future__ import annotations
+
+#: A packet, once read by a slot, cannot be taken back: what it holds should last this long at most.
+PACKET_S = 0.000_4
+
+#: Unread packets can be taken back; this much work waits at a slot, enough to hide one turn of
+#: the worker's loop.
+SLOT_S = 0.004
+
+#: This much work waits at the worker, enough to hide a round trip to the router under load.
+WINDOW_S = 0.040
+
+PACKET_TASKS_MAX = 32
+SLOT_TASKS_MAX = 256
+WINDOW_TASKS_MAX = 4096
+
+#: What a run costs at least, beyond its own time: decoding, capture, answering.
+OVERHEAD_S = 0.000_008
+
+
+class Pace:
+    """The recent runs of one function."""
+
+    __slots__ = ("mean_s", "peak_s")
+
+    def __init__(self, first_s: float) -> None:
+        self.mean_s = self.peak_s = first_s + OVERHEAD_S
+
+    def add(self, took_s: float) -> None:
+        """One more run."""
+        took_s += OVERHEAD_S
+        self.mean_s += (took_s - self.mean_s) * 0.1
+        self.peak_s = max(took_s, self.peak_s * 0.9)
+
+    @property
+    def packet_tasks(self) -> int:
+        """How many may travel in one packet."""
+        return max(1, min(PACKET_TASKS_MAX, int(PACKET_S / self.peak_s)))
+
+    @property
+    def slot_tasks(self) -> int:
+        """How many may wait at one slot, the running one included."""
+        return max(1, min(SLOT_TASKS_MAX, int(SLOT_S / self.mean_s)))
+
+    def window_tasks(self, slots: int) -> int:
+        """How many the worker should hold."""
+        return max(slots, min(WINDOW_TASKS_MAX, int(slots * WINDOW_S / self.mean_s)))

@@ -1,0 +1,100 @@
+"""Who is connected to the router: links, roles, heartbeats, and acknowledgements.
+
+A judge counts only time in which it was itself reading: when the router was stopped or its loop
+stalled, `rest` moves every peer's clock forward by the time lost, so that nobody is given up for
+the router's own silence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from ..protocol.link import Envelope, Link
+from ..protocol.messages import Message
+
+#: An acknowledgement waits this long for a message to travel with: most find one, and a
+#: message of its own per commit would cost each round trip two more.
+ACK_DELAY_S = 0.005
+
+#: Bodies in one OUTCOMES message.
+NEWS_BYTES_MAX = 512 * 1024
+
+
+class Peer:
+    """One dialled-in process.
+
+    Attributes:
+        id: its routing id, new with each connection.
+        who: its identity: a client's session, a worker's store id.
+        parked: envelopes that wait behind one which needs a lookup, or None.
+        news: outcomes to tell it: session → (counters, kinds, bodies).
+    """
+
+    __slots__ = (
+        "ack_since",
+        "id",
+        "incarnation",
+        "last_heard",
+        "last_sent",
+        "link",
+        "news",
+        "parked",
+        "role",
+        "who",
+    )
+
+    def __init__(self, id: bytes, role: str, who: str, incarnation: bytes, now: float) -> None:
+        self.id = id
+        self.role = role
+        self.who = who
+        self.incarnation = incarnation
+        self.link = Link(keeps=False)
+        self.last_heard = self.last_sent = now
+        self.ack_since: float | None = None
+        self.parked: deque[Envelope] | None = None
+        self.news: dict[str, tuple[list[int], bytearray, list[Any]]] = {}
+
+    def tell(self, session: str, counters: list[int], kinds: Any, bodies: list[Any]) -> None:
+        """Add outcomes to what it will hear at the end of this turn."""
+        run = self.news.get(session)
+        if run is None:
+            run = self.news[session] = ([], bytearray(), [])
+        run[0].extend(counters)
+        run[1].extend(kinds)
+        run[2].extend(bodies)
+
+
+class Peers:
+    """All of them, by routing id and by identity."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[bytes, Peer] = {}
+        self.by_who: dict[tuple[str, str], Peer] = {}
+        self.outgoing: list[tuple[bytes, Envelope]] = []
+
+    def add(self, peer: Peer) -> Peer | None:
+        """Take in `peer`; the one of the same identity that it replaces, if any."""
+        old = self.by_who.get((peer.role, peer.who))
+        if old is not None:
+            del self.by_id[old.id]
+        self.by_id[peer.id] = peer
+        self.by_who[peer.role, peer.who] = peer
+        return old
+
+    def drop(self, peer: Peer) -> None:
+        """Forget `peer`."""
+        self.by_id.pop(peer.id, None)
+        if self.by_who.get((peer.role, peer.who)) is peer:
+            del self.by_who[peer.role, peer.who]
+
+    def send(self, peer: Peer, message: Message, now: float) -> None:
+        """Queue `message` for `peer`."""
+        peer.last_sent = now
+        peer.ack_since = None
+        self.outgoing.append((peer.id, peer.link.stamp(message)))
+
+    def rest(self, lost_s: float) -> None:
+        """The router did not read for `lost_s`: nobody's silence during it counts."""
+        for peer in self.by_id.values():
+            peer.last_heard += lost_s

@@ -1,0 +1,610 @@
+"""The worker's core: what this host runs, and what it still owes.
+
+One door, `handle(event, now)`, and one exit, `settle(now)`. It hands tasks to slots, keeps the
+prefetched rest, and keeps each outcome until the router has recorded it (the link does). It never
+sees a payload's inside, starts no process and opens no file: its actions are carried out by
+processes/worker.py.
+
+Invariant (`check`): every lease it holds is in exactly one place: the backlog, one slot's line, or
+among the outcomes that wait for the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..protocol import messages as m
+from ..protocol.link import Envelope, Gap, Link
+from ..protocol.outcome import failure_body
+from ..task import Kind, show
+from .events import Committed, Settings, Tick
+from .pace import Pace
+
+#: A slot that died before it was ready is not started again at once: something is wrong with it.
+RESTART_PAUSE_S = 1.0
+
+#: So many in a row, and the worker gives up: its message says why.
+START_FAILURES_MAX = 5
+
+#: HELLO is said again after this long without a WELCOME.
+HELLO_AGAIN_S = 1.0
+
+
+class Piece:
+    """Consecutive tasks under consecutive leases, as the router sent them."""
+
+    __slots__ = ("first", "function", "lease", "payloads", "session", "time_limit")
+
+    def __init__(self, row: list[Any]) -> None:
+        self.session: str = row[0]
+        self.first: int = row[1]
+        self.lease: int = row[2]
+        self.function: bytes = row[3]
+        self.time_limit: float | None = row[4].get("time_limit")
+        self.payloads: list[Any] = row[5]
+
+    def counter(self, lease: int) -> int:
+        """The task that `lease` is for."""
+        return self.first + lease - self.lease
+
+
+class Slot:
+    """A child process as the core sees it.
+
+    Attributes:
+        line: the leases it was sent and has not answered, in order: the first one runs.
+        functions: the digests it knows.
+        ending: why the worker itself is killing it, a Kind, or None.
+    """
+
+    __slots__ = ("began", "ending", "functions", "line", "number", "pid", "read", "ready")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.pid = 0
+        self.ready = False
+        self.read = True  # nothing of its line lies unread in its socket, as far as is known
+        self.line: deque[int] = deque()
+        self.functions: set[bytes] = set()
+        self.began = 0.0
+        self.ending: Kind | None = None
+
+
+@dataclass(slots=True)
+class RouterHeard:
+    """An envelope came from the router."""
+
+    envelope: Envelope
+
+
+@dataclass(slots=True)
+class Connected:
+    """The connection to the router is there (again): time to say HELLO."""
+
+
+@dataclass(slots=True)
+class SlotReady:
+    """A slot has started and waits for work."""
+
+    slot: int
+    pid: int
+
+
+@dataclass(slots=True)
+class SlotAnswered:
+    """Slot `slot` finished tasks: rows of (lease, kind, body, seconds, stored)."""
+
+    slot: int
+    rows: list[tuple[int, int, bytes, float, bool]]
+
+
+@dataclass(slots=True)
+class SlotExited:
+    """Slot `slot` is dead; `unread` leases never reached it. `how` says signal or exit code."""
+
+    slot: int
+    how: str
+    unread: list[int]
+
+
+@dataclass(slots=True)
+class TakenBack:
+    """These leases were taken out of a slot's socket before it read them."""
+
+    slot: int
+    leases: list[int]
+
+
+@dataclass(slots=True)
+class WorkerTurn:
+    """What one turn wants done. `tasks` are (slot, piece, low, high) by index within the piece."""
+
+    sends: list[Envelope] = field(default_factory=list)
+    functions: list[tuple[int, bytes]] = field(default_factory=list)
+    tasks: list[tuple[int, Piece, int, int]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    kills: list[tuple[int, int]] = field(default_factory=list)  # slot, the lease that must end
+    take_back: list[int] = field(default_factory=list)
+    store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
+    stop: str | None = None  # leave the mesh, and why
+
+
+class WorkerCore:
+    """See the module. `who` is the store id; set `about`, what HELLO says, before it dials."""
+
+    def __init__(self, who: str, incarnation: bytes, slots: int, host: str) -> None:
+        self.who = who
+        self.incarnation = incarnation
+        self.about: dict[str, Any] = {}
+        self.host = host
+        self.settings = Settings()
+        self.link = Link(keeps=True)
+        self.slots = {number: Slot(number) for number in range(slots)}
+        self.backlog: deque[tuple[Piece, int, int]] = deque()
+        self.held: dict[int, Piece] = {}
+        self.functions: dict[bytes, m.Function] = {}
+        self.welcome: m.Welcome | None = None
+        self.leaving: str | None = None
+        self._paces: dict[bytes, Pace] = {}
+        self._pace: Pace | None = None
+        self._runs: dict[str, tuple[list[int], list[int], bytearray, list[Any]]] = {}
+        self._stored: dict[int, tuple[int, int, bytes]] = {}  # ticket → outcome awaiting the store
+        self._ticket = 0
+        self._recalled: int | None = None
+        self._doomed: set[int] = set()  # cancelled while they waited at a slot
+        self._last_heard = 0.0
+        self._last_sent = 0.0
+        self._hello_at = 0.0
+        self._restart_at: dict[int, float] = {number: 0.0 for number in self.slots}
+        self._start_failures = 0
+        self._report_due = False
+        self._window_told = slots
+        self._turn = WorkerTurn()
+        self._on: dict[type, Callable[[Any, float], None]] = {
+            RouterHeard: self._on_router,
+            Connected: self._on_connected,
+            SlotReady: self._on_slot_ready,
+            SlotAnswered: self._on_slot_answered,
+            SlotExited: self._on_slot_exited,
+            TakenBack: self._on_taken_back,
+            Committed: self._on_committed,
+            Tick: self._on_tick,
+        }
+        self._take: dict[type[m.Message], Callable[[Any, float], None]] = {
+            m.Welcome: self._take_welcome,
+            m.Beat: lambda message, now: None,
+            m.Resync: lambda message, now: self._hello(now),
+            m.Error: self._take_error,
+            m.Function: self._take_function,
+            m.Tasks: self._take_tasks,
+            m.Recall: self._take_recall,
+            m.Kill: self._take_kill,
+            m.Leave: self._take_leave,
+        }
+
+    # -- the door and the exit -------------------------------------------------------------
+
+    def handle(self, event: Any, now: float) -> None:
+        """Take in one event."""
+        self._on[type(event)](event, now)
+
+    def settle(self, now: float) -> WorkerTurn:
+        """Fill the slots and gather what this turn wants done."""
+        self._start_slots(now)
+        if self.may_begin(now):
+            self._fill_slots(now)
+            self._level()
+        self._answer_recall(now)
+        if self.welcome is not None:
+            self._tell_done(now)
+            if self._report_due:
+                self._report_due = False
+                self._send(m.Report(self._report()), now)
+            if self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S:
+                self._send(m.Beat(), now)
+        if self.leaving is not None and not self.held:
+            if self.welcome is not None:
+                self._send(m.Bye(), now)
+            self._turn.stop = self.leaving
+        turn, self._turn = self._turn, WorkerTurn()
+        return turn
+
+    def deadline(self, now: float) -> float:
+        """When `handle(Tick)` and `settle` are due at the latest."""
+        due = now + self.settings.heartbeat_s / 2
+        if self.welcome is None:
+            due = min(due, self._hello_at)
+        for number, slot in self.slots.items():
+            if not slot.pid and self._restart_at[number] > now:
+                due = min(due, self._restart_at[number])
+            limit = self._limit(slot)
+            if limit is not None:
+                due = min(due, slot.began + limit)
+        return max(due, now)
+
+    def may_begin(self, now: float) -> bool:
+        """Whether new tasks may start: not while the router may have given us up."""
+        return self.welcome is not None and now - self._last_heard < self.settings.lost_after_s
+
+    # -- the router ------------------------------------------------------------------------
+
+    def _send(self, message: m.Message, now: float) -> None:
+        self._last_sent = now
+        self._turn.sends.append(self.link.stamp(message))
+
+    def _on_connected(self, event: Connected, now: float) -> None:
+        self._hello(now)
+
+    def _hello(self, now: float) -> None:
+        """Open the link anew: say who we are and what we hold."""
+        again = self.link.open()
+        self._keep(again)
+        self.welcome = None
+        self._hello_at = now + HELLO_AGAIN_S
+        in_hand = [
+            [lease, piece.session, piece.counter(lease)] for lease, piece in self.held.items()
+        ]
+        in_hand += [
+            [lease, session, counter]
+            for session, (counters, leases, _, _) in self._runs.items()
+            for counter, lease in zip(counters, leases, strict=True)
+        ]
+        about = self.about | self._report() | {"window": self._window()}
+        hello = m.Hello(
+            "worker", self.who, self.incarnation, m.VERSION_MIN, m.VERSION_MAX, about, in_hand
+        )
+        self._turn.sends = [self.link.stamp(hello)]  # nothing of the old session may follow
+        self._last_sent = now
+
+    def _keep(self, messages: Iterable[m.Message]) -> None:
+        """Outcomes that were sent and not acknowledged go into the next DONE."""
+        for message in messages:
+            if isinstance(message, m.Done):
+                for session, counters, leases, kinds, bodies in message.runs:
+                    run = self._run(session)
+                    run[0].extend(counters)
+                    run[1].extend(leases)
+                    run[2].extend(kinds)
+                    run[3].extend(bodies)
+
+    def _on_router(self, event: RouterHeard, now: float) -> None:
+        envelope = event.envelope
+        try:
+            if not self.link.accept(envelope):
+                return
+        except Gap:
+            self._hello(now)
+            return
+        self._last_heard = now
+        self.link.record(self.link.received)
+        take = self._take.get(type(envelope.message))
+        if take is not None:
+            take(envelope.message, now)
+
+    def _take_welcome(self, message: m.Welcome, now: float) -> None:
+        self.welcome = message
+        known = Settings.__dataclass_fields__
+        self.settings = Settings(**{k: v for k, v in message.settings.items() if k in known})
+
+    def _take_error(self, message: m.Error, now: float) -> None:
+        if self.welcome is None:
+            self.leaving = f"refused by the router: {message.text}"
+            self._drop_backlog()
+
+    def _take_function(self, message: m.Function, now: float) -> None:
+        self.functions[message.digest] = message
+
+    def _take_tasks(self, message: m.Tasks, now: float) -> None:
+        for row in message.pieces:
+            piece = Piece(row)
+            count = len(piece.payloads)
+            self.held.update(dict.fromkeys(range(piece.lease, piece.lease + count), piece))
+            self.backlog.append((piece, 0, count))
+
+    def _take_recall(self, message: m.Recall, now: float) -> None:
+        self._recalled = message.count
+        self._turn.take_back += [s.number for s in self.slots.values() if not s.read]
+
+    def _take_kill(self, message: m.Kill, now: float) -> None:
+        for lease in message.leases:
+            if lease not in self.held:
+                continue
+            slot = next((s for s in self.slots.values() if lease in s.line), None)
+            if slot is not None and slot.line[0] == lease:
+                self._kill(slot, lease, Kind.CANCELLED)
+            elif slot is not None:
+                self._doomed.add(lease)
+                self._turn.take_back.append(slot.number)
+            elif self._out_of_backlog(lease):
+                self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
+
+    def _take_leave(self, message: m.Leave, now: float) -> None:
+        self.leave("the mesh was stopped", drain=message.drain)
+
+    def leave(self, reason: str, *, drain: bool) -> None:
+        """Stop taking tasks; go when what runs has ended, or at once."""
+        self.leaving = self.leaving or reason
+        if drain:
+            self._recalled = len(self.held)
+        else:
+            for slot in self.slots.values():
+                for lease in slot.line:
+                    self.held.pop(lease, None)
+                slot.line.clear()
+            self._drop_backlog()
+
+    def _drop_backlog(self) -> None:
+        for piece, low, high in self.backlog:
+            for lease in range(piece.lease + low, piece.lease + high):
+                self.held.pop(lease, None)
+        self.backlog.clear()
+
+    # -- slots -----------------------------------------------------------------------------
+
+    def _start_slots(self, now: float) -> None:
+        if self.leaving is not None:
+            return
+        for number, slot in self.slots.items():
+            if not slot.pid and now >= self._restart_at[number]:
+                slot.pid = -1  # being started
+                self._turn.starts.append(number)
+
+    def _on_slot_ready(self, event: SlotReady, now: float) -> None:
+        slot = self.slots[event.slot]
+        slot.pid, slot.ready = event.pid, True
+        self._start_failures = 0
+        self._report_due = True
+
+    def _fill_slots(self, now: float) -> None:
+        """Give tasks to slots, emptiest first, as deep as their pace has earned."""
+        if not self.backlog:
+            return
+        slots = [slot for slot in self.slots.values() if slot.ready and slot.ending is None]
+        slots.sort(key=lambda slot: len(slot.line))
+        progress = True
+        while progress and self.backlog:
+            progress = False
+            for slot in slots:
+                if self.backlog and self._feed(slot, now):
+                    progress = True
+
+    def _feed(self, slot: Slot, now: float) -> bool:
+        """One packet for `slot`, if it takes one."""
+        piece, low, high = self.backlog[0]
+        pace = self._paces.get(piece.function)
+        in_line = len(slot.line)
+        if in_line:
+            if pace is None or piece.time_limit is not None or self._limit(slot) is not None:
+                return False
+            if in_line >= pace.slot_tasks:
+                return False
+        count = 1 if pace is None or piece.time_limit is not None else pace.packet_tasks
+        end = min(high, low + count)
+        if end < high:
+            self.backlog[0] = (piece, end, high)
+        else:
+            self.backlog.popleft()
+        slot.read = False
+        if not in_line:
+            slot.began = now
+        slot.line.extend(range(piece.lease + low, piece.lease + end))
+        if piece.function not in slot.functions:
+            slot.functions.add(piece.function)
+            self._turn.functions.append((slot.number, piece.function))
+        self._turn.tasks.append((slot.number, piece, low, end))
+        return True
+
+    def _level(self) -> None:
+        """An idle slot beside one with a line: what the latter has not read is taken back."""
+        if self.backlog:
+            return
+        if any(slot.ready and not slot.line for slot in self.slots.values()):
+            busiest = max(self.slots.values(), key=lambda slot: len(slot.line))
+            if len(busiest.line) > 1 and not busiest.read:
+                self._turn.take_back.append(busiest.number)
+
+    def _on_taken_back(self, event: TakenBack, now: float) -> None:
+        slot = self.slots[event.slot]
+        slot.read = True
+        self._unread(slot, event.leases)
+
+    def _unread(self, slot: Slot, leases: list[int]) -> None:
+        gone = set(leases)
+        slot.line = deque(lease for lease in slot.line if lease not in gone)
+        for lease in reversed(leases):
+            if lease in self._doomed:
+                self._doomed.discard(lease)
+                self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
+                continue
+            piece = self.held[lease]
+            at = lease - piece.lease
+            front = self.backlog[0] if self.backlog else None
+            if front is not None and front[0] is piece and front[1] == at + 1:
+                self.backlog[0] = (piece, at, front[2])
+            else:
+                self.backlog.appendleft((piece, at, at + 1))
+
+    def _on_slot_answered(self, event: SlotAnswered, now: float) -> None:
+        slot = self.slots[event.slot]
+        line, held, paces = slot.line, self.held, self._paces
+        for lease, kind, body, took_s, stored in event.rows:
+            if not line or line[0] != lease:
+                continue  # it was given up already
+            line.popleft()
+            piece = held[lease]
+            pace = paces.get(piece.function)
+            if pace is None:
+                pace = paces[piece.function] = Pace(took_s)
+            else:
+                pace.add(took_s)
+            self._pace = pace
+            if stored:
+                self._ticket += 1
+                self._stored[self._ticket] = (lease, kind, body)
+                self._turn.store.append((self._ticket, kind, body))
+                continue
+            del held[lease]
+            run = self._runs.get(piece.session)
+            if run is None:
+                run = self._runs[piece.session] = ([], [], bytearray(), [])
+            run[0].append(piece.first + lease - piece.lease)
+            run[1].append(lease)
+            run[2].append(kind)
+            run[3].append(body)
+        slot.began = now
+        if slot.ending is not None and not slot.line:
+            slot.ending = None
+
+    def _on_slot_exited(self, event: SlotExited, now: float) -> None:
+        slot = self.slots[event.slot]
+        pid, ready, ending = slot.pid, slot.ready, slot.ending
+        self._unread(slot, [lease for lease in event.unread if lease in self.held])
+        line = list(slot.line)
+        fresh = self.slots[event.slot] = Slot(event.slot)
+        self._report_due = True
+        if not ready:
+            self._start_failures += 1
+            self._restart_at[fresh.number] = now + RESTART_PAUSE_S
+            if self._start_failures >= START_FAILURES_MAX:
+                self.leaving = f"slots do not start: the last one {event.how}"
+        if not line:
+            return
+        # What it had read and not begun goes to the front again; the first one is its doing.
+        slot.line = deque(line)
+        self._unread(slot, line[1:])
+        lease = line[0]
+        task = show(self.held[lease].session, self.held[lease].counter(lease))
+        where = f"on {self.host}, process {pid}"
+        if ending is Kind.CANCELLED:
+            body = failure_body("CancelledError", f"{task} was cancelled {where}", self.host, pid)
+        elif ending is Kind.TIMED_OUT:
+            limit = self.held[lease].time_limit
+            text = f"{task} ran longer than its time_limit of {limit:g} s {where} and was stopped"
+            body = failure_body("TaskTimeout", text, self.host, pid)
+        else:
+            text = f"{task} took its slot down: {event.how} {where}"
+            body = failure_body("WorkerLost", text, self.host, pid)
+        self._outcome(lease, ending or Kind.SLOT_LOST, body)
+
+    def _kill(self, slot: Slot, lease: int, why: Kind) -> None:
+        slot.ending = why
+        self._turn.kills.append((slot.number, lease))
+
+    def unlearn(self, digest: bytes, slot: int) -> None:
+        """A function was taken back out of a slot's socket: it has to be sent again."""
+        self.slots[slot].functions.discard(digest)
+
+    def spared(self, slot: int) -> None:
+        """The shell found that the lease to be killed had ended by itself."""
+        self.slots[slot].ending = None
+
+    def _limit(self, slot: Slot) -> float | None:
+        """The time limit of what runs in `slot`; such a task is alone there."""
+        return self.held[slot.line[0]].time_limit if slot.line else None
+
+    # -- outcomes and credit ---------------------------------------------------------------
+
+    def _run(self, session: str) -> tuple[list[int], list[int], bytearray, list[Any]]:
+        return self._runs.setdefault(session, ([], [], bytearray(), []))
+
+    def _outcome(self, lease: int, kind: int, body: bytes) -> None:
+        piece = self.held.pop(lease)
+        run = self._run(piece.session)
+        run[0].append(piece.counter(lease))
+        run[1].append(lease)
+        run[2].append(kind)
+        run[3].append(body)
+
+    def _on_committed(self, event: Committed, now: float) -> None:
+        """The results under tickets up to this one are indexed: they may be told."""
+        for ticket in [t for t in self._stored if t <= event.ticket]:
+            lease, kind, body = self._stored.pop(ticket)
+            if lease in self.held:
+                self._outcome(lease, kind, body)
+
+    def _window(self) -> int:
+        if self.leaving is not None:
+            return 0
+        if self._pace is None:
+            return len(self.slots)
+        return self._pace.window_tasks(len(self.slots))
+
+    def _tell_done(self, now: float) -> None:
+        if not self._runs:
+            return
+        runs = [
+            [session, counters, leases, bytes(kinds), bodies]
+            for session, (counters, leases, kinds, bodies) in self._runs.items()
+        ]
+        self._runs = {}
+        self._send(m.Done(runs, self._window()), now)
+
+    def _answer_recall(self, now: float) -> None:
+        """Give back from the end of the backlog: what would begin last."""
+        if self._recalled is None or self.welcome is None:
+            return
+        count, self._recalled = self._recalled, None
+        leases: list[int] = []
+        while self.backlog and len(leases) < count:
+            piece, low, high = self.backlog.pop()
+            keep = max(low, high - (count - len(leases)))
+            leases += range(piece.lease + keep, piece.lease + high)
+            if keep > low:
+                self.backlog.append((piece, low, keep))
+        for lease in leases:
+            del self.held[lease]
+        self._send(m.Returned(leases, self._window()), now)
+
+    def _out_of_backlog(self, lease: int) -> bool:
+        for at, (piece, low, high) in enumerate(self.backlog):
+            index = lease - piece.lease
+            if self.held[lease] is piece and low <= index < high:
+                del self.backlog[at]
+                if index + 1 < high:
+                    self.backlog.insert(at, (piece, index + 1, high))
+                if low < index:
+                    self.backlog.insert(at, (piece, low, index))
+                return True
+        return False
+
+    def _report(self) -> dict[str, Any]:
+        running = []
+        for slot in self.slots.values():
+            if slot.ready:
+                task = None
+                if slot.line and slot.line[0] in self.held:
+                    piece = self.held[slot.line[0]]
+                    task = show(piece.session, piece.counter(slot.line[0]))
+                running.append({"pid": slot.pid, "task": task})
+        return {"slots": len(self.slots), "running": running}
+
+    def _on_tick(self, event: Tick, now: float) -> None:
+        for slot in self.slots.values():
+            limit = self._limit(slot)
+            if limit is not None and now >= slot.began + limit and slot.ending is None:
+                self._kill(slot, slot.line[0], Kind.TIMED_OUT)
+        if self.welcome is None:
+            if now >= self._hello_at:
+                self._hello(now)
+        elif now - self._last_heard > self.settings.lost_after_s:
+            self._hello(now)
+        elif now - self._last_sent >= self.settings.heartbeat_s:
+            self._send(m.Report(self._report()), now)
+
+    def check(self) -> None:
+        """Raise AssertionError if a lease is in two places or in none. For tests."""
+        places = [
+            lease
+            for piece, low, high in self.backlog
+            for lease in range(piece.lease + low, piece.lease + high)
+        ]
+        places += [lease for slot in self.slots.values() for lease in slot.line]
+        places += [lease for lease, _, _ in self._stored.values()]
+        assert sorted(places) == sorted(self.held), (sorted(places), sorted(self.held))
+
+
+#: An idle worker acknowledges what it was sent after this long.
+ACK_AFTER_S = 0.05

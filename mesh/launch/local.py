@@ -1,0 +1,223 @@
+"""A mesh on this machine: its router and worker as children, started, watched, ended.
+
+The owner (a script, or `mesh up`) holds the writing end of a pipe to each child; when the owner
+is gone, however it went, the pipe ends and the children leave. A child that dies is started anew
+on the same folder: the router comes back with its records, the worker with its store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..errors import MeshError, RouterUnreachable
+from ..processes import spawn
+from ..transport.access import Access
+
+#: A router that has not answered by now will not: its folder's disk hangs, or the machine does.
+READY_S = 30.0
+
+#: A child that dies this often within RESTART_WINDOW_S is not started again.
+RESTARTS_MAX = 5
+RESTART_WINDOW_S = 60.0
+
+#: How long children have to leave in order before they are ended.
+LEAVE_S = 10.0
+
+
+@dataclass
+class Plan:
+    """What to start: the options of `LocalMesh`.
+
+    Attributes:
+        folder: the mesh's folder; router, worker, logs and, unless told otherwise, access file.
+        slots: of its worker; 0 for a worker that only keeps results.
+        listen: an address, or None for ipc.
+        access: the access file, or None for ``folder/access.json``.
+        sync: whether acknowledged means on disk.
+        temporary: whether the folder goes when the mesh goes.
+        settings: fields of `core.events.Settings` that differ from their defaults.
+    """
+
+    folder: Path
+    slots: int
+    listen: str | None = None
+    access: Path | None = None
+    sync: bool = True
+    temporary: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def access_file(self) -> Path:
+        """Where the access file is."""
+        return self.access if self.access is not None else self.folder / "access.json"
+
+
+class LocalMesh:
+    """A running mesh that this process owns.
+
+    Raises:
+        MeshError: what the router or worker says about why it cannot start (`StoreError`, …).
+    """
+
+    def __init__(self, plan: Plan, warn: Callable[[str], None]) -> None:
+        self.plan = plan
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._closing = False
+        self._deaths: list[float] = []
+        self._pipes: dict[str, int] = {}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._threads: list[threading.Thread] = []
+        try:
+            self._spawn_worker()
+            self.access = self._spawn_router()
+            self._introduce()
+        except BaseException:
+            self.close(now=True)
+            raise
+        for name in list(self._children):
+            watch = threading.Thread(target=self._watch, args=[name], name=f"mesh-{name}-watch")
+            watch.daemon = True
+            watch.start()
+            self._threads.append(watch)
+
+    def _log_of(self, name: str) -> Path:
+        return self.plan.folder / "log" / f"{name}.log"
+
+    def _pipe_to(self, name: str) -> int:
+        """A fresh life pipe; its reading end."""
+        read, write = os.pipe()
+        old = self._pipes.get(name)
+        if old is not None:
+            os.close(old)
+        self._pipes[name] = write
+        return read
+
+    def _spawn_router(self) -> Access:
+        plan = self.plan
+        ready, tell = os.pipe()
+        pipe = self._pipe_to("router")
+        os.set_inheritable(tell, True)
+        options = {
+            "folder": str(plan.folder),
+            "listen": plan.listen,
+            "access": str(plan.access_file),
+            "sync": plan.sync,
+            "temporary": plan.temporary,
+            "settings": plan.settings,
+            "ready": tell,
+        }
+        try:
+            self._children["router"] = spawn.service(
+                "router", options, self._log_of("router"), [pipe, tell]
+            )
+        finally:
+            os.close(pipe)
+            os.close(tell)
+        with open(ready, "rb") as answer:
+            if not select.select([answer], [], [], READY_S)[0]:
+                raise RouterUnreachable(f"the router did not start within {READY_S:g} s")
+            line = answer.readline()
+        if not line:
+            raise MeshError(f"the router died at its start: {self._tail('router')}")
+        said = json.loads(line)
+        if "error" in said:
+            raise getattr(errors, said["error"]["type"], MeshError)(said["error"]["message"])
+        return Access(**said)
+
+    def _spawn_worker(self) -> None:
+        pipe = self._pipe_to("worker")
+        options = {
+            "folder": str(self.plan.folder / "worker"),
+            "slots": self.plan.slots,
+            "sync": self.plan.sync,
+            "temporary": self.plan.temporary,
+        }
+        try:
+            self._children["worker"] = spawn.service(
+                "worker", options, self._log_of("worker"), [pipe]
+            )
+        finally:
+            os.close(pipe)
+
+    def _introduce(self) -> None:
+        """Tell the worker where the router is: the first line of its life pipe."""
+        line = json.dumps(self.access.__dict__) + "\n"
+        try:
+            os.write(self._pipes["worker"], line.encode())
+        except BrokenPipeError:
+            raise MeshError(f"the worker died at its start: {self._tail('worker')}") from None
+
+    def _tail(self, name: str) -> str:
+        try:
+            lines = self._log_of(name).read_text(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1] if lines else f"see {self._log_of(name)}"
+
+    def _watch(self, name: str) -> None:
+        """Start `name` anew whenever it dies, within reason."""
+        while True:
+            code = self._children[name].wait()
+            with self._lock:
+                now = time.monotonic()
+                self._deaths = [t for t in self._deaths if now - t < RESTART_WINDOW_S] + [now]
+                if self._closing or code == 0:
+                    return
+                if len(self._deaths) > RESTARTS_MAX:
+                    self._warn(
+                        f"the {name} died {RESTARTS_MAX} times within {RESTART_WINDOW_S:g} s and "
+                        f"is not started again; see {self._log_of(name)}"
+                    )
+                    return
+                self._warn(f"the {name} died ({_how(code)}) and is started again")
+                try:
+                    if name == "router":
+                        self.access = self._spawn_router()
+                    else:
+                        self._spawn_worker()
+                        self._introduce()
+                except (MeshError, OSError) as error:
+                    self._warn(f"the {name} cannot be started again: {error}")
+                    return
+
+    def wait(self) -> None:
+        """Until the mesh has ended by itself (`mesh stop`)."""
+        for thread in self._threads:
+            thread.join()
+
+    def close(self, *, now: bool = False) -> None:
+        """End the children: those that have been told to leave get LEAVE_S for it."""
+        with self._lock:
+            self._closing = True
+        deadline = time.monotonic() + (0 if now else LEAVE_S)
+        for child in self._children.values():
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass  # the end of its life pipe is next
+        for pipe in self._pipes.values():
+            os.close(pipe)
+        self._pipes.clear()
+        for child in self._children.values():
+            try:
+                child.wait(LEAVE_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        for thread in self._threads:
+            thread.join()
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

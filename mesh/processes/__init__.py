@@ -1,0 +1,1 @@
+"""The processes of a mesh: thin shells around the cores."""

@@ -1,0 +1,301 @@
+"""The router process: sockets, store and clock around the router's core.
+
+One turn of its loop: receive what has come, feed the core, carry out what it decided, in this
+order: send (dispatch and news wait for no disk), then hand the writes to the writer. It decodes no
+payload. After a busy turn it looks at its socket for a moment more before it sleeps: while work
+is in flight the next message is microseconds away, and waking up costs tens of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ..core.events import Garbled, Gone, Heard, Settings, Slice, Tick
+from ..core.router import RouterCore
+from ..errors import MeshError
+from ..protocol import messages as m
+from ..protocol.codec import DecodeError, decode, encode
+from ..store import folder as store_folder
+from ..store.records import TABLES, Records
+from ..store.tables import LmdbTables
+from ..task import key, session_of
+from ..transport import sockets
+from ..transport.access import Access
+from ..transport.wake import Wake
+from .life import Life
+from .log import Log
+from .writer import Writer
+
+#: How long the router looks for more before it sleeps.
+SPIN_S = 0.000_3
+
+#: Payloads kept in memory for dispatch; what is committed beyond it is read again from the store.
+CACHE_BYTES = 16 * 1024 * 1024
+
+#: Even when always busy, signals and broken connections are looked for this often.
+LOOK_ROUND_S = 0.02
+
+#: With the writer thread beside the loop: a thread that asks for the interpreter gets it this soon.
+SWITCH_INTERVAL_S = 0.000_5
+
+
+class Payloads:
+    """Payloads on their way through: those not yet committed, and some more for dispatch."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._kept: OrderedDict[bytes, tuple[int, list[Any]]] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, writes: list[tuple[Any, ...]], ticket: int) -> None:
+        """Keep what is being written under `ticket`: the store cannot be asked for it yet."""
+        for what, *about in writes:
+            if what == "block" and about[4] is not None:
+                self._keep(key(about[0], about[1]), ticket, about[4])
+            elif what == "function":
+                self._keep(about[0], ticket, [about[3]])
+
+    def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
+        self._kept[name] = (ticket, payloads)
+        self._bytes += sum(map(len, payloads))
+
+    def of_tasks(self, piece: Slice) -> list[Any]:
+        """The payloads that `piece` stands for."""
+        if piece.block not in self._kept:
+            self._keep(piece.block, 0, self._records.payloads(piece.block))
+        return self._kept[piece.block][1][piece.low : piece.high]
+
+    def of_function(self, digest: bytes) -> Any:
+        """The code of a function."""
+        if digest not in self._kept:
+            self._keep(digest, 0, [self._records.function(digest)])
+        return self._kept[digest][1][0]
+
+    def trim(self, committed: int) -> None:
+        """Let go of the oldest that are committed, down to the limit."""
+        if self._bytes <= CACHE_BYTES:
+            return
+        for name, (ticket, payloads) in list(self._kept.items()):
+            if ticket <= committed:
+                del self._kept[name]
+                self._bytes -= sum(map(len, payloads))
+                if self._bytes <= CACHE_BYTES // 2:
+                    return
+
+
+class Router:
+    """One life of a router.
+
+    Args:
+        folder: the mesh's folder; records are in ``folder/router``.
+        listen: an address, or None for ipc.
+        access: where to write the access file.
+        sync: whether acknowledged means on disk.
+        life: what ends this process besides `stop`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        listen: str | None,
+        access: Path,
+        *,
+        sync: bool,
+        life: Life,
+        settings: Settings,
+    ) -> None:
+        self._start = time.monotonic()
+        self._life = life
+        home = folder / "router"
+        store_folder.prepare(home)
+        self._lock = store_folder.Lock(home)
+        tables = LmdbTables(home / "records.mdb", TABLES, sync=sync)
+        self.records = Records(tables, os.urandom(16), session_of(os.urandom(8)))
+        restored = self.records.restore()
+        self.mesh = restored.mesh
+        self.sockets = sockets.ipc_folder(self.mesh)
+        self.context = sockets.context()
+        self.listener = sockets.Listener(
+            self.context, listen or f"ipc://{self.sockets / 'router.sock'}"
+        )
+        self.core = RouterCore(restored, settings, time.monotonic())
+        self.payloads = Payloads(self.records)
+        self.wake = Wake()
+        self.writer = Writer(self.records.apply, self.records.look_up, self.wake)
+        self.access_file = access
+        self._busy_until = self._look_round_at = 0.0
+        self._poller = zmq.Poller()
+        for source in (self.listener.socket, self.listener.monitor, self.wake, life):
+            self._poller.register(source, zmq.POLLIN)
+        if life.pipe is not None:
+            self._poller.register(life.pipe, zmq.POLLIN)
+        self.access = Access(self.mesh, [self.listener.address], os.getpid(), str(folder))
+        self.access.write(access)
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        core = self.core
+        stopped = False
+        while not stopped:
+            before = time.monotonic()
+            due = core.deadline(before)
+            self._wait(before, due)
+            now = time.monotonic()
+            if now - due > core.settings.heartbeat_s:
+                core.peers.rest(now - due)  # this process was stopped: nobody else was silent
+            if self._receive(now):
+                self._busy_until = now + SPIN_S
+            if self.wake.is_set:
+                self.wake.clear()
+                for event in self.writer.done():
+                    core.handle(event, now)
+            if now >= due:
+                core.handle(Tick(), now)
+            stopped = self._settle(now)
+
+    def _wait(self, now: float, due: float) -> None:
+        """Until something came in or time is due."""
+        events, wake = self.listener.socket.getsockopt, self.wake
+        while now < self._busy_until and now < self._look_round_at:
+            if wake.is_set or events(zmq.EVENTS) & zmq.POLLIN:
+                return
+            now = time.monotonic()
+        ready = dict(self._poller.poll(max(0.0, due - now) * 1000 + 0.999))
+        self._look_round_at = time.monotonic() + LOOK_ROUND_S
+        if self.listener.monitor in ready and self.listener.cuts():
+            self._probe(now)
+        if self._life.fileno() in ready or self._life.pipe in ready:
+            drain = self._life.ended()
+            if drain is not None:
+                self.core.stop(drain, now)
+
+    def _receive(self, now: float) -> int:
+        """Feed what has come in to the core; how much."""
+        count = 0
+        for peer, frames in self.listener.receive():
+            count += 1
+            try:
+                envelope = decode(frames)
+            except DecodeError as error:
+                self.core.handle(Garbled(peer, str(error)), now)
+            else:
+                self.core.handle(Heard(peer, envelope), now)
+        return count
+
+    def _settle(self, now: float) -> bool:
+        """Carry out a turn; whether it was the last."""
+        turn = self.core.settle(now)
+        if turn.writes:
+            self.payloads.add(turn.writes, turn.ticket)
+        for peer, envelope in turn.sends:
+            self._complete(envelope.message)
+            if not self.listener.send(peer, encode(envelope)):
+                self.core.handle(Gone(peer), now)
+        if turn.writes or turn.lookups:
+            self.writer.submit(turn.ticket, turn.writes, turn.lookups)
+        self.payloads.trim(self.core.committed)
+        return turn.stop
+
+    def _complete(self, message: m.Message) -> None:
+        """Put in what the core does not have: payloads, code, facts of this process."""
+        if type(message) is m.Tasks:
+            for row in message.pieces:
+                row[5] = self.payloads.of_tasks(row[5])
+        elif type(message) is m.Function:
+            message.payload = self.payloads.of_function(message.digest)
+        elif type(message) is m.Tell and type(message.value) is dict and "router" in message.value:
+            message.value["router"] |= {
+                "pid": os.getpid(),
+                "address": self.listener.address,
+                "uptime_s": round(time.monotonic() - self._start, 3),
+                "memory_bytes": resident_bytes(),
+            }
+
+    def _probe(self, now: float) -> None:
+        """A connection broke; the socket does not say whose. Who cannot be sent to is gone."""
+        for peer in list(self.core.peers.by_id.values()):
+            self.core.peers.send(peer, m.Beat(), now)
+
+    def close(self) -> None:
+        """Leave nothing behind but the records."""
+        self.writer.close()
+        self.listener.close()
+        self.context.term()
+        self.records.close()
+        self._lock.release()
+        remove_own(self.access_file)
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+
+def remove_own(access: Path) -> None:
+    """Remove the access file, unless another router has written it since."""
+    try:
+        if json.loads(access.read_text()).get("pid") == os.getpid():
+            access.unlink()
+    except (OSError, ValueError):
+        pass  # gone already, or no longer ours to judge
+
+
+def resident_bytes() -> int:
+    """The memory of this process, as the system counts it."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """``python -c … OPTIONS``: a router whose owner holds the life pipe and awaits the access."""
+    options = json.loads(sys.argv[1])
+    log = Log(options["log"])
+    life = Life(options["pipe"])
+
+    def tell(line: dict[str, Any]) -> None:
+        os.write(options["ready"], json.dumps(line).encode() + b"\n")
+        os.close(options["ready"])
+
+    raise SystemExit(serve(options, life, log, tell))
+
+
+def serve(
+    options: dict[str, Any], life: Life, log: Log, tell: Callable[[dict[str, Any]], None]
+) -> int:
+    """Run a router to its end; the exit code. `tell` gets its access, or its error."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    folder = Path(options["folder"])
+    try:
+        router = Router(
+            folder,
+            options.get("listen"),
+            Path(options["access"]),
+            sync=options["sync"],
+            life=life,
+            settings=Settings(**options.get("settings", {})),
+        )
+    except MeshError as error:
+        log(f"error: {error}")
+        tell({"error": {"type": type(error).__name__, "message": str(error)}})
+        return 1
+    tell(asdict(router.access))
+    log(f"router of mesh {router.mesh}, epoch {router.core.epoch}, at {router.listener.address}")
+    try:
+        router.run()
+        log("leaves")
+    finally:
+        router.close()
+        if options.get("temporary"):
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0

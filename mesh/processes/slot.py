@@ -1,0 +1,190 @@
+"""The slot: a child of the worker that runs one task at a time.
+
+It talks to its worker alone, over the socket pair it was born with; it opens no socket, no store
+and no thread. Its loop is the whole story: read a packet, and for each task in it decode, call,
+encode, answer. User errors are data; a slot dies only of what kills a process. When the pair
+reaches its end the worker is gone, and the slot goes too.
+
+It imports little, so that it starts quickly and stays small.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import Failure
+from ..protocol import functions, outcome, packets, payload
+from ..task import Kind
+from . import spool
+from .capture import Capture
+
+#: Of a log, this much travels with the outcome; more of it stays with the worker.
+LOG_INLINE_BYTES = 4096
+
+
+class Slot:
+    """One slot.
+
+    Args:
+        pair: the slot's end of the socket pair.
+        folder: the worker's folder for what is too big for a packet.
+        store: the id of the worker's store, named in refs.
+        inline_bytes: a larger result stays with the worker.
+    """
+
+    def __init__(self, pair: socket.socket, folder: Path, store: bytes, inline_bytes: int) -> None:
+        self.pair = pair
+        self.folder = folder
+        self.store = store
+        self.inline_bytes = inline_bytes
+        self.host = socket.gethostname()
+        self.capture = Capture(folder / f"slot-{os.getpid()}.out")
+        self._packed: dict[int, Any] = {}
+        self._functions: dict[int, Callable[..., Any]] = {}
+
+    def run(self) -> None:
+        """Serve until the worker is gone."""
+        self.pair.send(packets.pack_ready(os.getpid()))
+        receive, send = self.pair.recv, self.pair.send
+        while packet := receive(packets.PACKET_BYTES_MAX * 2):
+            if packet[0] == packets.FUNCTION:
+                number, by_path, code = packets.parse_function(packet)
+                self._packed[number] = spool.take(bytes(code).decode()) if by_path else code
+                continue
+            number, tasks = packets.parse_tasks(packet)
+            for lease, by_path, arguments in tasks:
+                if by_path:
+                    arguments = spool.take(bytes(arguments).decode())
+                send(self.run_task(number, lease, arguments))
+
+    def run_task(self, number: int, lease: int, arguments: Any) -> bytes:
+        """One task's life here: decode, call, encode, answer."""
+        begun = time.time()
+        start = time.perf_counter()
+        try:
+            function, args, kwargs = self._decode(number, arguments)
+        except BaseException as error:
+            return self._answer(lease, Kind.REFUSED, begun, start, _refusal(error))
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:
+            return self._answer(lease, Kind.ERROR, begun, start, self._failure(error))
+        del args, kwargs
+        try:
+            parts = payload.dump(value)
+        except BaseException as error:
+            kind = type(value).__qualname__
+            text = f"the result ({kind}) cannot be pickled: {error}; return plain data instead"
+            failure = Failure("PayloadError", text, "", self.host, os.getpid())
+            return self._answer(
+                lease, Kind.REFUSED, begun, start, [outcome.pack_failure(failure)]
+            )
+        return self._answer(lease, Kind.VALUE, begun, start, parts)
+
+    def _decode(
+        self, number: int, arguments: Any
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        function = self._functions.get(number)
+        if function is None:
+            function = self._functions[number] = functions.load(self._packed[number])
+        if arguments == payload.NO_ARGUMENTS:
+            return function, (), {}
+        args, kwargs = payload.load(arguments)
+        return function, args, kwargs
+
+    def _answer(self, lease: int, kind: Kind, begun: float, start: float, parts: list[Any]) -> bytes:
+        took_s = time.perf_counter() - start
+        log = self.capture.take()
+        flags = 0
+        stored = False
+        if len(log) > LOG_INLINE_BYTES:
+            log = self._store(lease, outcome.LOG, [log])
+            flags, stored = outcome.LOG_STORED, True
+        rest = parts[0] if len(parts) == 1 else None
+        if rest is None or len(rest) > self.inline_bytes:
+            if kind is Kind.VALUE:
+                rest = self._store(lease, outcome.RESULT, parts)
+                kind, stored = Kind.STORED, True
+            else:
+                rest = payload.join(parts)[: packets.PAYLOAD_BYTES_MAX]
+        body = outcome.body(begun, took_s, log, rest, flags)
+        return packets.pack_outcome(lease, kind, stored, took_s, body)
+
+    def _store(self, lease: int, index: int, parts: list[Any]) -> bytes:
+        """Leave `parts` where the worker will find them; the ref to them."""
+        size, crc = spool.write(spool.path(self.folder, lease, index), parts)
+        return outcome.REF.pack(lease, index, size, crc, self.store)
+
+    def _failure(self, error: BaseException) -> list[Any]:
+        import traceback  # only failures need it
+
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next  # our frames are not the user's concern
+        lines = traceback.format_exception(type(error), error, trace)
+        text = "".join(lines)[-packets.PAYLOAD_BYTES_MAX // 4 :]
+        failure = Failure(kind, _message(error), text, self.host, os.getpid())
+        try:
+            exception = payload.join(payload.dump(error.with_traceback(None)))
+            payload.load(exception)  # some pickle and do not unpickle: tell here, not there
+        except BaseException:
+            exception = b""  # it arrives as TaskFailed, with everything in its text
+        if len(exception) > packets.PAYLOAD_BYTES_MAX // 2:
+            exception = b""
+        return [outcome.pack_failure(failure, exception)]
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)[: packets.PAYLOAD_BYTES_MAX // 4]
+    except BaseException as broken:  # a user's __str__ may do anything
+        return f"(its message cannot be had: {type(broken).__name__})"
+
+
+def _refusal(error: BaseException) -> list[Any]:
+    """The function or the arguments do not decode in this process."""
+    text = f"the function or its arguments cannot be loaded on the worker: "
+    text += f"{type(error).__name__}: {_message(error)}"
+    if isinstance(error, ImportError):
+        text += "; install the module there, or define the function in the script itself"
+    failure = Failure("PayloadError", text, "", socket.gethostname(), os.getpid())
+    return [outcome.pack_failure(failure)]
+
+
+def main() -> None:
+    """``python -c … FD FOLDER STORE INLINE_BYTES PARENT``: serve on descriptor FD."""
+    descriptor, folder, store, inline_bytes, parent = sys.argv[1:6]
+    die_with_parent(int(parent))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    pair = socket.socket(fileno=int(descriptor))
+    pair.set_inheritable(False)
+    slot = Slot(pair, Path(folder), store.encode(), int(inline_bytes))
+    sys.argv = [""]
+    try:
+        slot.run()
+    except ConnectionError:
+        pass  # the worker is gone
+    except BaseException as error:  # the task closed our descriptors, or it is our own bug
+        os.write(slot.capture.log, f"slot {os.getpid()} gives up: {error!r}\n".encode())
+        os._exit(1)
+    os._exit(0)  # no user's atexit or lingering thread may keep a slot alive
+
+
+def die_with_parent(parent: int) -> None:
+    """On Linux the kernel ends this process with its parent, whatever it is doing."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+    import signal
+
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before we asked

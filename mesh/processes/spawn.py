@@ -1,0 +1,86 @@
+"""How the processes of a mesh are started.
+
+Never by forking a process that has threads, always by a fresh interpreter; with the current
+folder off `sys.path` while our modules are imported (a user's ``mesh.py`` must not shadow them),
+and the user's paths put behind them afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+#: Where this very package lies: what a child imports must be what its parent is.
+ROOT = str(Path(__file__).resolve().parents[2])
+
+#: `del` before `main()`: neither the current folder nor ours stays in front of the user's.
+BOOT = "import sys; sys.path[0] = {root!r}; from mesh.processes.{name} import main; del sys.path[0]; main()"  # noqa: E501
+
+#: Sibling slots share the CPUs: BLAS and OpenMP must not take all of them, each.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+#: Set in slots, so that a task that opens a mesh is told why it should not.
+SLOT_VARIABLE = "MESH_SLOT"
+
+#: Carries the user's `sys.path` to slots, as JSON.
+PATH_VARIABLE = "MESH_SYS_PATH"
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    """The command line of ``mesh.processes.NAME``."""
+    return [sys.executable, "-c", BOOT.format(root=ROOT, name=name), *map(str, arguments)]
+
+
+def slot(
+    pair: int, folder: Path, store: str, inline_bytes: int, slots: int, log: IO[Any]
+) -> subprocess.Popen[bytes]:
+    """Start a slot on descriptor `pair`, in a process group of its own."""
+    threads = str(max(1, cpus() // max(1, slots)))
+    env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | {SLOT_VARIABLE: "1"}
+    return subprocess.Popen(
+        command("slot", pair, folder, store, inline_bytes, os.getpid()),
+        pass_fds=[pair],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env=env,
+    )
+
+
+def service(
+    name: str, options: dict[str, Any], log: Path, pipes: list[int]
+) -> subprocess.Popen[bytes]:
+    """Start a router or worker that lives until the first of `pipes` reaches its end."""
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            command(name, json.dumps(options | {"pipe": pipes[0], "log": str(log)})),
+            pass_fds=pipes,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+
+
+def cpus() -> int:
+    """The CPUs that this process may use: affinity, and the quota of its cgroup."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return count
+    if quota != "max":
+        count = min(count, max(1, int(quota) // int(period)))
+    return count

@@ -1,0 +1,45 @@
+"""The spool: how what is too big for a packet crosses between a worker and its slots.
+
+The maker writes a file and sends its path; the taker maps it and, if it was only on its way,
+removes the name. A large result needs no second copy: the file the slot wrote is moved into the
+worker's store as it is.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+
+def path(folder: Path, lease: int, index: int) -> Path:
+    """Where the result (or log) of a lease waits for the worker."""
+    return folder / f"{lease:016x}-{index}"
+
+
+def write(file: Path, parts: list[Any]) -> tuple[int, int]:
+    """Write `parts` one after the other; (size, crc32)."""
+    size = crc = 0
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        for part in parts:
+            view = memoryview(part).cast("B")
+            crc = zlib.crc32(view, crc)
+            size += len(view)
+            while len(view):
+                view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+    return size, crc
+
+
+def take(file: str) -> memoryview:
+    """The content of `file`, mapped privately (writing to it changes nobody else's), unnamed."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.unlink(file)
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
+    finally:
+        os.close(descriptor)

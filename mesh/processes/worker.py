@@ -1,0 +1,412 @@
+"""The worker process: sockets, slots, store and clock around the worker's core.
+
+It supervises slots and serves results; it never runs user code, so its heartbeats do not depend
+on what a task does. A slot's death comes from the kernel (SIGCHLD), never from a timeout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ..core import worker as core_events
+from ..core.events import Tick
+from ..core.worker import Piece, RouterHeard, SlotAnswered, SlotExited, SlotReady, WorkerCore
+from ..errors import MeshError
+from ..protocol import outcome, packets
+from ..protocol.codec import DecodeError, decode, encode
+from ..store.results import open_results
+from ..task import Kind, session_of, show
+from ..transport import sockets
+from ..transport.access import Access
+from ..transport.wake import Wake
+from . import spawn, spool
+from .capture import thin
+from .life import Life
+from .log import Log
+from .serve import Server
+from .writer import Writer
+
+#: Where an outcome's body says how long its log is.
+LOG_LENGTH = slice(13, 17)
+
+#: Outcomes read from one slot in one turn.
+OUTCOMES_MAX = 512
+
+#: Capture files are looked at this often, for floods.
+THIN_EVERY_S = 1.0
+
+
+class Child:
+    """A slot's process, and the pair to it."""
+
+    def __init__(
+        self,
+        number: int,
+        process: subprocess.Popen[bytes],
+        pair: socket.socket,
+        theirs: socket.socket,
+    ) -> None:
+        self.number = number
+        self.process = process
+        self.pair = pair  # the worker's end
+        self.theirs = theirs  # a duplicate of the slot's end: what is in it was not read
+        self.waiting: deque[bytes] = deque()
+        self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
+        self.output = f"slot-{process.pid}.out"
+
+    def flush(self) -> None:
+        """Write what waits, as far as the pair takes it."""
+        while self.waiting:
+            try:
+                self.pair.send(self.waiting[0], socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionError):
+                return  # full: an answer will make room; or dead: SIGCHLD is on its way
+            self.waiting.popleft()
+
+    def freeze(self) -> bool:
+        """Stop the process where it is; whether it is still there."""
+        try:
+            os.kill(self.process.pid, signal.SIGSTOP)
+            state = os.waitid(
+                os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT
+            )
+        except (ProcessLookupError, ChildProcessError):
+            return False
+        return state is not None and state.si_code == os.CLD_STOPPED
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        """End it and whatever it has started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it was faster
+
+    def close(self) -> None:
+        """Free the descriptors."""
+        self.pair.close()
+        self.theirs.close()
+
+
+class Worker:
+    """One life of a worker. Its slots start at once; `join` leads it to its router.
+
+    Args:
+        folder: where its store is.
+        slots: how many child processes run tasks.
+        sync: whether a stored result's index is on disk before it is told.
+        life: what ends this process besides `stop`.
+        log: where lines about tasks' output and slots go.
+    """
+
+    def __init__(self, folder: Path, slots: int, *, sync: bool, life: Life, log: Log) -> None:
+        self.log = log
+        self.life = life
+        self.host = socket.gethostname()
+        self.results, self._lock = open_results(folder, session_of(os.urandom(8)), sync=sync)
+        self.incoming = self.results.incoming
+        self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host)
+        self.wake = Wake()
+        self.writer = Writer(self.results.keep, None, self.wake)
+        self.children: dict[int, Child] = {}
+        self.context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._thin_at = 0.0
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
+        self._poller = zmq.Poller()
+        for source in (self.wake, life):
+            self._poller.register(source, zmq.POLLIN)
+        if life.pipe is not None:
+            self._poller.register(life.pipe, zmq.POLLIN)
+        for number, slot in self.core.slots.items():
+            slot.pid = -1
+            self._start(number)
+
+    def join(self, access: Access) -> None:
+        """Dial the router, and serve results to the mesh."""
+        self.context = sockets.context()
+        path = sockets.ipc_folder(access.mesh) / f"{self.results.id}.sock"
+        self.server = Server(self.context, path, self.results)
+        self.dialer = sockets.Dialer(self.context, access.addresses[0])
+        for source in (self.dialer.socket, self.dialer.monitor, self.server.socket):
+            self._poller.register(source, zmq.POLLIN)
+        self.core.about = {
+            "host": self.host,
+            "pid": os.getpid(),
+            "data": self.server.address,
+            "python": sys.version.split()[0],
+        }
+
+    def run(self) -> str:
+        """Serve until it is time to leave; the reason."""
+        core = self.core
+        while True:
+            now = time.monotonic()
+            due = core.deadline(now)
+            ready = dict(self._poller.poll(max(0.0, due - now) * 1000 + 0.999))
+            now = time.monotonic()
+            if self.dialer.monitor in ready and "connected" in self.dialer.changes():
+                core.handle(core_events.Connected(), now)
+            if self.life.fileno() in ready or self.life.pipe in ready:
+                self._look_after(now)
+            for number, child in list(self.children.items()):
+                if child.pair.fileno() in ready:
+                    self._hear_slot(number, child, now)
+            self._hear_router(now)
+            if self.server.socket in ready:
+                self.server.serve()
+            if self.wake.is_set:
+                self.wake.clear()
+                for event in self.writer.done():
+                    core.handle(event, now)
+            if now >= due:
+                core.handle(Tick(), now)
+                self._thin(now)
+            reason = self._settle(now)
+            if reason is not None:
+                return reason
+
+    # -- in ----------------------------------------------------------------------------------
+
+    def _hear_router(self, now: float) -> None:
+        for frames in self.dialer.receive():
+            try:
+                envelope = decode(frames)
+            except DecodeError as error:
+                self.log(f"the router sent what is no message: {error}")
+            else:
+                self.core.handle(RouterHeard(envelope), now)
+
+    def _hear_slot(self, number: int, child: Child, now: float) -> None:
+        """Take what a slot has answered."""
+        rows: list[tuple[int, int, bytes, float, bool]] = []
+        receive = child.pair.recv
+        for _ in range(OUTCOMES_MAX):
+            try:
+                packet = receive(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionError):
+                break
+            if not packet:
+                break
+            if packet[0] == packets.READY:
+                self.core.handle(SlotReady(number, packets.parse_ready(packet)), now)
+                continue
+            row = packets.parse_outcome(packet)
+            if row[2][LOG_LENGTH] != b"\0\0\0\0":
+                self._log_output(row[0], row[2])
+            rows.append(row)
+        if rows:
+            self.core.handle(SlotAnswered(number, rows), now)
+            child.flush()
+
+    def _log_output(self, lease: int, body: bytes) -> None:
+        piece = self.core.held.get(lease)
+        found = outcome.parse(body)
+        if piece is not None and not found.flags & outcome.LOG_STORED:
+            task = show(piece.session, piece.counter(lease))
+            for line in found.log.decode("utf-8", "replace").splitlines():
+                self.log(f"{task}: {line}")
+
+    def _look_after(self, now: float) -> None:
+        """A signal came: a child has died, or it is time to leave."""
+        drain = self.life.ended()
+        for number, child in list(self.children.items()):
+            if child.process.poll() is not None:
+                self._bury(number, child, now)
+        if drain is not None:
+            why = "its owner is gone" if self.life.owner_gone else "told to by a signal"
+            self.core.leave(why, drain=drain)
+
+    def _bury(self, number: int, child: Child, now: float) -> None:
+        """A slot is dead: what it answered counts, what it had not read is as good as new."""
+        self._hear_slot(number, child, now)
+        unread = [lease for packet in child.waiting for lease in packets.leases_of(packet)]
+        unread = self._take_back(child) + unread
+        del self.children[number]
+        self._poller.unregister(child.pair.fileno())
+        child.close()
+        (self.incoming / child.output).unlink(missing_ok=True)
+        how = how_it_ended(child.process.returncode)
+        self.log(f"slot {number}, process {child.process.pid}, {how}")
+        self.core.handle(SlotExited(number, how, unread), now)
+
+    def _take_back(self, child: Child) -> list[int]:
+        """What lies unread in a slot's end of the pair."""
+        leases: list[int] = []
+        while True:
+            try:
+                packet = child.theirs.recv(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionError):
+                return leases
+            if not packet:
+                return leases
+            if packet[0] == packets.FUNCTION:
+                number = packets.parse_function(packet)[0]
+                digest = next(d for d, n in child.numbers.items() if n == number)
+                self.core.unlearn(digest, child.number)
+                continue
+            leases += packets.leases_of(packet)
+
+    # -- out ---------------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> str | None:
+        """Carry out a turn; the reason to leave, if it was the last."""
+        turn = self.core.settle(now)
+        for envelope in turn.sends:
+            self.dialer.send(encode(envelope))
+        for number in turn.starts:
+            self._start(number)
+        for number, digest in turn.functions:
+            self._send_function(self.children[number], digest)
+        for number, piece, low, high in turn.tasks:
+            self._send_tasks(self.children[number], piece, low, high)
+        for number in dict.fromkeys(turn.take_back):
+            if number in self.children:
+                leases = self._take_back(self.children[number])
+                self.core.handle(core_events.TakenBack(number, leases), now)
+        for number, lease in turn.kills:
+            self._kill(number, lease, now)
+        for ticket, kind, body in turn.store:
+            self.writer.submit(ticket, refs_in(kind, body), [])
+        if turn.take_back or turn.kills:
+            return self._settle(now)
+        return turn.stop
+
+    def _start(self, number: int) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = spawn.slot(
+            theirs.fileno(), self.incoming, self.results.id, self.core.settings.inline_bytes,
+            len(self.core.slots), self.log.file,
+        )  # fmt: skip
+        ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
+        self.children[number] = Child(number, process, ours, theirs)
+        self._poller.register(ours.fileno(), zmq.POLLIN)
+
+    def _send_function(self, child: Child, digest: bytes) -> None:
+        code = self.core.functions[digest].payload
+        number = child.numbers.setdefault(digest, len(child.numbers))
+        by_path = len(code) > packets.PAYLOAD_BYTES_MAX
+        if by_path:
+            code = self._spool(f"function-{child.process.pid}-{number}", code)
+        self._write(child, packets.pack_function(number, by_path, code))
+
+    def _send_tasks(self, child: Child, piece: Piece, low: int, high: int) -> None:
+        tasks: list[tuple[int, bool, Any]] = []
+        size = 0
+        for i in range(low, high):
+            payload, by_path = piece.payloads[i], False
+            if len(payload) > packets.PAYLOAD_BYTES_MAX:
+                payload, by_path = self._spool(f"task-{piece.lease + i:016x}", payload), True
+            if tasks and size + len(payload) > packets.PACKET_BYTES_MAX:
+                self._write(child, packets.pack_tasks(child.numbers[piece.function], tasks))
+                tasks, size = [], 0
+            tasks.append((piece.lease + i, by_path, payload))
+            size += len(payload) + 16
+        self._write(child, packets.pack_tasks(child.numbers[piece.function], tasks))
+
+    def _spool(self, name: str, payload: Any) -> bytes:
+        file = self.incoming / name
+        spool.write(file, [payload])
+        return str(file).encode()
+
+    def _write(self, child: Child, packet: bytes) -> None:
+        """Send a packet, in order, as far as the pair takes it."""
+        child.waiting.append(packet)
+        child.flush()
+
+    def _kill(self, number: int, lease: int, now: float) -> None:
+        """End what runs `lease`, and nothing else: freeze, look, decide."""
+        child = self.children.get(number)
+        if child is None or not child.freeze():
+            return
+        self._hear_slot(number, child, now)
+        line = self.core.slots[number].line
+        if line and line[0] == lease:
+            child.end()
+        else:
+            self.core.spared(number)
+            child.thaw()
+
+    def _thin(self, now: float) -> None:
+        if now >= self._thin_at:
+            self._thin_at = now + THIN_EVERY_S
+            for child in self.children.values():
+                thin(self.incoming / child.output)
+
+    def close(self) -> None:
+        """End the slots and leave nothing behind but the store."""
+        for child in self.children.values():
+            child.end()
+        for child in self.children.values():
+            child.process.wait()
+            child.close()
+        for left in self.incoming.iterdir():
+            left.unlink(missing_ok=True)
+        self.writer.close()
+        if self.context is not None:
+            self.server.close()
+            self.dialer.close()
+            self.context.term()
+        self.results.close()
+        self._lock.release()
+
+
+def refs_in(kind: int, body: bytes) -> list[tuple[int, int, int, int]]:
+    """What an outcome says was stored: (lease, index, size, crc) each."""
+    found = outcome.parse(body)
+    refs = [outcome.parse_ref(found.log)] if found.flags & outcome.LOG_STORED else []
+    if kind == Kind.STORED:
+        refs.append(outcome.parse_ref(found.rest))
+    return [(ref.lease, ref.index, ref.size, ref.crc) for ref in refs]
+
+
+def how_it_ended(code: int) -> str:
+    """A return code in words."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"was killed by {name}{hint}"
+    return f"exited with code {code}"
+
+
+def main() -> None:
+    """``python -c … OPTIONS``: a worker whose owner holds the life pipe and sends the access."""
+    options = json.loads(sys.argv[1])
+    log = Log(options["log"])
+    life = Life(options["pipe"])
+    raise SystemExit(serve(options, life, log, lambda: life.first_line()))
+
+
+def serve(options: dict[str, Any], life: Life, log: Log, access: Callable[[], str]) -> int:
+    """Run a worker to its end; the exit code."""
+    folder = Path(options["folder"])
+    try:
+        worker = Worker(folder, options["slots"], sync=options["sync"], life=life, log=log)
+    except MeshError as error:
+        log(f"error: {error}")
+        return 1
+    try:
+        line = access()
+        if line:
+            worker.join(Access(**json.loads(line)))
+            log(f"leaves: {worker.run()}")
+    finally:
+        worker.close()
+        if options.get("temporary"):
+            shutil.rmtree(folder.parent, ignore_errors=True)
+    return 0

@@ -1,0 +1,1 @@
+"""What processes say to each other: messages, their bytes, and the link that makes them certain."""

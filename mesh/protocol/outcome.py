@@ -1,0 +1,116 @@
+"""Outcome bodies: what a run leaves behind, as opaque bytes to everybody between slot and client.
+
+    body    := flags u8 · begun f64 (unix time) · took f32 (seconds) · log length u32 · log · rest
+    rest    := the pickled value (Kind.VALUE) | ref (Kind.STORED) | failure (all others)
+    ref     := lease u64 · index u16 · size u64 · crc32 u32 · store id (8 bytes)
+    failure := five length-prefixed texts (kind, message, traceback, host, pid) · the pickled
+               exception, or nothing
+
+With flag LOG_STORED the log field is a ref to the log. Slots import this module: it needs nothing
+but struct, so that a slot starts quickly.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple
+
+from ..errors import Failure
+
+PREFIX = struct.Struct("<BdfI")
+REF = struct.Struct("<QHQI8s")
+_LENGTH = struct.Struct("<I")
+
+#: The log is not inline: its field holds a ref.
+LOG_STORED = 1
+
+#: The index of a result and of a log among what one lease stored.
+RESULT, LOG = 0, 1
+
+
+class Ref(NamedTuple):
+    """A result that stays with its maker: which lease of a task stored it, where, how big."""
+
+    lease: int
+    index: int
+    size: int
+    crc: int
+    store: bytes
+
+    @property
+    def holder(self) -> str:
+        """The id of the store that holds it."""
+        return self.store.decode("ascii")
+
+
+class Outcome(NamedTuple):
+    """A decoded body; `rest` is still what the kind says."""
+
+    flags: int
+    begun: float
+    took_s: float
+    log: bytes
+    rest: memoryview
+
+
+def body(begun: float, took_s: float, log: bytes, rest: Any, flags: int = 0) -> bytes:
+    """The bytes of an outcome."""
+    return PREFIX.pack(flags, begun, took_s, len(log)) + log + rest
+
+
+def parse(raw: Any) -> Outcome:
+    """The parts of a body.
+
+    Raises:
+        ValueError: it is cut short.
+    """
+    view = memoryview(raw)
+    if len(view) < PREFIX.size:
+        raise ValueError(f"an outcome of {len(view)} bytes")
+    flags, begun, took_s, log_bytes = PREFIX.unpack_from(view)
+    end = PREFIX.size + log_bytes
+    if len(view) < end:
+        raise ValueError(f"an outcome whose log of {log_bytes} bytes is cut short")
+    return Outcome(flags, begun, took_s, bytes(view[PREFIX.size : end]), view[end:])
+
+
+def parse_ref(raw: Any) -> Ref:
+    """The ref in `raw`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(raw) != REF.size:
+        raise ValueError(f"a ref of {len(raw)} bytes, expected {REF.size}")
+    return Ref(*REF.unpack(raw))
+
+
+def pack_failure(failure: Failure, exception: bytes = b"") -> bytes:
+    """The bytes of a failure, and the pickled exception if there is one."""
+    texts = (failure.kind, failure.message, failure.traceback, failure.host, str(failure.pid))
+    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
+    return b"".join(_LENGTH.pack(len(text)) + text for text in encoded) + exception
+
+
+def parse_failure(raw: Any) -> tuple[Failure, memoryview]:
+    """The failure in `raw` and its pickled exception (perhaps empty).
+
+    Raises:
+        ValueError: it is cut short.
+    """
+    view = memoryview(raw)
+    texts = []
+    for _ in range(5):
+        if len(view) < _LENGTH.size:
+            raise ValueError("a failure that is cut short")
+        (length,) = _LENGTH.unpack_from(view)
+        texts.append(bytes(view[_LENGTH.size : _LENGTH.size + length]).decode("utf-8"))
+        view = view[_LENGTH.size + length :]
+    kind, message, traceback, host, pid = texts
+    return Failure(kind, message, traceback, host, int(pid or 0)), view
+
+
+def failure_body(kind: str, message: str, host: str = "", pid: int = 0) -> bytes:
+    """The body of a failure that did not come from the user's code: `kind` names an error class
+    of errors.py."""
+    return body(0.0, 0.0, b"", pack_failure(Failure(kind, message, "", host, pid)))

@@ -1,0 +1,95 @@
+"""What a worker and its slots say to each other, one packet a message over a private socket pair.
+
+    worker → slot   FUNCTION  number u32, by-path u8, payload
+                    TASKS     function number u32, then per task: lease u64, by-path u8,
+                              length u32, payload
+    slot → worker   READY     pid u32
+                    OUTCOME   lease u64, kind u8, stored u8, seconds f32, body
+
+A SOCK_SEQPACKET keeps packets whole and in order, and what the slot has not read stays with the
+kernel: the worker, which keeps a duplicate of the slot's end, can take exactly that back. What is
+too big for a packet goes through a file whose path travels instead (by-path).
+
+Slots import this module: nothing but struct.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+FUNCTION, TASKS, READY, OUTCOME = 1, 2, 3, 4
+
+#: A packet must fit the kernel's default socket buffer (208 KiB) beside others.
+PACKET_BYTES_MAX = 96 * 1024
+
+#: A payload beyond this travels by path.
+PAYLOAD_BYTES_MAX = 32 * 1024
+
+_FUNCTION = struct.Struct("<BIB")
+_TASKS = struct.Struct("<BI")
+_TASK = struct.Struct("<QBI")
+_READY = struct.Struct("<BI")
+_OUTCOME = struct.Struct("<BQBBf")
+
+
+def pack_function(number: int, by_path: bool, payload: Any) -> bytes:
+    """The code behind a function's number."""
+    return _FUNCTION.pack(FUNCTION, number, by_path) + payload
+
+
+def parse_function(packet: bytes) -> tuple[int, bool, memoryview]:
+    """(number, by path, payload)."""
+    _, number, by_path = _FUNCTION.unpack_from(packet)
+    return number, bool(by_path), memoryview(packet)[_FUNCTION.size :]
+
+
+def pack_tasks(number: int, tasks: list[tuple[int, bool, Any]]) -> bytes:
+    """Tasks of one function: (lease, by path, payload) each."""
+    parts: list[Any] = [_TASKS.pack(TASKS, number)]
+    for lease, by_path, payload in tasks:
+        parts.append(_TASK.pack(lease, by_path, len(payload)))
+        parts.append(payload)
+    return b"".join(parts)
+
+
+def parse_tasks(packet: bytes) -> tuple[int, Iterator[tuple[int, bool, memoryview]]]:
+    """The function's number, and (lease, by path, payload) of each task."""
+    _, number = _TASKS.unpack_from(packet)
+    return number, _each_task(memoryview(packet))
+
+
+def _each_task(view: memoryview) -> Iterator[tuple[int, bool, memoryview]]:
+    at, end = _TASKS.size, len(view)
+    while at < end:
+        lease, by_path, length = _TASK.unpack_from(view, at)
+        at += _TASK.size
+        yield lease, bool(by_path), view[at : at + length]
+        at += length
+
+
+def leases_of(packet: bytes) -> list[int]:
+    """The leases of the tasks in a packet that was taken back; none in a FUNCTION."""
+    return [lease for lease, _, _ in parse_tasks(packet)[1]] if packet[0] == TASKS else []
+
+
+def pack_ready(pid: int) -> bytes:
+    """A slot has started."""
+    return _READY.pack(READY, pid)
+
+
+def parse_ready(packet: bytes) -> int:
+    """The pid of the slot that has started."""
+    return int(_READY.unpack(packet)[1])
+
+
+def pack_outcome(lease: int, kind: int, stored: bool, took_s: float, body: bytes) -> bytes:
+    """How one task ended."""
+    return _OUTCOME.pack(OUTCOME, lease, kind, stored, took_s) + body
+
+
+def parse_outcome(packet: bytes) -> tuple[int, int, bytes, float, bool]:
+    """(lease, kind, body, seconds, stored)."""
+    _, lease, kind, stored, took_s = _OUTCOME.unpack_from(packet)
+    return lease, kind, packet[_OUTCOME.size :], took_s, bool(stored)

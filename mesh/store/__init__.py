@@ -1,0 +1,1 @@
+"""What survives a process: the router's records and the workers' results, in LMDB."""

@@ -1,0 +1,99 @@
+"""A folder that holds a store: who may use it, whether it can, and whose it is.
+
+A store's folder belongs to one user (0700), lies on a local disk, and has one owner process at a
+time, proven by an flock. Anything else is refused before LMDB touches it, with the next step.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+from ..errors import StoreError
+
+#: LMDB needs a local file system: on these it corrupts, or fails with ENOSYS, ESTALE or SIGBUS.
+NETWORK_FILE_SYSTEMS = {
+    "nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "smbfs", "ceph", "afs", "9p",
+    "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "orangefs", "pvfs2", "glusterfs", "ncpfs", "coda",
+}  # fmt: skip
+
+
+def prepare(folder: Path) -> None:
+    """Make `folder` (0700) and make sure that a store can live there.
+
+    Raises:
+        StoreError: it cannot be made or written, is another user's, or lies on a network.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stat = folder.stat()
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be made: {error.strerror}. Choose another folder"
+        ) from error
+    if stat.st_uid != os.getuid():
+        raise StoreError(f"{folder} belongs to another user (uid {stat.st_uid}): choose your own")
+    if not os.access(folder, os.W_OK | os.X_OK) or _is_read_only(folder):
+        raise StoreError(f"{folder} is read-only: choose a folder that you can write to")
+    kind = file_system_of(folder)
+    if kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse.") and "overlay" not in kind:
+        raise StoreError(
+            f"{folder} is on a network file system ({kind}), where a store breaks. "
+            f"Use a local one, such as {default_root() / folder.name}"
+        )
+    if stat.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _is_read_only(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def file_system_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The kind of file system `path` is on, as the kernel names it; "" where that is unknown."""
+    if sys.platform != "linux" or not mounts.exists():
+        return ""
+    target = str(path.resolve())
+    best, kind = "", ""
+    for line in mounts.read_text(errors="replace").splitlines():
+        left, _, right = line.partition(" - ")
+        fields, after = left.split(), right.split()
+        if len(fields) < 5 or not after:
+            continue
+        point = fields[4].encode().decode("unicode_escape")
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, after[0]
+    return kind
+
+
+def default_root() -> Path:
+    """Where the folders of named meshes are: local, kept over reboots, one per user."""
+    return Path(f"/var/tmp/mesh-{os.getuid()}")
+
+
+class Lock:
+    """The flock that makes this process the folder's owner, until `release` or its death.
+
+    Raises:
+        StoreError: another process owns it; its pid is named.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = os.open(folder / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "?"
+            os.close(self._file)
+            raise StoreError(
+                f"{folder} is in use by process {pid}: join that mesh, or choose another folder"
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Let another process own the folder."""
+        os.close(self._file)

@@ -1,0 +1,319 @@
+"""The router's records: what must survive it, and how it is looked up again.
+
+Layout (schema 1; all keys sort):
+
+    meta      mesh, birth, epoch, schema, counts, last
+    block     id of its first task → msgpack header: shared, immutable
+    args      the same key         → msgpack list of payloads: immutable, deleted never rewritten
+    open      the same key         → nothing; while some task of the block has not ended
+    outcome   task id              → kind, lease, store id, body: written once
+    tries     task id              → how often it was begun in vain
+    alias     a user's id          → the task it means, and what call that was
+    function  digest               → name, code digest, payload
+    group     group id             → size, name
+    foreign   group id + index     → the older task that this member is
+    session   a client's session   → the highest counter recorded
+    worker    store id             → what its worker said of itself, while it is present
+
+A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
+takes the core's writes; `look_up` its questions; both speak the core's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Any
+
+import msgpack
+
+from ..core.block import HOLE, Block, Tries
+from ..core.router import Restored
+from ..errors import StoreError
+from ..task import STATE_OF, Kind, State, key, show, unkey
+from .tables import KEY_BYTES_MAX, Tables, Transaction
+
+#: Raised whenever the layout changes so that an older Mesh would misread it.
+SCHEMA = 1
+
+TABLES = (
+    "meta",
+    "block",
+    "args",
+    "open",
+    "outcome",
+    "tries",
+    "alias",
+    "function",
+    "group",
+    "foreign",
+    "session",
+    "worker",
+)
+
+_pack = msgpack.Packer(use_bin_type=True).pack
+
+
+def _unpack(raw: bytes) -> Any:
+    return msgpack.unpackb(raw, raw=False, strict_map_key=False)
+
+
+def _alias_key(alias: str) -> bytes:
+    raw = alias.encode("utf-8", "surrogatepass")
+    if len(raw) <= KEY_BYTES_MAX:
+        return raw
+    return raw[: KEY_BYTES_MAX - 32] + blake2b(raw, digest_size=32).digest()
+
+
+class Records:
+    """The records in `tables`. `entropy` are 16 random bytes for a store that is new."""
+
+    def __init__(self, tables: Tables, entropy: bytes, mesh: str) -> None:
+        self.tables = tables
+        with tables.begin() as txn:
+            schema = txn.get("meta", b"schema")
+        if schema is None:
+            with tables.begin(write=True) as txn:
+                txn.put("meta", b"schema", _pack(SCHEMA))
+                txn.put("meta", b"birth", entropy)
+                txn.put("meta", b"mesh", mesh.encode())
+        elif _unpack(schema) != SCHEMA:
+            raise StoreError(
+                f"the store has schema {_unpack(schema)}, this Mesh reads schema {SCHEMA}: "
+                f"use the Mesh version that wrote it, or another folder"
+            )
+        self._apply: dict[str, Callable[..., None]] = {
+            "block": self._write_block,
+            "outcomes": lambda txn, items: txn.put_many("outcome", items),
+            "close": lambda txn, block: txn.delete("open", block),
+            "tries": lambda txn, task, tries: txn.put("tries", task, _pack(tries)),
+            "function": self._write_function,
+            "group": self._write_group,
+            "worker": self._write_worker,
+            "counts": lambda txn, counts: txn.put("meta", b"counts", _pack(counts)),
+        }
+        self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
+            "names": self._names,
+            "outcomes": self._outcomes,
+            "ended": self._ended,
+            "texts": self._texts,
+            "group": self._group,
+        }
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def apply(self, writes: list[tuple[Any, ...]]) -> None:
+        """Record `writes`, in order, in one transaction."""
+        with self.tables.begin(write=True) as txn:
+            for what, *about in writes:
+                self._apply[what](txn, *about)
+
+    def _write_block(
+        self,
+        txn: Transaction,
+        session: str,
+        first: int,
+        header: list[Any],
+        foreign: dict[int, tuple[str, int]],
+        payloads: list[Any] | None,
+        marks: list[bytes] | None,
+    ) -> None:
+        size, function, _, group, index, names, _, holes = header
+        block = key(session, first)
+        txn.put("block", block, _pack(header))
+        if payloads is not None:
+            txn.put("args", block, _pack(payloads))
+            txn.put("open", block, b"")
+        txn.put("session", session.encode(), _pack(first + size - 1))
+        last = key(session, first + size - 1) if group is None else key(session, group)
+        txn.put("meta", b"last", last)
+        if names is not None and marks is not None:
+            name, code, _ = _unpack(txn.get("function", function) or b"\x93\xa0\xc4\x00\xc4\x00")
+            for i, alias in enumerate(names):
+                if alias is not None and i not in holes:
+                    record = [session, first + i, name, code, marks[i]]
+                    txn.put("alias", _alias_key(alias), _pack(record))
+        if group is not None:
+            for i, task in foreign.items():
+                member = key(session, group) + (index + i).to_bytes(8, "big")
+                txn.put("foreign", member, key(*task))
+
+    def _write_function(
+        self, txn: Transaction, digest: bytes, name: str, code: bytes, payload: Any
+    ) -> None:
+        txn.put("function", digest, _pack([name, code, payload]))
+
+    def _write_group(self, txn: Transaction, group: bytes, size: int, name: str | None) -> None:
+        txn.put("group", group, _pack([size, name]))
+        txn.put("meta", b"last", group)
+
+    def _write_worker(self, txn: Transaction, who: str, about: dict[str, Any] | None) -> None:
+        if about is None:
+            txn.delete("worker", who.encode())
+        else:
+            txn.put("worker", who.encode(), _pack(about))
+
+    # -- looking up ------------------------------------------------------------------------
+
+    def look_up(self, what: str, about: Any) -> Any:
+        """Answer one of the core's lookups."""
+        with self.tables.begin() as txn:
+            return self._look_up[what](txn, about)
+
+    def _names(self, txn: Transaction, aliases: list[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for alias in aliases:
+            raw = txn.get("alias", _alias_key(alias))
+            if raw is not None:
+                record = _unpack(raw)
+                found[alias] = (record, txn.get("outcome", key(record[0], record[1])))
+        return found
+
+    def _outcomes(
+        self, txn: Transaction, spans: list[tuple[str, int, int]]
+    ) -> list[tuple[str, int, bytes | None]]:
+        answer: list[tuple[str, int, bytes | None]] = []
+        for session, first, count in spans:
+            for counter in range(first, first + count):
+                answer.append((session, counter, txn.get("outcome", key(session, counter))))
+        return answer
+
+    def _ended(self, txn: Transaction, about: tuple[list[int], int]) -> list[dict[str, Any]]:
+        states, limit = about
+        rows: list[dict[str, Any]] = []
+        for task, record in txn.scan("outcome"):
+            state = STATE_OF[Kind(record[0])]
+            if state in states:
+                if len(rows) == limit:
+                    break
+                session, counter = unkey(task)
+                rows.append(
+                    {"id": show(session, counter), "state": state.word}
+                    | self._call_of(txn, session, counter)
+                )
+        return rows
+
+    def _call_of(self, txn: Transaction, session: str, counter: int) -> dict[str, Any]:
+        found = txn.before("block", key(session, counter))
+        if found is None or found[0][:8] != session.encode():
+            return {"name": None, "function": None}
+        header = _unpack(found[1])
+        names, function = header[5], txn.get("function", header[1])
+        i = counter - unkey(found[0])[1]
+        return {
+            "name": names[i] if names is not None and i < len(names) else None,
+            "function": _unpack(function)[0] if function is not None else None,
+        }
+
+    def _texts(
+        self, txn: Transaction, texts: list[tuple[str, tuple[str, int] | None]]
+    ) -> list[list[Any] | None]:
+        return [self._meaning(txn, text, parsed) for text, parsed in texts]
+
+    def _meaning(
+        self, txn: Transaction, text: str, parsed: tuple[str, int] | None
+    ) -> list[Any] | None:
+        """["task" | "group", session, counter, size] of what a user's text means."""
+        if text == "last":
+            last = txn.get("meta", b"last")
+            parsed = unkey(last) if last is not None else None
+        else:
+            raw = txn.get("alias", _alias_key(text)) if text else None
+            if raw is not None:
+                return ["task", *_unpack(raw)[:2], 1]
+            parsed = parsed or self._prefixed(txn, text)
+        if parsed is None:
+            return None
+        group = txn.get("group", key(*parsed))
+        if group is not None:
+            return ["group", *parsed, _unpack(group)[0]]
+        return ["task", *parsed, 1] if self._exists(txn, *parsed) else None
+
+    def _prefixed(self, txn: Transaction, text: str) -> tuple[str, int] | None:
+        """``k3f.17`` where one session alone begins with k3f."""
+        prefix, dot, number = text.partition(".")
+        if not (dot and prefix.isascii() and number.isascii() and number.isdigit()):
+            return None
+        sessions = []
+        for session, _ in txn.scan("session", prefix.encode()):
+            if not session.startswith(prefix.encode()):
+                break
+            sessions.append(session.decode())
+        return (sessions[0], int(number)) if prefix and len(sessions) == 1 else None
+
+    def _exists(self, txn: Transaction, session: str, counter: int) -> bool:
+        found = txn.before("block", key(session, counter))
+        if found is None or found[0][:8] != session.encode():
+            return False
+        return counter - unkey(found[0])[1] < _unpack(found[1])[0]
+
+    def _group(self, txn: Transaction, group: bytes) -> dict[str, Any] | None:
+        raw = txn.get("group", group)
+        if raw is None:
+            return None
+        size, name = _unpack(raw)
+        foreign = [
+            [int.from_bytes(member[16:], "big"), *unkey(task)]
+            for member, task in txn.scan("foreign", group, group + b"\xff" * 9)
+        ]
+        return {"size": size, "name": name, "foreign": foreign}
+
+    # -- reading for dispatch, and at start ------------------------------------------------
+
+    def payloads(self, block: bytes) -> list[Any]:
+        """The payloads of a block, in order."""
+        with self.tables.begin() as txn:
+            raw = txn.get("args", block)
+        if raw is None:
+            raise StoreError(f"the arguments of block {show(*unkey(block))} are missing")
+        return list(_unpack(raw))
+
+    def function(self, digest: bytes) -> Any:
+        """The payload of a function."""
+        with self.tables.begin() as txn:
+            raw = txn.get("function", digest)
+        if raw is None:
+            raise StoreError(f"function {digest.hex()} is missing")
+        return _unpack(raw)[2]
+
+    def restore(self) -> Restored:
+        """Everything the core needs to go on, and the next epoch, recorded before its first use."""
+        with self.tables.begin(write=True) as txn:
+            epoch = int.from_bytes(txn.get("meta", b"epoch") or b"", "big") + 1
+            txn.put("meta", b"epoch", epoch.to_bytes(8, "big"))
+            counts = _unpack(txn.get("meta", b"counts") or b"\x90")
+            restored = Restored(
+                mesh=(txn.get("meta", b"mesh") or b"").decode(),
+                birth=txn.get("meta", b"birth") or b"",
+                epoch=epoch,
+                sessions={s.decode(): _unpack(last) for s, last in txn.scan("session")},
+                functions={d: tuple(_unpack(raw)[:2]) for d, raw in txn.scan("function")},
+                roster={who.decode(): _unpack(about) for who, about in txn.scan("worker")},
+                ended=[0] * State.DONE + (counts or [0] * (len(State) - State.DONE)),
+                blocks=list(self._open_blocks(txn)),
+            )
+        return restored
+
+    def _open_blocks(self, txn: Transaction) -> Iterator[Block]:
+        for block_key, _ in txn.scan("open"):
+            session, first = unkey(block_key)
+            raw = txn.get("block", block_key)
+            if raw is None:
+                raise StoreError(f"block {show(session, first)} is open and has no header")
+            size, function, options, group, index, names, sequence, holes = _unpack(raw)
+            block = Block(session, first, size, function, options, group, index, names, sequence)
+            for i in holes:
+                block.states[i] = HOLE
+            stop = key(session, first + size)
+            for task, record in txn.scan("outcome", block_key, stop):
+                block.states[unkey(task)[1] - first] = STATE_OF[Kind(record[0])]
+            for task, tries in txn.scan("tries", block_key, stop):
+                block.tries[unkey(task)[1] - first] = Tries(*_unpack(tries))
+            block.left = sum(state < State.DONE for state in block.states)
+            if block.left:
+                yield block
+
+    def close(self) -> None:
+        """Let go of the tables."""
+        self.tables.close()
+

@@ -1,0 +1,115 @@
+"""A worker's results: what it made and keeps.
+
+The content of a result is a file, as its slot wrote it; the index in LMDB says whose it is, how
+big and with which checksum. A result exists when its index entry is committed; the content is not
+synced for itself, so that after a power cut an entry may stand over a file that is short or
+wrong: size and checksum tell, and the result is reported lost rather than served wrong.
+
+    result    lease u64 + index u16 → size u64, crc32 u32
+    meta      the store's id and schema
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from ..errors import ResultLost, StoreError
+from . import folder
+from .tables import LmdbTables, Tables
+
+SCHEMA = 1
+TABLES = ("meta", "result")
+
+_KEY = struct.Struct(">QH")
+_ENTRY = struct.Struct("<QI")
+
+
+class Results:
+    """The results in `root`.
+
+    Args:
+        root: a folder that is prepared and owned.
+        new_id: the id of the store if it is new: eight characters.
+        sync: whether a commit is on disk when it returns.
+
+    Raises:
+        StoreError: the store cannot be opened, or another version wrote it.
+    """
+
+    def __init__(self, root: Path, new_id: str, *, sync: bool) -> None:
+        self.content = root / "content"
+        self.incoming = root / "incoming"
+        for made in (self.content, self.incoming):
+            made.mkdir(mode=0o700, exist_ok=True)
+        for left in self.incoming.iterdir():
+            left.unlink()  # written and never indexed: nobody knows of it
+        self._tables: Tables = LmdbTables(root / "index.mdb", TABLES, sync=sync)
+        with self._tables.begin(write=True) as txn:
+            schema = txn.get("meta", b"schema")
+            if schema is None:
+                txn.put("meta", b"schema", bytes([SCHEMA]))
+                txn.put("meta", b"id", new_id.encode())
+            elif schema != bytes([SCHEMA]):
+                self._tables.close()
+                raise StoreError(
+                    f"{root} has schema {schema[0]}, this Mesh reads {SCHEMA}: use the Mesh "
+                    f"version that wrote it, or another folder"
+                )
+            self.id = (txn.get("meta", b"id") or b"").decode()
+
+    def keep(self, items: list[tuple[int, int, int, int]]) -> None:
+        """Take in what waits in `incoming`: (lease, index, size, crc) each. Committed on return."""
+        for lease, index, _, _ in items:
+            waiting = self.incoming / f"{lease:016x}-{index}"
+            waiting.rename(self._path(lease, index, make=True))
+        rows = [
+            (_KEY.pack(lease, index), _ENTRY.pack(size, crc)) for lease, index, size, crc in items
+        ]
+        with self._tables.begin(write=True) as txn:
+            txn.put_many("result", rows)
+
+    def find(self, lease: int, index: int) -> tuple[Path, int, int]:
+        """The file of a result, its size and checksum.
+
+        Raises:
+            ResultLost: this store does not have it, or not whole.
+        """
+        with self._tables.begin() as txn:
+            raw = txn.get("result", _KEY.pack(lease, index))
+        if raw is None:
+            raise ResultLost(f"store {self.id} does not hold result {lease:x}-{index}")
+        size, crc = _ENTRY.unpack(raw)
+        file = self._path(lease, index)
+        try:
+            actual = file.stat().st_size
+        except FileNotFoundError:
+            actual = -1
+        if actual != size:
+            raise ResultLost(f"{file} has {actual} bytes of {size}: it was lost at a power cut?")
+        return file, size, crc
+
+    def _path(self, lease: int, index: int, *, make: bool = False) -> Path:
+        shelf = self.content / f"{lease & 0xFF:02x}"  # 256 folders keep each one short
+        if make:
+            shelf.mkdir(mode=0o700, exist_ok=True)
+        return shelf / f"{lease:016x}-{index}"
+
+    def close(self) -> None:
+        """Let go of all resources."""
+        self._tables.close()
+
+
+def open_results(root: Path, new_id: str, *, sync: bool) -> tuple[Results, folder.Lock]:
+    """Prepare and own `root`, and open the results in it.
+
+    Raises:
+        StoreError: see `folder.prepare`, `folder.Lock`, `Results`.
+    """
+    folder.prepare(root)
+    lock = folder.Lock(root)
+    try:
+        return Results(root, new_id, sync=sync), lock
+    except BaseException:
+        lock.release()
+        raise

@@ -1,0 +1,259 @@
+"""Ordered tables of bytes, with transactions: the contract under every store, and its two makers.
+
+A `Tables` is a set of named tables, each a sorted map of bytes to bytes. `begin(write=True)` is
+all-or-nothing and seen by nobody before it ends; one thread writes, any thread reads. `LmdbTables`
+keeps them in an LMDB environment, `MemoryTables` in dicts, for tests; the contract suite runs
+over both. Neither knows what the bytes mean.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import lmdb
+
+from ..errors import StoreError
+
+#: Address space reserved for the map, not disk: a 64 GiB map over an empty store is an 8 KiB file.
+MAP_BYTES = 64 * 2**30
+
+#: Where address space is limited (RLIMIT_AS, small cgroups) we make do with this.
+MAP_BYTES_SMALL = 2**30
+
+#: Keys beyond this are refused by LMDB (511 by default).
+KEY_BYTES_MAX = 500
+
+
+class Transaction(Protocol):
+    """What can be done inside one transaction."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value under `key`, or None."""
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        """Set `key`, whether or not it is there."""
+
+    def put_many(self, table: str, items: list[tuple[bytes, bytes]]) -> None:
+        """Set many keys: fastest when they ascend."""
+
+    def delete(self, table: str, key: bytes) -> None:
+        """Remove `key`; nothing happens if it is not there."""
+
+    def scan(
+        self, table: str, first: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The items with first <= key < stop, ascending."""
+
+    def before(self, table: str, key: bytes) -> tuple[bytes, bytes] | None:
+        """The item with the largest key <= `key`, or None."""
+
+    def count(self, table: str) -> int:
+        """How many keys `table` has."""
+
+
+class Tables(Protocol):
+    """A set of tables."""
+
+    def begin(self, *, write: bool = False) -> ContextTransaction:
+        """A transaction, as a context manager: committed at its end, undone by an exception."""
+
+    def close(self) -> None:
+        """Let go of all resources."""
+
+
+class ContextTransaction(Protocol):
+    """What `begin` returns."""
+
+    def __enter__(self) -> Transaction: ...
+
+    def __exit__(self, *exc: object) -> bool | None: ...
+
+
+class LmdbTables:
+    """Tables in the LMDB environment at `path`.
+
+    Args:
+        path: the data file; `path`-lock beside it is LMDB's own.
+        names: all tables.
+        sync: whether a commit is on disk when it returns.
+
+    Raises:
+        StoreError: the file is no LMDB environment of this version, cut short, or not writable.
+    """
+
+    def __init__(self, path: Path, names: Iterable[str], *, sync: bool) -> None:
+        names = list(names)
+        try:
+            self._env = _open(path, len(names), sync)
+        except lmdb.Error as error:
+            raise StoreError(
+                f"{path} cannot be opened as a store: {error}. "
+                f"Move it away to start anew, or use another folder"
+            ) from error
+        try:
+            _refuse_cut_short(self._env, path)
+            self._tables = {name: self._env.open_db(name.encode()) for name in names}
+        except lmdb.Error as error:
+            self._env.close()
+            raise StoreError(f"{path} is damaged: {error}. Move it away to start anew") from error
+        except StoreError:
+            self._env.close()
+            raise
+
+    @contextmanager
+    def begin(self, *, write: bool = False) -> Iterator[Transaction]:
+        """See `Tables.begin`."""
+        with self._env.begin(write=write) as transaction:
+            yield _LmdbTransaction(transaction, self._tables)
+
+    def close(self) -> None:
+        """See `Tables.close`."""
+        self._env.close()
+
+
+def _open(path: Path, tables: int, sync: bool) -> lmdb.Environment:
+    for size in (MAP_BYTES, MAP_BYTES_SMALL):
+        try:
+            return lmdb.open(
+                str(path),
+                subdir=False,
+                map_size=size,
+                max_dbs=tables,
+                mode=0o600,
+                sync=sync,
+                max_readers=64,
+            )
+        except lmdb.MemoryError:
+            if size == MAP_BYTES_SMALL:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _refuse_cut_short(env: lmdb.Environment, path: Path) -> None:
+    """A file that ends before its last page would kill this process with SIGBUS later."""
+    pages = env.info()["last_pgno"] + 1
+    needed = pages * env.stat()["psize"]
+    size = path.stat().st_size
+    if size < needed:
+        raise StoreError(
+            f"{path} is cut short: {size} bytes of {needed}. "
+            f"Restore it from a copy, or move it away to start anew"
+        )
+
+
+class _LmdbTransaction:
+    def __init__(self, transaction: lmdb.Transaction, tables: dict[str, object]) -> None:
+        self._txn = transaction
+        self._tables = tables
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._txn.get(key, db=self._tables[table])
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        self._txn.put(key, value, db=self._tables[table])
+
+    def put_many(self, table: str, items: list[tuple[bytes, bytes]]) -> None:
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            cursor.putmulti(items)
+
+    def delete(self, table: str, key: bytes) -> None:
+        self._txn.delete(key, db=self._tables[table])
+
+    def scan(
+        self, table: str, first: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            if not (cursor.set_range(first) if first else cursor.first()):
+                return
+            for key, value in cursor:
+                if stop is not None and key >= stop:
+                    return
+                yield key, value
+
+    def before(self, table: str, key: bytes) -> tuple[bytes, bytes] | None:
+        with self._txn.cursor(db=self._tables[table]) as cursor:
+            if cursor.set_range(key):
+                if cursor.key() == key or cursor.prev():
+                    return cursor.item()
+                return None
+            return cursor.item() if cursor.last() else None
+
+    def count(self, table: str) -> int:
+        return int(self._txn.stat(db=self._tables[table])["entries"])
+
+
+class MemoryTables:
+    """The same contract in dicts: for tests. Its transactions copy what they change."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._data: dict[str, dict[bytes, bytes]] = {name: {} for name in names}
+
+    @contextmanager
+    def begin(self, *, write: bool = False) -> Iterator[Transaction]:
+        """See `Tables.begin`."""
+        transaction = _MemoryTransaction(dict(self._data))
+        yield transaction
+        if write:
+            self._data = transaction.data
+
+    def close(self) -> None:
+        """See `Tables.close`."""
+
+
+class _MemoryTransaction:
+    def __init__(self, data: dict[str, dict[bytes, bytes]]) -> None:
+        self.data = data
+        self._own: set[str] = set()
+        self._sorted: dict[str, list[bytes]] = {}
+
+    def _writable(self, table: str) -> dict[bytes, bytes]:
+        if table not in self._own:
+            self.data[table] = dict(self.data[table])
+            self._own.add(table)
+        return self.data[table]
+
+    def _keys(self, table: str) -> list[bytes]:
+        if table not in self._sorted:
+            self._sorted[table] = sorted(self.data[table])
+        return self._sorted[table]
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self.data[table].get(key)
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        if not 0 < len(key) <= KEY_BYTES_MAX:
+            raise ValueError(f"a key of {len(key)} bytes")
+        rows = self._writable(table)
+        if key not in rows:
+            insort(self._keys(table), key)
+        rows[key] = bytes(value)
+
+    def put_many(self, table: str, items: list[tuple[bytes, bytes]]) -> None:
+        for key, value in items:
+            self.put(table, key, value)
+
+    def delete(self, table: str, key: bytes) -> None:
+        if self._writable(table).pop(key, None) is not None:
+            self._sorted.pop(table, None)
+
+    def scan(
+        self, table: str, first: bytes = b"", stop: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        keys = self._keys(table)
+        end = len(keys) if stop is None else bisect_left(keys, stop)
+        for key in keys[bisect_left(keys, first) : end]:
+            yield key, self.data[table][key]
+
+    def before(self, table: str, key: bytes) -> tuple[bytes, bytes] | None:
+        keys = self._keys(table)
+        at = bisect_left(keys, key)
+        if at < len(keys) and keys[at] == key:
+            return key, self.data[table][key]
+        return (keys[at - 1], self.data[table][keys[at - 1]]) if at else None
+
+    def count(self, table: str) -> int:
+        return len(self.data[table])

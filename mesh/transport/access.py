@@ -1,0 +1,92 @@
+"""The access file: how anything joins a mesh.
+
+JSON, 0600, written atomically: the mesh's id, the router's addresses, the protocol it speaks. A
+name NAME stands for ``~/.mesh/NAME.json``. Whoever can read the file can run code as the mesh's
+user, so one that others can read is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import AccessDenied, RouterUnreachable
+
+SCHEMA = 1
+
+ENVIRONMENT = "MESH_ACCESS"
+
+
+@dataclass
+class Access:
+    """What an access file says."""
+
+    mesh: str
+    addresses: list[str]
+    pid: int = 0
+    folder: str | None = None
+    protocol: list[int] = field(default_factory=lambda: [1, 1])
+    schema: int = SCHEMA
+
+    def write(self, path: Path) -> None:
+        """Write to `path`, so that a reader sees the old file or the new one."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w") as file:
+            json.dump(asdict(self), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+
+
+def locate(given: str | os.PathLike[str] | None) -> Path:
+    """The access file that `given` means: a file, a folder, a bare name; without it
+    ``$MESH_ACCESS``, else ``~/.mesh/default.json``."""
+    text = os.fspath(given) if given is not None else os.environ.get(ENVIRONMENT) or "default"
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path / "access.json"
+    if path.exists() or os.sep in text or text.endswith(".json"):
+        return path
+    return home() / f"{text}.json"
+
+
+def home() -> Path:
+    """Where the access files of named meshes are."""
+    return Path("~/.mesh").expanduser()
+
+
+def read(path: Path) -> Access:
+    """The access file at `path`.
+
+    Raises:
+        RouterUnreachable: there is none: no mesh, or not yet.
+        AccessDenied: it cannot be read, is not yours, or others can read it.
+    """
+    try:
+        stat = path.stat()
+        text = path.read_text()
+    except FileNotFoundError:
+        raise RouterUnreachable(
+            f"no access file {path}: start a mesh with `mesh up`, or name another with --access"
+        ) from None
+    except OSError as error:
+        raise AccessDenied(f"access file {path} cannot be read: {error.strerror}") from error
+    if stat.st_uid != os.getuid():
+        raise AccessDenied(f"access file {path} belongs to uid {stat.st_uid}, not to you")
+    if stat.st_mode & 0o077:
+        raise AccessDenied(f"access file {path} can be read by others: chmod 600 {path}")
+    try:
+        data: dict[str, Any] = json.loads(text)
+        known = {name: data[name] for name in Access.__dataclass_fields__ if name in data}
+        access = Access(**known)
+        good = access.addresses and all(isinstance(each, str) for each in access.addresses)
+    except (ValueError, TypeError, KeyError) as error:
+        raise AccessDenied(f"{path} is no access file: {error}") from None
+    if not good or access.schema > SCHEMA:
+        raise AccessDenied(f"{path} is no access file that this Mesh understands")
+    return access

@@ -1,0 +1,180 @@
+"""ZeroMQ sockets, with every option set and the reason beside it; frames in, frames out.
+
+`Listener` is the router's one ROUTER socket (and a worker's data socket), `Dialer` a peer's
+DEALER. Neither knows messages. A send that succeeds proves nothing; what they can tell is that a
+connection broke, through a monitor, and that is turned into `gone` and `cut` at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from ..errors import MeshError
+
+#: One frame: the largest payload taken. Beyond it the sender's connection is dropped by libzmq.
+FRAME_BYTES_MAX = 1 << 30
+
+#: Messages read from a socket in one turn, so that timers and other sockets have theirs.
+RECEIVE_MAX = 256
+
+#: The pipe's limit is never the mechanism (credit is); it must only not be in the way.
+HIGH_WATER_MARK = 100_000
+
+#: libzmq's I/O threads: one is enough for a machine's worth of peers.
+IO_THREADS = 1
+
+IPC_PATH_MAX = 107
+
+
+def context() -> zmq.Context[zmq.Socket[bytes]]:
+    """A context of this process's own, which never hangs at its end."""
+    made = zmq.Context(IO_THREADS)
+    made.set(zmq.MAX_SOCKETS, 65_000)
+    return made
+
+
+def _common(socket: zmq.Socket[bytes]) -> None:
+    socket.setsockopt(zmq.LINGER, 0)  # what matters is acknowledged; nothing waits for ever
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)  # else a peer announces 2**63 bytes
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)  # half-open connections are dropped after 10 s
+    socket.setsockopt(zmq.RECONNECT_IVL, 50)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5_000)  # the default is no backoff at all
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, 5_000)
+    socket.setsockopt(zmq.BACKLOG, 4096)  # a job array starts at once
+    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+
+
+class Listener:
+    """A bound ROUTER.
+
+    Args:
+        context: the process's own.
+        address: ``ipc://PATH`` or ``tcp://HOST:PORT``; port 0 takes any.
+
+    Raises:
+        MeshError: the address cannot be bound.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        self.socket = context.socket(zmq.ROUTER)
+        _common(self.socket)
+        self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # else it drops what it cannot route
+        events = zmq.EVENT_DISCONNECTED
+        self.monitor = self.socket.get_monitor_socket(events)
+        try:
+            self.socket.bind(address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise MeshError(f"cannot listen on {address}: {error}. Choose another") from error
+        self.address = self.socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        if address.startswith("ipc://"):
+            os.chmod(address.removeprefix("ipc://"), 0o600)
+
+    def receive(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """What has come in: (routing id, frames), RECEIVE_MAX at most."""
+        receive = self.socket.recv_multipart
+        for _ in range(RECEIVE_MAX):
+            try:
+                frames = receive(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            yield frames[0], frames[1:]
+
+    def send(self, peer: bytes, frames: list[Any]) -> bool:
+        """Send to one peer; False if it is gone or does not read."""
+        try:
+            self.socket.send_multipart([peer, *frames], zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                return False
+            raise
+        return True
+
+    def cuts(self) -> int:
+        """How many connections broke since the last call."""
+        return _drain(self.monitor, zmq.EVENT_DISCONNECTED)
+
+    def close(self) -> None:
+        """Unbind."""
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=0)
+
+
+class Dialer:
+    """A DEALER connected to one address: libzmq reconnects it by itself, with backoff."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        self.address = address
+        self.socket = context.socket(zmq.DEALER)
+        _common(self.socket)
+        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        self.monitor = self.socket.get_monitor_socket(events)
+        self.socket.connect(address)
+
+    def receive(self) -> Iterator[list[bytes]]:
+        """What has come in: frames, RECEIVE_MAX messages at most."""
+        receive = self.socket.recv_multipart
+        for _ in range(RECEIVE_MAX):
+            try:
+                frames = receive(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            yield frames
+
+    def send(self, frames: list[Any]) -> bool:
+        """Send; False if not even the pipe takes it."""
+        try:
+            self.socket.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        return True
+
+    def changes(self) -> list[str]:
+        """What happened to the connection since the last call: "connected", "cut"."""
+        changes = []
+        while self.monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            event = recv_monitor_message(self.monitor)["event"]
+            changes.append("cut" if event == zmq.EVENT_DISCONNECTED else "connected")
+        return changes
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=0)
+
+
+def _drain(monitor: zmq.Socket[bytes], event: int) -> int:
+    seen = 0
+    while monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        seen += recv_monitor_message(monitor)["event"] == event
+    return seen
+
+
+def ipc_folder(mesh: str) -> Path:
+    """The 0700 folder for a mesh's sockets. Short: an ipc path has 107 bytes at most.
+
+    Raises:
+        MeshError: it exists and is not ours alone.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    root = Path(runtime) / "mesh" if runtime else Path(f"/tmp/mesh-{os.getuid()}")
+    if len(str(root)) > 70:
+        root = Path(f"/tmp/mesh-{os.getuid()}")
+    folder = root / mesh
+    for each in (root, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stat = each.lstat()
+        if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
+            raise MeshError(f"{each} is not yours alone (0700): remove it, or ask its owner to")
+    return folder
