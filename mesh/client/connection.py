@@ -57,9 +57,7 @@ class Connection:
         self._warn = warn
         self._context = sockets.context()
         self._dialer = sockets.Dialer(self._context, access.addresses[0])
-        self._core = ClientCore(
-            self.session, os.urandom(8), router_timeout_s, time.monotonic()
-        )
+        self._core = ClientCore(self.session, os.urandom(8), router_timeout_s, time.monotonic())
         self._wake = Wake()
         self.outbox = Outbox(self._wake.set)
         self._fetcher = Fetcher(self._locate)
@@ -292,6 +290,11 @@ class Connection:
             self._warn(
                 f"the router at {self.access.addresses[0]} has been silent for "
                 f"{turn.suspected_s:.0f} s; waiting for it"
+            )
+        if turn.stopped:
+            raise RouterUnreachable(
+                f"the mesh at {self.access.addresses[0]} was stopped; what was recorded stays in "
+                f"its folder"
             )
         if turn.gone_s is not None:
             raise RouterUnreachable(

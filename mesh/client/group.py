@@ -163,9 +163,7 @@ class Group(Sequence[Future]):
 
     def _wait(self, timeout: float | None, *, stop_at_failure: bool) -> None:
         def over() -> bool:
-            return (
-                not self._left or self._error is not None or stop_at_failure and self._failed > 0
-            )
+            return not self._left or self._error is not None or stop_at_failure and self._failed > 0
 
         with self._changed:
             if not self._changed.wait_for(over, timeout):

@@ -577,7 +577,9 @@ def _sized(
     if kwargs is not None:
         keywords = kwargs if hasattr(kwargs, "__len__") else list(kwargs)
     size = min(len(each) for each in [*columns, *([] if keywords is None else [keywords])])
-    rows: Iterable[tuple[Any, ...]] = zip(*columns, strict=False) if columns else itertools.repeat(())
+    rows: Iterable[tuple[Any, ...]] = (
+        zip(*columns, strict=False) if columns else itertools.repeat(())
+    )
     calls = zip(rows, keywords if keywords is not None else itertools.repeat({}), strict=False)
     return itertools.islice(calls, size), size
 

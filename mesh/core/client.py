@@ -61,6 +61,7 @@ class ClientTurn:
     reborn: bool = False
     suspected_s: float | None = None
     gone_s: float | None = None
+    stopped: bool = False
 
 
 class ClientCore:
@@ -194,6 +195,8 @@ class ClientCore:
             self._on_welcome(message, now)
         elif type(message) is m.Resync:
             self._hello(now)
+        elif type(message) is m.Bye:
+            self._turn.stopped = True
         elif type(message) is m.Error:
             self._turn.errors.append((message.kind, message.text))
 

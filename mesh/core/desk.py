@@ -59,7 +59,7 @@ class Desk:
             self.core.peers.send(peer, m.Tell(token, None, value), now)
 
     def _ask_status(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        counts = self.core.counts
+        counts = self.core.ledger.counts
         value = {
             "mesh": self.core.mesh,
             "router": {"epoch": self.core.epoch},  # the shell adds pid, address, uptime, memory
@@ -97,7 +97,7 @@ class Desk:
         states = {State[word.upper()] for word in about.get("states", [])} or set(State)
         limit = min(int(about.get("limit", PAGE_TASKS)), PAGE_TASKS)
         rows: list[dict[str, Any]] = []
-        for block in self.core.blocks:
+        for block in self.core.ledger.blocks:
             for i, state in enumerate(block.states):
                 if len(rows) == limit:
                     break
@@ -106,7 +106,7 @@ class Desk:
                         {
                             "id": show(block.session, block.first + i),
                             "name": block.names[i] if block.names is not None else None,
-                            "function": self.core.functions[block.function][0],
+                            "function": self.core.ledger.functions[block.function][0],
                             "state": State(state).word,
                         }
                     )
@@ -114,7 +114,7 @@ class Desk:
         if not ended or len(rows) == limit:
             self._tell(peer, token, now, rows)
             return
-        self.core.look_up(
+        self.core.lookups.ask(
             "ended",
             (ended, limit - len(rows)),
             lambda answer, now: self._tell(peer, token, now, rows + answer),
@@ -125,7 +125,7 @@ class Desk:
 
         A text is a task or group id, a unique prefix of one, an alias, or ``last``.
         """
-        self.core.look_up(
+        self.core.lookups.ask(
             "texts",
             [(text, parse(text)) for text in about["texts"]],
             lambda answer, now: self._tell(peer, token, now, answer),
@@ -145,7 +145,7 @@ class Desk:
     def _ask_group(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A group's record: its size, name, and the members that are older tasks."""
         group = key(about["session"], about["first"])
-        self.core.look_up(
+        self.core.lookups.ask(
             "group", group, lambda answer, now: self._tell(peer, token, now, answer)
         )
 
@@ -153,7 +153,7 @@ class Desk:
         """How many tasks of some spans are in each state that is not an end."""
         counts = {state.word: 0 for state in State if state < ENDED}
         for session, first, count in about["spans"]:
-            for block, low, high in self.core.blocks.overlapping(session, first, count):
+            for block, low, high in self.core.ledger.blocks.overlapping(session, first, count):
                 for state in State:
                     if state < ENDED:
                         counts[state.word] += block.states.count(state, low, high)

@@ -1,18 +1,30 @@
-"""The workers as the router sees them: what each holds, how much more it takes, who is next.
+"""The workers as the router sees them: what each holds, how much more it takes, who is next,
+and what becomes of its leases.
 
 Credit is a *window*: how many leases a worker will hold at once, told anew with every message that
 changes it. The router fills windows and never exceeds them, so no queue elsewhere needs a
 high-water mark. Placement first gives every idle slot one task, then shares the rest evenly,
 so that few tasks spread over many hosts and many tasks travel in long runs.
+
+A lease is given back (counts as nothing), answered, or lost with its worker. Only what had begun
+counts as lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .block import Block
-from .peers import Peer
+from ..protocol import messages as m
+from ..protocol.outcome import failure_body
+from ..task import SUCCESS, Kind, State
+from .block import Block, Tries
+from .events import Settings, Slice
+from .ledger import Ledger
+from .life import Cause
+from .peers import Peer, Peers
+
+_QUEUED, _RUNNING = int(State.QUEUED), int(State.RUNNING)
 
 #: After a recall that brought nothing the next one waits: what a worker holds has begun.
 RECALL_PAUSE_S = 0.05
@@ -66,17 +78,204 @@ class Worker:
         """Slots that have nothing to run."""
         return min(self.slots - len(self.held), self.room)
 
+    def report(self, message: m.Report) -> None:
+        """What it says of itself has changed."""
+        self.about |= message.about
+        self.slots = int(self.about.get("slots", self.slots))
+
 
 class Fleet:
-    """All workers, by store id."""
+    """All workers, by store id. `epoch` is the router's: it makes its leases its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger, peers: Peers, settings: Settings, epoch: int) -> None:
         self.workers: dict[str, Worker] = {}
+        self._ledger = ledger
+        self._peers = peers
+        self._settings = settings
+        self._lease = epoch << 40
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(self.workers.values())
 
-    def shares(self, ready: int) -> Iterator[tuple[Worker, int]]:
+    # -- coming and going --------------------------------------------------------------------
+
+    def greet(self, peer: Peer, hello: m.Hello, now: float) -> None:
+        """A worker says HELLO: new, come back, or anew on the same store."""
+        worker = self.workers.get(hello.who)
+        if worker is not None and worker.incarnation != hello.incarnation:
+            self.lose(worker, "was replaced by a new one on the same store", now)
+            worker = None
+        if worker is None:
+            worker = self.workers[hello.who] = Worker(hello.who, hello.incarnation, hello.about)
+            self._ledger.writes.append(("worker", hello.who, hello.about))
+        worker.peer = peer
+        worker.functions = set()
+        worker.recalled = False
+        worker.window = int(hello.about.get("window", worker.window))
+        in_hand = {row[0] for row in hello.held}
+        lost = [lease for lease in worker.held if lease not in in_hand]
+        self._requeue(worker, lost, Cause.RETURNED)
+        for lease, session, counter in hello.held:
+            if lease not in worker.held:
+                self._adopt(worker, lease, session, counter)
+
+    def _adopt(self, worker: Worker, lease: int, session: str, counter: int) -> None:
+        """A worker holds a lease of an earlier router, or one that was given up."""
+        found = self._ledger.blocks.find(session, counter)
+        if found is not None and found[0].states[found[1]] == _QUEUED:
+            self._ledger.move(found[0], found[1], Cause.DISPATCHED)
+            worker.held[lease] = found
+
+    def away(self, peer: Peer) -> None:
+        """A worker's connection is gone; it may come back, and `tick` gives it up if not."""
+        worker = self.workers.get(peer.who)
+        if worker is not None and worker.peer is peer:
+            worker.peer = None
+
+    def tick(self, now: float) -> None:
+        """Give up who has been away for too long."""
+        for worker in list(self):
+            if worker.peer is not None:
+                worker.away_since = None
+            elif worker.away_since is None:
+                worker.away_since = now
+            elif now - worker.away_since > self._settings.lost_after_s:
+                self.lose(worker, "its connection broke and it did not return", now)
+
+    def lose(self, worker: Worker | None, reason: str | None, now: float) -> None:
+        """Forget `worker`; without a `reason` it left on purpose, and that counts as nothing."""
+        if worker is None or self.workers.get(worker.who) is not worker:
+            return
+        del self.workers[worker.who]
+        self._ledger.writes.append(("worker", worker.who, None))
+        leases = list(worker.held)
+        if reason is None:
+            self._requeue(worker, leases, Cause.RETURNED)
+            return
+        # It begins tasks in the order it got them: those in its slots are the oldest.
+        begun = leases[: worker.slots]
+        self._requeue(worker, leases[worker.slots :], Cause.RETURNED)
+        for lease in reversed(begun):
+            block, i = worker.held.pop(lease)
+            if block.states[i] != _RUNNING:
+                continue
+            tries = block.tries.setdefault(i, Tries())
+            tries.worker_losses += 1
+            if tries.worker_losses >= self._settings.worker_losses_max:
+                host = str(worker.about.get("host", "?"))
+                text = f"lost with its worker {tries.worker_losses} times, last on {host}: {reason}"
+                self._ledger.end(
+                    block, i, Kind.WORKER_LOST, lease, failure_body("WorkerLost", text, host)
+                )
+            else:
+                self._ledger.again(block, i, Cause.LOST)
+
+    def _requeue(self, worker: Worker, leases: Iterable[int], cause: Cause) -> None:
+        """What `worker` had not begun goes elsewhere, and goes first."""
+        spans: list[tuple[Block, int, int]] = []
+        for lease in leases:
+            entry = worker.held.pop(lease, None)
+            if entry is None or entry[0].states[entry[1]] != _RUNNING:
+                continue
+            block, i = entry
+            self._ledger.move(block, i, cause)
+            if spans and spans[-1][0] is block and spans[-1][2] == i:
+                spans[-1] = (block, spans[-1][1], i + 1)
+            else:
+                spans.append((block, i, i + 1))
+        for span in reversed(spans):
+            self._ledger.ready.push(*span, first=True)
+
+    # -- outcomes ----------------------------------------------------------------------------
+
+    def take_done(self, worker: Worker, message: m.Done) -> None:
+        """What a worker has finished. Failures count only from the lease that holds the task."""
+        worker.window = message.window
+        store = worker.who.encode("ascii")
+        for session, counters, leases, kinds, bodies in message.runs:
+            entries = [worker.held.pop(lease, None) for lease in leases]
+            for nth, kind in enumerate(kinds):
+                if kind not in SUCCESS:
+                    entry, entries[nth] = entries[nth], None
+                    if entry is not None and entry[0].states[entry[1]] == _RUNNING:
+                        self._failed(*entry, kind, leases[nth], bodies[nth])
+                elif entries[nth] is None:  # late, of a lease that was given up: still welcome
+                    entries[nth] = self._ledger.blocks.find(session, counters[nth])
+            self._ledger.succeeded(session, counters, leases, kinds, bodies, entries, store)
+
+    def _failed(self, block: Block, i: int, kind: int, lease: int, body: Any) -> None:
+        """A run that held the current lease did not succeed: again, or the end."""
+        if kind == Kind.ERROR:
+            tries = block.tries.get(i)
+            retries = block.options.get("retries", 0)
+            if retries > (tries.errors if tries is not None else 0):
+                block.tries.setdefault(i, Tries()).errors += 1
+                self._ledger.again(block, i, Cause.RETRIED)
+                return
+        elif kind == Kind.SLOT_LOST:
+            tries = block.tries.setdefault(i, Tries())
+            tries.slot_losses += 1
+            if tries.slot_losses < self._settings.slot_losses_max:
+                self._ledger.again(block, i, Cause.LOST)
+                return
+        self._ledger.end(block, i, kind, lease, body)
+
+    def take_returned(self, worker: Worker, message: m.Returned, now: float) -> None:
+        """A worker gives back what it has not begun."""
+        worker.window = message.window
+        self._requeue(worker, message.leases, Cause.RETURNED)
+        worker.recalled = False
+        if not message.leases:
+            worker.recall_after = now + RECALL_PAUSE_S
+
+    def kill_cancelled(self, now: float) -> None:
+        """Have workers end what they run of tasks that were cancelled."""
+        for worker in self:
+            leases = [
+                lease
+                for lease, (block, i) in worker.held.items()
+                if block.states[i] == State.CANCELLED
+            ]
+            if leases and worker.peer is not None:
+                self._peers.send(worker.peer, m.Kill(leases), now)
+
+    # -- placement ---------------------------------------------------------------------------
+
+    def dispatch(self, now: float) -> None:
+        """Give what is ready to who has room."""
+        ready = self._ledger.ready
+        if not ready.tasks:
+            self._recall(now)
+            return
+        pieces: dict[str, list[list[Any]]] = {}
+        for worker, share in list(self._shares(ready.tasks)):
+            while share > 0 and (taken := ready.take(share)) is not None:
+                share -= taken[2] - taken[1]
+                pieces.setdefault(worker.who, []).append(self._lease_out(worker, *taken, now))
+        for who, rows in pieces.items():
+            peer = self.workers[who].peer
+            assert peer is not None
+            self._peers.send(peer, m.Tasks(rows), now)
+
+    def _lease_out(
+        self, worker: Worker, block: Block, low: int, high: int, now: float
+    ) -> list[Any]:
+        self._ledger.lease_out(block, low, high)
+        lease = self._lease + 1
+        self._lease += high - low
+        held = worker.held
+        for i in range(low, high):
+            held[lease + i - low] = (block, i)
+        if block.function not in worker.functions:
+            worker.functions.add(block.function)
+            name, code = self._ledger.functions[block.function]
+            assert worker.peer is not None
+            # the shell puts the code in: the core knows functions by digest
+            self._peers.send(worker.peer, m.Function(block.function, name, code, None), now)
+        payloads = Slice(block.key, low, high)
+        return [block.session, block.first + low, lease, block.function, block.options, payloads]
+
+    def _shares(self, ready: int) -> Iterator[tuple[Worker, int]]:
         """Who gets how many of `ready` tasks, most urgent first. Read room anew each time."""
         idle = [worker for worker in self if worker.idle_slots > 0]
         for worker in sorted(idle, key=lambda w: len(w.held)):
@@ -93,20 +292,26 @@ class Fleet:
             ready -= share
             yield worker, share
 
-    def recall(self, now: float) -> tuple[Worker, int] | None:
-        """From whom to take back how many tasks, when some slot idles and nothing is ready."""
-        idle = sum(max(w.idle_slots, 0) for w in self)
+    def _recall(self, now: float) -> None:
+        """Nothing is ready and some slot idles: take back what waits elsewhere."""
+        idle = sum(max(worker.idle_slots, 0) for worker in self)
         if not idle:
-            return None
+            return
         busiest = max(self, key=lambda w: len(w.held) - w.slots)
         spare = len(busiest.held) - busiest.slots
         if spare <= 0 or busiest.recalled or busiest.peer is None or now < busiest.recall_after:
-            return None
+            return
         busiest.recalled = True
-        return busiest, max(min(spare, idle), spare // 2)
+        self._peers.send(busiest.peer, m.Recall(max(min(spare, idle), spare // 2)), now)
 
-    def returned(self, worker: Worker, count: int, now: float) -> None:
-        """A recall was answered."""
-        worker.recalled = False
-        if not count:
-            worker.recall_after = now + RECALL_PAUSE_S
+    def check(self) -> None:
+        """Raise AssertionError unless each running task is held exactly once."""
+        held: dict[tuple[bytes, int], str] = {}
+        for worker in self:
+            for block, i in worker.held.values():
+                if block.states[i] == _RUNNING:
+                    assert (block.key, i) not in held, f"{block.key!r}[{i}] is held twice"
+                    held[block.key, i] = worker.who
+        for block in self._ledger.blocks:
+            for i, state in enumerate(block.states):
+                assert state != _RUNNING or (block.key, i) in held, f"{block.key!r}[{i}] is nowhere"

@@ -35,8 +35,12 @@ class Capture:
         os.set_inheritable(self.log, False)
         os.dup2(self._file, 1)
         os.dup2(self._file, 2)
-        sys.stdout = open(1, "w", buffering=8192, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: E501, SIM115
-        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: E501, SIM115
+        sys.stdout = open(
+            1, "w", buffering=8192, encoding="utf-8", errors="backslashreplace", closefd=False
+        )  # noqa: E501, SIM115
+        sys.stderr = open(
+            2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )  # noqa: E501, SIM115
         self._begin = 0
 
     def take(self) -> bytes:

@@ -82,9 +82,7 @@ class Slot:
             kind = type(value).__qualname__
             text = f"the result ({kind}) cannot be pickled: {error}; return plain data instead"
             failure = Failure("PayloadError", text, "", self.host, os.getpid())
-            return self._answer(
-                lease, Kind.REFUSED, begun, start, [outcome.pack_failure(failure)]
-            )
+            return self._answer(lease, Kind.REFUSED, begun, start, [outcome.pack_failure(failure)])
         return self._answer(lease, Kind.VALUE, begun, start, parts)
 
     def _decode(
@@ -98,7 +96,9 @@ class Slot:
         args, kwargs = payload.load(arguments)
         return function, args, kwargs
 
-    def _answer(self, lease: int, kind: Kind, begun: float, start: float, parts: list[Any]) -> bytes:
+    def _answer(
+        self, lease: int, kind: Kind, begun: float, start: float, parts: list[Any]
+    ) -> bytes:
         took_s = time.perf_counter() - start
         log = self.capture.take()
         flags = 0

@@ -80,9 +80,7 @@ class Child:
         """Stop the process where it is; whether it is still there."""
         try:
             os.kill(self.process.pid, signal.SIGSTOP)
-            state = os.waitid(
-                os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT
-            )
+            state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         except (ProcessLookupError, ChildProcessError):
             return False
         return state is not None and state.si_code == os.CLD_STOPPED

@@ -11,7 +11,7 @@ Layout (schema 1; all keys sort):
     alias     a user's id          → the task it means, and what call that was
     function  digest               → name, code digest, payload
     group     group id             → size, name
-    foreign   group id + index     → the older task that this member is
+    foreign   task id              → the older task that this one is: its alias was taken
     session   a client's session   → the highest counter recorded
     worker    store id             → what its worker said of itself, while it is present
 
@@ -118,7 +118,7 @@ class Records:
         payloads: list[Any] | None,
         marks: list[bytes] | None,
     ) -> None:
-        size, function, _, group, index, names, _, holes = header
+        size, function, _, group, _, names, _, holes = header
         block = key(session, first)
         txn.put("block", block, _pack(header))
         if payloads is not None:
@@ -133,10 +133,8 @@ class Records:
                 if alias is not None and i not in holes:
                     record = [session, first + i, name, code, marks[i]]
                     txn.put("alias", _alias_key(alias), _pack(record))
-        if group is not None:
-            for i, task in foreign.items():
-                member = key(session, group) + (index + i).to_bytes(8, "big")
-                txn.put("foreign", member, key(*task))
+        for i, task in foreign.items():
+            txn.put("foreign", key(session, first + i), key(*task))
 
     def _write_function(
         self, txn: Transaction, digest: bytes, name: str, code: bytes, payload: Any
@@ -171,11 +169,15 @@ class Records:
 
     def _outcomes(
         self, txn: Transaction, spans: list[tuple[str, int, int]]
-    ) -> list[tuple[str, int, bytes | None]]:
-        answer: list[tuple[str, int, bytes | None]] = []
+    ) -> list[tuple[str, int, bytes | None, tuple[str, int, bytes | None] | None]]:
+        answer: list[tuple[str, int, bytes | None, tuple[str, int, bytes | None] | None]] = []
         for session, first, count in spans:
             for counter in range(first, first + count):
-                answer.append((session, counter, txn.get("outcome", key(session, counter))))
+                task = key(session, counter)
+                record, older = txn.get("outcome", task), None
+                if record is None and (meant := txn.get("foreign", task)) is not None:
+                    older = (*unkey(meant), txn.get("outcome", meant))
+                answer.append((session, counter, record, older))
         return answer
 
     def _ended(self, txn: Transaction, about: tuple[list[int], int]) -> list[dict[str, Any]]:
@@ -252,10 +254,10 @@ class Records:
         if raw is None:
             return None
         size, name = _unpack(raw)
-        foreign = [
-            [int.from_bytes(member[16:], "big"), *unkey(task)]
-            for member, task in txn.scan("foreign", group, group + b"\xff" * 9)
-        ]
+        session, counter = unkey(group)
+        first = counter + 1  # members follow their group's own id
+        members = txn.scan("foreign", key(session, first), key(session, first + size))
+        foreign = [[unkey(member)[1] - first, *unkey(task)] for member, task in members]
         return {"size": size, "name": name, "foreign": foreign}
 
     # -- reading for dispatch, and at start ------------------------------------------------
@@ -316,4 +318,3 @@ class Records:
     def close(self) -> None:
         """Let go of the tables."""
         self.tables.close()
-

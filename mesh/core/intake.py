@@ -1,0 +1,299 @@
+"""The intake: what clients submit, watch and cancel.
+
+A block is recorded once, however often it is sent: counters rise, and what is not above the highest
+recorded one was sent again. Members whose alias is taken become holes in their block: by the same
+call they *are* the older task, by another they are refused. Whether an alias is taken the store
+knows; until it has answered, the client's further messages wait in line (`parked`), so that
+their order, and with it "sent again", stays what it was.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ..protocol import messages as m
+from ..protocol.outcome import failure_body
+from ..task import ENDED, SUCCESS, Kind, State, key, options_of, show
+from .block import HOLE, Block
+from .fleet import Fleet
+from .ledger import RECORD, Ledger
+from .lookups import Lookups
+from .peers import Peer, Peers
+
+_RUNNING = int(State.RUNNING)
+
+#: Tasks that one WATCH may ask for: each costs a look at the store. Clients page.
+WATCH_TASKS_MAX = 8192
+
+#: What the store knows of an alias: (session, counter, function, code, mark), and the outcome.
+Known = dict[str, tuple[Any, bytes | None]]
+
+
+class Intake:
+    """Takes clients' messages; `resume(peer, now)` goes on with what was parked."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        peers: Peers,
+        fleet: Fleet,
+        lookups: Lookups,
+        resume: Callable[[Peer, float], None],
+        mesh: str,
+    ) -> None:
+        self._ledger = ledger
+        self._peers = peers
+        self._fleet = fleet
+        self._lookups = lookups
+        self._resume = resume
+        self._mesh = mesh
+
+    # -- submitting --------------------------------------------------------------------------
+
+    def take_function(self, peer: Peer, message: m.Function, now: float) -> None:
+        """The code behind a digest."""
+        if message.digest not in self._ledger.functions:
+            self._ledger.functions[message.digest] = (message.name, message.code)
+            self._ledger.writes.append(
+                ("function", message.digest, message.name, message.code, message.payload)
+            )
+
+    def take_group(self, peer: Peer, message: m.Group, now: float) -> None:
+        """Some of a client's tasks belong together."""
+        group = key(peer.who, message.first)
+        self._ledger.writes.append(("group", group, message.size, message.name))
+
+    def take_submit(self, peer: Peer, message: m.Submit, now: float) -> None:
+        """Blocks of tasks."""
+        names: list[str] = []
+        for row in message.blocks:
+            block = m.Block(*row)
+            if block.names is not None and block.first > self._ledger.sessions.get(peer.who, -1):
+                names += [name for name in block.names if name is not None]
+        if not names:
+            self._record_submit(peer, message, {}, now)
+            return
+        peer.parked = deque()
+
+        def found(known: Known, now: float) -> None:
+            self._record_submit(peer, message, known, now)
+            self._resume(peer, now)
+
+        self._lookups.ask("names", names, found)
+
+    def _record_submit(self, peer: Peer, message: m.Submit, known: Known, now: float) -> None:
+        for row in message.blocks:
+            sent = m.Block(*row)
+            last = sent.first + len(sent.payloads) - 1
+            if last <= self._ledger.sessions.get(peer.who, -1):
+                continue  # sent again because its acknowledgement was lost
+            problem = self._problem(sent)
+            if problem is not None:
+                body = failure_body("MeshError", problem)
+                count = len(sent.payloads)
+                counters = list(range(sent.first, last + 1))
+                peer.tell(peer.who, counters, bytes([Kind.REFUSED]) * count, [body] * count)
+                continue
+            block = Block(
+                peer.who,
+                sent.first,
+                len(sent.payloads),
+                sent.function,
+                sent.options,
+                sent.group,
+                sent.index,
+                sent.names,
+                self._ledger.sequence,
+            )
+            self._ledger.sequence += 1
+            foreign = self._match_names(peer, block, sent.marks, known, now)
+            self._ledger.sessions[peer.who] = last
+            self._write(block, foreign, sent)
+            self._ledger.admit(block)
+
+    def _write(self, block: Block, foreign: dict[int, tuple[str, int]], sent: m.Block) -> None:
+        header = [
+            block.size,
+            block.function,
+            block.options,
+            block.group,
+            block.index,
+            block.names,
+            block.sequence,
+            bytes(i for i, state in enumerate(block.states) if state == HOLE),
+        ]
+        payloads = sent.payloads if block.left else None
+        self._ledger.writes.append(
+            ("block", block.session, block.first, header, foreign, payloads, sent.marks)
+        )
+
+    def _problem(self, sent: m.Block) -> str | None:
+        """What is wrong with a block that is well-formed, or None."""
+        if sent.function not in self._ledger.functions:
+            return f"function {sent.function.hex()} was never sent"
+        try:
+            options_of(sent.options)
+        except (TypeError, ValueError) as error:
+            return str(error)
+        return None
+
+    def _match_names(
+        self, peer: Peer, block: Block, marks: list[bytes] | None, known: Known, now: float
+    ) -> dict[int, tuple[str, int]]:
+        """Members whose alias is taken: by the same call, they *are* that task; by another, they
+        are refused. Returns index → the older task; in `block` both become holes."""
+        foreign: dict[int, tuple[str, int]] = {}
+        if block.names is None or marks is None:
+            return foreign
+        name, code = self._ledger.functions[block.function]
+        older: list[tuple[int, str, int, bytes | None]] = []
+        for i, alias in enumerate(block.names):
+            if alias is None:
+                continue
+            taken = self._taken(alias, known)
+            if taken is None:
+                known[alias] = ((block.session, block.first + i, name, code, marks[i]), None)
+                continue
+            session, counter, old_name, old_code, old_mark = taken
+            counter_here = block.first + i
+            conflict = _conflict(alias, (old_name, old_code, old_mark), (name, code, marks[i]))
+            if conflict is None and (session, counter) == (block.session, counter_here):
+                continue
+            block.states[i] = HOLE
+            block.left -= 1
+            if conflict is not None:
+                self._refuse(peer, block, i, conflict)
+                continue
+            foreign[i] = (session, counter)
+            older.append((counter_here, session, counter, known[alias][1]))
+        self._tell_older(peer, older, now)
+        return foreign
+
+    def _tell_older(
+        self, peer: Peer, members: list[tuple[int, str, int, bytes | None]], now: float
+    ) -> None:
+        """These tasks of `peer` are older ones: (counter, session, counter, outcome) each."""
+        if not members:
+            return
+        rows = [[counter, s, c, int(outcome is not None)] for counter, s, c, outcome in members]
+        self._peers.send(peer, m.Known(rows), now)
+        missed: list[tuple[str, int, int]] = []
+        for _, session, counter, outcome in members:
+            found = self._ledger.blocks.find(session, counter)
+            if outcome is not None:
+                peer.tell(session, [counter], [outcome[0]], [outcome[RECORD.size :]])
+            elif found is not None and found[0].states[found[1]] < ENDED:
+                found[0].watchers.add(peer.id)
+            else:  # it ended while the store was being asked
+                missed.append((session, counter, 1))
+        if missed:
+            self._look_up_outcomes(peer, missed)
+
+    def _refuse(self, peer: Peer, block: Block, i: int, conflict: str) -> None:
+        counter, body = block.first + i, failure_body("TaskConflict", conflict)
+        record = RECORD.pack(Kind.REFUSED, 0, bytes(8)) + body
+        self._ledger.writes.append(("outcomes", [(key(block.session, counter), record)]))
+        self._ledger.counts[State.FAILED] += 1
+        peer.tell(block.session, [counter], [Kind.REFUSED], [body])
+
+    def _taken(self, alias: str, known: Known) -> tuple[Any, ...] | None:
+        """The record of the task that has `alias`, unless it ended without success."""
+        entry = known.get(alias)
+        if entry is None:
+            return None
+        record, outcome = entry
+        if outcome is not None and outcome[0] not in SUCCESS:
+            return None
+        return tuple(record)
+
+    # -- watching and cancelling -------------------------------------------------------------
+
+    def take_watch(self, peer: Peer, message: m.Watch, now: float) -> None:
+        """Tell of these tasks, now or when they end."""
+        if sum(span[2] for span in message.spans) > WATCH_TASKS_MAX:
+            error = m.Error("MeshError", f"WATCH takes {WATCH_TASKS_MAX} tasks at a time")
+            self._peers.send(peer, error, now)
+            return
+        spans: list[tuple[str, int, int]] = []
+        for session, first, count in message.spans:
+            open_ones: set[int] = set()
+            for block, low, high in self._ledger.blocks.overlapping(session, first, count):
+                if session != peer.who:
+                    block.watchers.add(peer.id)
+                for i in range(low, high):
+                    if block.states[i] < ENDED:
+                        open_ones.add(block.first + i)
+            wanted = [c for c in range(first, first + count) if c not in open_ones]
+            spans += _spans(session, wanted)
+        if spans:
+            self._look_up_outcomes(peer, spans)
+
+    def _look_up_outcomes(self, peer: Peer, spans: list[tuple[str, int, int]]) -> None:
+        self._lookups.ask("outcomes", spans, lambda answer, now: self._tell(peer, answer, now))
+
+    def _tell(self, peer: Peer, answer: list[tuple[Any, ...]], now: float) -> None:
+        """The store's answer: (session, counter, outcome, the older task it is and its outcome)."""
+        older: list[tuple[int, str, int, bytes | None]] = []
+        for session, counter, record, meant in answer:
+            if meant is not None:
+                older.append((counter, *meant))
+            elif record is not None:
+                peer.tell(session, [counter], [record[0]], [record[RECORD.size :]])
+            else:
+                text = f"no task {show(session, counter)} on mesh {self._mesh}"
+                body = failure_body("TaskNotFound", text)
+                peer.tell(session, [counter], [Kind.REFUSED], [body])
+        self._tell_older(peer, older, now)
+
+    def take_cancel(self, peer: Peer, message: m.Cancel, now: float) -> None:
+        """End tasks unrun; running ones too if asked."""
+        tally = {"cancelled": 0, "running": 0, "ended": 0}
+        for session, first, count in message.spans:
+            tally["ended"] += count
+            for block, low, high in list(self._ledger.blocks.overlapping(session, first, count)):
+                for i in range(low, high):
+                    state = block.states[i]
+                    if state >= ENDED:
+                        continue
+                    tally["ended"] -= 1
+                    if state == _RUNNING and not message.running:
+                        tally["running"] += 1
+                        continue
+                    tally["cancelled"] += 1
+                    text = f"{show(block.session, block.first + i)} was cancelled"
+                    self._ledger.end(
+                        block, i, Kind.CANCELLED, 0, failure_body("CancelledError", text)
+                    )
+        if message.running:
+            self._fleet.kill_cancelled(now)
+        self._peers.send(peer, m.Tell(message.token, None, tally), now)
+
+
+def _conflict(alias: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> str | None:
+    """Why two calls under one alias are not the same, or None. Each is (name, code, mark)."""
+    if old[0] != new[0]:
+        return f"id {alias!r} is a call of {old[0]}, not of {new[0]}: choose another id"
+    if old[1] != new[1]:
+        return (
+            f"id {alias!r} was computed by an earlier version of {old[0]}, whose code has changed "
+            f"since (digest {old[1].hex()[:8]}, now {new[1].hex()[:8]}): choose another id"
+        )
+    if old[2] != new[2]:
+        return (
+            f"id {alias!r} is {old[0]} with other arguments "
+            f"(digest {old[2].hex()[:8]}, now {new[2].hex()[:8]}): choose another id"
+        )
+    return None
+
+
+def _spans(session: str, counters: list[int]) -> list[tuple[str, int, int]]:
+    """Ascending counters as (session, first, count) runs."""
+    spans: list[tuple[str, int, int]] = []
+    for counter in counters:
+        if spans and spans[-1][1] + spans[-1][2] == counter:
+            spans[-1] = (session, spans[-1][1], spans[-1][2] + 1)
+        else:
+            spans.append((session, counter, 1))
+    return spans

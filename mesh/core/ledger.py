@@ -1,0 +1,189 @@
+"""The ledger: every open task, its state, and what is to be written about it.
+
+All that happens to a task happens here, as a step of the table in life.py; each step that must
+outlive the router leaves a write, each end a piece of news for those who want to hear it. The
+ledger does not know workers: fleet.py says what became of a lease, intake.py what came in.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from ..task import ENDED, STATE_OF, Kind, State, key
+from .block import Block, Blocks
+from .life import Cause, step
+from .peers import Peers
+from .ready import Ready
+
+#: What the router puts before an outcome's body: kind, lease, store id of the worker.
+RECORD = struct.Struct("<BQ8s")
+
+_QUEUED, _RUNNING, _DONE = int(State.QUEUED), int(State.RUNNING), int(State.DONE)
+_COUNTER = struct.Struct(">Q")
+
+#: The step that leads to each end.
+CAUSE_OF = {
+    State.DONE: Cause.SUCCEEDED,
+    State.FAILED: Cause.FAILED,
+    State.CANCELLED: Cause.CANCELLED,
+    State.EXPIRED: Cause.EXPIRED,
+}
+
+
+class Ledger:
+    """The open tasks of a mesh.
+
+    Attributes:
+        blocks, ready: where tasks are, and which may run.
+        counts: how many tasks are in each state, the ended ones included.
+        functions: digest → (name, code digest).
+        sessions: the highest counter recorded of each client.
+        writes: what the store is to record at the end of this turn.
+    """
+
+    def __init__(
+        self,
+        peers: Peers,
+        counts: list[int],
+        functions: dict[bytes, tuple[str, bytes]],
+        sessions: dict[str, int],
+    ) -> None:
+        self.peers = peers
+        self.blocks = Blocks()
+        self.ready = Ready()
+        self.counts = counts
+        self.functions = functions
+        self.sessions = sessions
+        self.writes: list[tuple[Any, ...]] = []
+        self.sequence = 0
+
+    def restore(self, block: Block) -> None:
+        """Take in a block that the store has brought back; its tasks are not ready yet."""
+        self.sequence = max(self.sequence, block.sequence + 1)
+        self.blocks.add(block)
+        for state in block.states:
+            if state < ENDED:
+                self.counts[state] += 1
+
+    def admit(self, block: Block) -> None:
+        """Take in a new block: what is left in it is ready."""
+        self.counts[_QUEUED] += block.left
+        if block.left:
+            self.blocks.add(block)
+            for low, high in block.queued_runs(0, block.size):
+                self.ready.push(block, low, high)
+
+    def lease_out(self, block: Block, low: int, high: int) -> None:
+        """Queued tasks [low, high) have been dispatched: the table's step, in bulk."""
+        count = high - low
+        block.states[low:high] = bytes([_RUNNING]) * count
+        self.counts[_QUEUED] -= count
+        self.counts[_RUNNING] += count
+
+    def move(self, block: Block, i: int, cause: Cause) -> None:
+        state = step(block.states[i], cause)
+        if state is None:
+            raise AssertionError(f"{block.key!r}[{i}]: {cause!r} in {block.states[i]}")
+        self.counts[block.states[i]] -= 1
+        block.states[i] = state
+        self.counts[state] += 1
+
+    def again(self, block: Block, i: int, cause: Cause) -> None:
+        """Queue a task once more, first in line, and remember why."""
+        self.move(block, i, cause)
+        tries = block.tries[i]
+        self.writes.append(
+            (
+                "tries",
+                key(block.session, block.first + i),
+                (tries.errors, tries.slot_losses, tries.worker_losses),
+            )
+        )
+        self.ready.push(block, i, i + 1, first=True)
+
+    def succeeded(
+        self,
+        session: str,
+        counters: Sequence[int],
+        leases: Sequence[int],
+        kinds: bytes,
+        bodies: list[Any],
+        entries: list[tuple[Block, int] | None],
+        store: bytes,
+    ) -> None:
+        """Record a run of successes of the worker with `store`, in bulk: this is the hot path.
+
+        `entries` say which tasks they are; None leaves one out. A task that has ended keeps what
+        it has: the first success wins, and a cancelled task stays cancelled.
+        """
+        prefix = session.encode("ascii")
+        pack_key, pack_record = _COUNTER.pack, RECORD.pack
+        records: list[tuple[bytes, bytes]] = []
+        told: list[int] = []
+        for nth, entry in enumerate(entries):
+            if entry is None:
+                continue
+            block, i = entry
+            state = block.states[i]
+            if state >= ENDED:
+                continue
+            self.counts[state] -= 1
+            block.states[i] = _DONE
+            block.left -= 1
+            kind, body = kinds[nth], bodies[nth]
+            record = pack_record(kind, leases[nth], store) + body
+            records.append((prefix + pack_key(counters[nth]), record))
+            told.append(nth)
+            if not block.left or block.watchers or block.names is not None:
+                self._after_end(block, i, kind, body)
+        if not records:
+            return
+        self.counts[_DONE] += len(records)
+        self.writes.append(("outcomes", records))
+        owner = self.peers.by_who.get(("client", session))
+        if owner is None:
+            return
+        if len(told) == len(entries):
+            owner.tell(session, counters, kinds, bodies)
+        else:
+            for nth in told:
+                owner.tell(session, [counters[nth]], [kinds[nth]], [bodies[nth]])
+
+    def end(self, block: Block, i: int, kind: int, lease: int, body: Any) -> None:
+        """Record how a task ended, other than by success."""
+        self.move(block, i, CAUSE_OF[STATE_OF[Kind(kind)]])
+        block.left -= 1
+        counter = block.first + i
+        record = RECORD.pack(kind, lease, bytes(8)) + body
+        self.writes.append(("outcomes", [(key(block.session, counter), record)]))
+        owner = self.peers.by_who.get(("client", block.session))
+        if owner is not None:
+            owner.tell(block.session, [counter], [kind], [body])
+        self._after_end(block, i, kind, body)
+
+    def _after_end(self, block: Block, i: int, kind: int, body: Any) -> None:
+        """What is rare when a task ends: watchers, an alias, the last of its block."""
+        counter = block.first + i
+        for id in block.watchers:
+            watcher = self.peers.by_id.get(id)
+            if watcher is not None:
+                watcher.tell(block.session, [counter], [kind], [body])
+        if block.names is not None and block.names[i] is not None:
+            holder = self.blocks.names.get(block.names[i])  # type: ignore[arg-type]
+            if holder is not None and holder[0] is block and holder[1] == i:
+                del self.blocks.names[block.names[i]]  # type: ignore[arg-type]
+        if not block.left:
+            self.blocks.drop(block)
+            self.writes.append(("close", block.key))
+
+    def check(self) -> None:
+        """Raise AssertionError if what is derived disagrees with what it is derived from."""
+        self.blocks.check()
+        counts = [0] * ENDED
+        for block in self.blocks:
+            for state in block.states:
+                if state < ENDED:
+                    counts[state] += 1
+        assert counts == self.counts[:ENDED], (counts, self.counts)
