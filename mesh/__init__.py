@@ -4,12 +4,15 @@
     with Mesh() as m:
         print(m.submit(pow, 2, 10).result())
 
-Names are loaded when they are first used: a slot imports this package too, and needs little.
+Names are loaded when they are first used: a slot imports this package too, and needs little. All but
+`task`, which would mean the module task.py as soon as somebody imports that.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from .client.task import task as task
 
 __version__ = "0.1.0"
 
@@ -17,13 +20,11 @@ if TYPE_CHECKING:
     from .client.future import Future as Future
     from .client.group import Group as Group
     from .client.mesh import Mesh as Mesh
-    from .client.task import task as task
 
 _HOMES = {
     "Mesh": "client.mesh",
     "Future": "client.future",
     "Group": "client.group",
-    "task": "client.task",
 }
 
 

@@ -11,10 +11,13 @@ import struct
 from enum import IntEnum
 from typing import Any
 
-#: Characters of a session: no vowels that make words, no 0/o or 1/l to confuse. 31 ** 8 ≈ 8.5e11.
-ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"[:32]
+#: Characters of a session: no 0 and o, no 1 and l to confuse. 32 ** 8 ≈ 1.1e12.
+ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"
 
 SESSION_CHARS = 8
+
+#: A counter of more digits than this is nobody's: it would not fit eight bytes.
+COUNTER_CHARS_MAX = 18
 
 _COUNTER = struct.Struct(">Q")
 
@@ -44,7 +47,7 @@ def parse(text: str) -> tuple[str, int] | None:
     session, dot, number = text.partition(".")
     if not dot or len(session) != SESSION_CHARS or not number.isascii() or not number.isdigit():
         return None
-    if any(c not in ALPHABET for c in session) or len(number) > 18:
+    if any(c not in ALPHABET for c in session) or len(number) > COUNTER_CHARS_MAX:
         return None
     return session, int(number)
 
@@ -110,7 +113,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def options_of(given: dict[str, Any]) -> dict[str, Any]:
-    """`given` checked and without what equals its default.
+    """`given`, checked. None stands for the default.
 
     Raises:
         TypeError: an option is unknown (all are listed) or its value is of a wrong type.
@@ -121,9 +124,9 @@ def options_of(given: dict[str, Any]) -> dict[str, Any]:
         if name not in DEFAULTS:
             known = ", ".join(["id", *DEFAULTS])
             raise TypeError(f"unknown option {name!r}; the options are {known}")
-        if value == DEFAULTS[name] or value is None:
-            continue
-        if name == "time_limit":
+        if value is None:
+            value = DEFAULTS[name]
+        elif name == "time_limit":
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"time_limit is a number of seconds, not {value!r}")
             if not value > 0:
@@ -137,3 +140,8 @@ def options_of(given: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{name} must fit 32 bits, not {value!r}")
         options[name] = value
     return options
+
+
+def sparse(options: dict[str, Any]) -> dict[str, Any]:
+    """`options` as they travel: without what equals its default."""
+    return {name: value for name, value in options.items() if value != DEFAULTS[name]}

@@ -17,8 +17,6 @@ from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
-import zmq
-
 from .. import errors
 from ..core.client import ClientCore, ClientTurn, Connected, Cut, RouterHeard
 from ..core.events import Tick
@@ -30,11 +28,17 @@ from ..protocol.outcome import parse, parse_ref
 from ..task import session_of
 from ..transport import sockets
 from ..transport.access import Access
+from ..transport.poller import Poller
 from ..transport.wake import Wake
 from .fetch import Fetcher
 from .future import Future
 from .group import Group
 from .outbox import Outbox
+
+#: When more tasks than BUSY_TASKS have gathered, a loop is submitting: the next message waits
+#: this long, so that it is a large one, and the loop is not interrupted for each few.
+GATHER_S = 0.002
+BUSY_TASKS = 8
 
 #: How long a question to the router may take.
 ANSWER_S = 30.0
@@ -53,12 +57,17 @@ class Connection:
         self, access: Access, router_timeout_s: float, warn: Callable[[str], None]
     ) -> None:
         self.access = access
+        self._pid = os.getpid()
         self.session = session_of(os.urandom(8))
         self._warn = warn
         self._context = sockets.context()
         self._dialer = sockets.Dialer(self._context, access.addresses[0])
         self._core = ClientCore(self.session, os.urandom(8), router_timeout_s, time.monotonic())
         self._wake = Wake()
+        self._poller = Poller()
+        self._poller.add(self._dialer.socket)
+        self._poller.add(self._dialer.monitor, quiet=True)
+        self._poller.add(self._wake)
         self.outbox = Outbox(self._wake.set)
         self._fetcher = Fetcher(self._locate)
         self._lock = threading.Lock()
@@ -66,11 +75,14 @@ class Connection:
         self._groups: dict[int, Group] = {}
         self._firsts: list[int] = []
         self._others: dict[tuple[str, int], list[Future | tuple[Group, int]]] = {}
+        self._joined: set[Future] = set()  # submitted here, and found to be an older task
         self._questions: dict[int, PlainFuture[Any]] = {}
         self._orders: list[m.Message] = []
         self._watches: list[tuple[str, int, int]] = []
         self._token = 0
+        self._take_at = 0.0
         self._callbacks: queue.SimpleQueue[Callable[[], None] | None] | None = None
+        self._caller: threading.Thread | None = None
         self._closing = False
         self._ended: BaseException | None = None
         self._idle = threading.Condition(self._lock)
@@ -116,14 +128,24 @@ class Connection:
         session, counter = group.task_of(index)
         future = Future(self, session, counter)
         with self._lock:
-            raw = group.raw(index)
-            if raw is None:
-                self._others.setdefault((session, counter), []).append(future)
-                if session == self.session:
-                    self._futures.setdefault(counter, future)
-        if raw is not None:
-            future.settle(*raw)
+            self._others.setdefault((session, counter), []).append(future)
+        raw = group.raw(index)
+        if raw is not None:  # its news has come already, or comes now: who takes it out settles it
+            with self._lock:
+                waiting = self._others.get((session, counter), [])
+                mine = any(each is future for each in waiting)
+                if mine:
+                    waiting[:] = [each for each in waiting if each is not future]
+                    if not waiting:
+                        del self._others[session, counter]
+            if mine:
+                future.settle(*raw)
         return future
+
+    def take(self, group: Group, counters: list[int], kinds: Any, bodies: list[Any]) -> None:
+        """Members of an own group have ended before they were sent."""
+        group.take(counters, kinds, bodies)
+        self._drop_if_ended(group)
 
     def ask(self, what: str, about: dict[str, Any], timeout: float | None = ANSWER_S) -> Any:
         """Ask the router and wait for its answer.
@@ -160,6 +182,17 @@ class Connection:
                 f"the router at {self.access.addresses[0]} did not answer within {timeout:g} s"
             ) from None
 
+    def check_process(self) -> None:
+        """Raise in a fork: no news ever comes here.
+
+        Raises:
+            RuntimeError: this process is a fork of the one that opened the mesh.
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                "this process is a fork of the one that opened the mesh: open a Mesh of its own"
+            )
+
     def fetch(self, ref: outcome.Ref, timeout: float | None = None) -> Any:
         """The bytes of a stored result."""
         return self._fetcher.fetch(ref, timeout)
@@ -180,9 +213,10 @@ class Connection:
         """Run a user's callback in the thread for callbacks."""
         if self._callbacks is None:
             self._callbacks = queue.SimpleQueue()
-            threading.Thread(
+            self._caller = threading.Thread(
                 target=self._call_back, args=[self._callbacks], name="mesh-callbacks", daemon=True
-            ).start()
+            )
+            self._caller.start()
         self._callbacks.put(callback)
 
     @staticmethod
@@ -198,8 +232,12 @@ class Connection:
         """Wait until nothing this client submitted is open."""
         with self._idle:
             return self._idle.wait_for(
-                lambda: not (self._futures or self._groups) or self._ended is not None, timeout
+                lambda: self._nothing_open or self._ended is not None, timeout
             )
+
+    @property
+    def _nothing_open(self) -> bool:
+        return not (self._futures or self._groups or self._joined)
 
     def open_spans(self) -> list[tuple[str, int, int]]:
         """The client's own tasks that have not ended."""
@@ -217,27 +255,22 @@ class Connection:
             self._thread.join()
         if self._callbacks is not None:
             self._callbacks.put(None)
+            assert self._caller is not None
+            if threading.current_thread() is not self._caller:
+                self._caller.join()  # what has ended has called back
         self._fetcher.close()
 
     # -- the I/O thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
-        poller = zmq.Poller()
-        for source in (self._dialer.socket, self._dialer.monitor, self._wake):
-            poller.register(source, zmq.POLLIN)
         error: BaseException = MeshError("the mesh was closed")
         try:
             while not self._closing:
                 now = time.monotonic()
                 due = self._core.deadline(now)
-                ready = dict(poller.poll(max(0.0, due - now) * 1000 + 0.999))
-                now = time.monotonic()
-                if now - due > self._core.settings.heartbeat_s:
-                    self._core.rest(now - due)  # this process was stopped
-                self._hear(ready, now)
-                if now >= due:
-                    self._core.handle(Tick(), now)
-                self._settle(now)
+                if self._wake.is_set:
+                    due = min(due, self._take_at)
+                self._turn(self._poller.wait(due - now), due)
         except BaseException as reason:
             error = reason
         finally:
@@ -246,7 +279,17 @@ class Connection:
             self._context.term()
             self._wake.close()
 
-    def _hear(self, ready: dict[Any, int], now: float) -> None:
+    def _turn(self, ready: set[Any], due: float) -> None:
+        """Hear, settle, send."""
+        now = time.monotonic()
+        if now - due > self._core.settings.heartbeat_s:
+            self._core.rest(now - due)  # this process was stopped
+        self._hear(ready, now)
+        if now >= due:
+            self._core.handle(Tick(), now)
+        self._settle(now)
+
+    def _hear(self, ready: set[Any], now: float) -> None:
         core = self._core
         if self._dialer.monitor in ready:
             for change in self._dialer.changes():
@@ -257,10 +300,15 @@ class Connection:
                     core.handle(RouterHeard(decode(frames)), now)
                 except DecodeError as error:
                     self._warn(f"the router sent what is no message: {error}")
-        if self._wake.is_set:
-            self._wake.clear()
-        for message, size in self.outbox.take():
+        if self._wake.is_set and now < self._take_at:
+            self._wake.hush()
+            return
+        self._wake.clear()
+        messages = self.outbox.take()
+        for message, size in messages:
             core.send(message, size, now)
+        if messages:
+            self._take_at = now + GATHER_S if self.outbox.gathered > BUSY_TASKS else 0.0
         if self._orders or self._watches:
             with self._lock:
                 orders, self._orders = self._orders, []
@@ -328,11 +376,13 @@ class Connection:
             if future is not None:
                 future.is_older(session, older)
                 targets.append(future)
+                self._joined.add(future)
             if group is not None:
                 group.is_older(counter - group.first, session, older, ended=ended)
                 targets.append((group, counter - group.first))
 
     def _group_at(self, counter: int) -> Group | None:
+        """The group of an own task; call with the lock held."""
         at = bisect_right(self._firsts, counter) - 1
         if at < 0:
             return None
@@ -341,11 +391,11 @@ class Connection:
 
     def _on_news(self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]) -> None:
         if session == self.session and counters:
-            group = self._group_at(counters[0])
+            with self._lock:
+                group = self._group_at(counters[0])
             if group is not None and min(counters) >= group.first and max(counters) < group.end:
                 group.take(counters, kinds, bodies)
-                if self._others:
-                    self._tell_others(session, counters, kinds, bodies)
+                self._tell_others(session, counters, kinds, bodies)
                 self._drop_if_ended(group)
                 return
         for nth, counter in enumerate(counters):
@@ -356,24 +406,28 @@ class Connection:
                     if not future.done():
                         future.settle(kind, body)
                     continue
-                group = self._group_at(counter)
+                with self._lock:
+                    group = self._group_at(counter)
                 if group is not None:
                     group.take([counter], [kind], [body])
                     self._drop_if_ended(group)
-        if self._others:
-            self._tell_others(session, counters, kinds, bodies)
-        if not self._futures and not self._groups:
+        self._tell_others(session, counters, kinds, bodies)
+        if self._nothing_open:
             with self._idle:
                 self._idle.notify_all()
 
     def _tell_others(
         self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]
     ) -> None:
+        with self._lock:  # a member's future may be joining them
+            if not self._others:
+                return
         for nth, counter in enumerate(counters):
             with self._lock:
                 targets = self._others.pop((session, counter), [])
             for target in targets:
                 if isinstance(target, Future):
+                    self._joined.discard(target)
                     if not target.done():
                         target.settle(kinds[nth], bodies[nth])
                 else:
@@ -382,9 +436,10 @@ class Connection:
                     self._drop_if_ended(group)
 
     def _drop_if_ended(self, group: Group) -> None:
-        if group.ended and group.first in self._groups:
-            with self._idle:
-                del self._groups[group.first]
+        if not group.ended:
+            return
+        with self._idle:
+            if self._groups.pop(group.first, None) is not None:
                 self._firsts.pop(bisect_right(self._firsts, group.first) - 1)
                 self._idle.notify_all()
 

@@ -1,7 +1,8 @@
 """Outcomes → values and errors, in the thread that asks for them.
 
 A failure becomes the error that was raised, rebuilt from its pickle with the remote traceback as
-its cause; where its class cannot be had here, a `TaskFailed` that says all there is to say.
+its cause; where its class cannot be had here, a `TaskFailed` that says all there is to say. So does
+what is no `Exception`: a task that calls `sys.exit()` must not end the script that asks for it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ def value_of(kind: int, body: Any, task: str, fetch: Fetch, timeout: float | Non
     """
     if kind not in SUCCESS:
         raise error_of(kind, body, task)
-    found = outcome.parse(body)
-    raw = found.rest if kind == Kind.VALUE else fetch(outcome.parse_ref(found.rest), timeout)
+    if kind == Kind.VALUE and (plain := outcome.plain_value(body)) is not None:
+        raw: Any = plain
+    else:
+        raw = _raw_value(kind, body, fetch, timeout)
     try:
         return payload.load(raw)
     except Exception as error:
@@ -36,6 +39,11 @@ def value_of(kind: int, body: Any, task: str, fetch: Fetch, timeout: float | Non
             f"the result of {task} cannot be unpickled here: {type(error).__name__}: {error}; "
             f"import here what it is made of"
         ) from error
+
+
+def _raw_value(kind: int, body: Any, fetch: Fetch, timeout: float | None) -> Any:
+    rest = outcome.parse(body).rest
+    return rest if kind == Kind.VALUE else fetch(outcome.parse_ref(rest), timeout)
 
 
 def error_of(kind: int, body: Any, task: str) -> BaseException:
@@ -68,4 +76,4 @@ def _rebuilt(pickled: Any) -> BaseException | None:
         error = payload.load(pickled)
     except Exception:  # its class is not here, or its constructor wants other arguments
         return None
-    return error if isinstance(error, BaseException) else None
+    return error if isinstance(error, Exception) else None

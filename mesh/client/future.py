@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PayloadError
-from ..task import Kind, show
+from ..task import STATE_OF, SUCCESS, Kind, show
 from . import decode
 
 if TYPE_CHECKING:
     from .connection import Connection
+
+
+#: Stands for a task's error until somebody asks for it: the I/O thread runs no user's code.
+_NOT_DECODED = Exception("not decoded yet")
 
 
 class Future(concurrent.futures.Future):  # type: ignore[type-arg]
@@ -35,9 +40,8 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._session = session
         self._counter = counter
         self._raw: tuple[int, Any] | None = None
-        self._error: BaseException | None = None
         self._value: Any = None
-        self._is_decoded = False
+        self._is_loaded = False
 
     @property
     def id(self) -> str:
@@ -60,22 +64,57 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
             ResultLost, ResultUnreachable: a large result cannot be fetched.
             BaseException: what the task raised, with the remote traceback as its cause.
         """
-        super().result(timeout)
-        self._decode(timeout)
-        if self._error is not None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        error = self.exception(timeout)
+        if error is not None:
             try:
-                raise self._error
+                raise error
             finally:
-                self = None  # type: ignore[assignment]  # no cycle through the traceback
+                del self, error  # no cycle through the traceback
+        if not self._is_loaded:
+            rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+            kind, body = self._raw  # type: ignore[misc]  # it has ended, and without an error
+            self._value = decode.value_of(kind, body, self.id, self._connection.fetch, rest)
+            self._is_loaded = True
         return self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What the task raised, or None. Waits and raises as `result` does."""
+        """What the task raised, or None. Waits as `result` does; fetches nothing.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            concurrent.futures.CancelledError: the task was cancelled.
+        """
+        if not self.done():
+            self._connection.check_process()
         error = super().exception(timeout)
-        if error is not None:
-            return error
-        self._decode(timeout)
-        return self._error
+        if error is _NOT_DECODED:
+            kind, body = self._raw  # type: ignore[misc]
+            error = self._exception = decode.error_of(kind, body, self.id)
+        return error
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the task has ended, however it ended, and fetch nothing; False if that took
+        longer than `timeout` seconds.
+
+        Raises:
+            RouterUnreachable: the mesh is gone.
+        """
+        try:
+            error = super().exception(timeout)
+        except concurrent.futures.CancelledError:
+            return True
+        except concurrent.futures.TimeoutError:
+            return False
+        if error is not None and self._raw is None:
+            raise error
+        return True
+
+    @property
+    def state(self) -> str | None:
+        """How the task ended: ``done``, ``failed``, …; None while it has not, as far as is known
+        here."""
+        return None if self._raw is None else STATE_OF[Kind(self._raw[0])].word
 
     def cancel(self) -> bool:
         """Cancel the task unless it runs or has ended: the router's verdict.
@@ -85,12 +124,15 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         if self.done():
             return self.cancelled()
         tally = self._connection.cancel([(self._session, self._counter, 1)], running=False)
-        return bool(tally["cancelled"])
+        if tally["cancelled"]:
+            concurrent.futures.wait([self])  # the news is on its way
+        return self.cancelled()
 
     def logs(self) -> str:
         """What the task printed, once it has ended."""
+        concurrent.futures.wait([self])
         if self._raw is None:
-            self.exception()
+            self.result()  # raises why nothing is known of it
         assert self._raw is not None
         return self._connection.log_of(self._raw[1])
 
@@ -120,8 +162,10 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         if kind == Kind.CANCELLED:
             super().cancel()
             self.set_running_or_notify_cancel()
-        else:
+        elif kind in SUCCESS:
             self.set_result(None)
+        else:
+            self.set_exception(_NOT_DECODED)
 
     def is_older(self, session: str, counter: int) -> None:
         """Its alias was taken by the same call: it is that older task."""
@@ -131,19 +175,6 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         """The task's end will not be known. Called by the I/O thread."""
         if not self.done():
             self.set_exception(error)
-
-    def _decode(self, timeout: float | None) -> None:
-        if self._is_decoded:
-            return
-        assert self._raw is not None
-        kind, body = self._raw
-        try:
-            self._value = decode.value_of(kind, body, self.id, self._connection.fetch, timeout)
-        except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, TimeoutError)):
-                raise
-            self._error = error
-        self._is_decoded = True
 
     def _invoke_callbacks(self) -> None:
         if self._done_callbacks:  # type: ignore[attr-defined]

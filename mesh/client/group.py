@@ -145,6 +145,24 @@ class Group(Sequence[Future]):
             self._kinds[index], self._bodies[index], task, self._connection.fetch
         )
 
+    def value_in_time(self, index: int, timeout: float | None) -> Any:
+        """The value of a member, once it has ended; raises its error.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds.
+        """
+        kinds = self._kinds
+        if kinds[index] == _OPEN:
+            with self._changed:
+                if not self._changed.wait_for(
+                    lambda: kinds[index] != _OPEN or self._error is not None, timeout
+                ):
+                    task = show(*self.task_of(index))
+                    raise FutureTimeout(f"{task} has not ended within {timeout:g} s")
+                if kinds[index] == _OPEN and self._error is not None:
+                    raise self._error
+        return self.value(index)
+
     def errors(self) -> dict[int, BaseException]:
         """The errors of the members that have failed so far, by index."""
         return {
@@ -226,18 +244,18 @@ class Group(Sequence[Future]):
         return not self._left
 
     def take(self, counters: Sequence[int], kinds: Any, bodies: list[Any]) -> None:
-        """Members have ended. Called by the I/O thread."""
+        """Members have ended."""
         mine, left, first = self._kinds, self._bodies, self.first
-        taken = 0
-        for nth, counter in enumerate(counters):
-            i = counter - first
-            if mine[i] == _OPEN:
-                mine[i] = kinds[nth]
-                left[i] = bodies[nth]
-                taken += 1
-                if kinds[nth] not in SUCCESS:
-                    self._failed += 1
         with self._changed:
+            taken = 0
+            for nth, counter in enumerate(counters):
+                i = counter - first
+                if mine[i] == _OPEN:
+                    left[i] = bodies[nth]  # before the kind, by which others see that it is there
+                    mine[i] = kinds[nth]
+                    taken += 1
+                    if kinds[nth] not in SUCCESS:
+                        self._failed += 1
             self._left -= taken
             self._changed.notify_all()
 

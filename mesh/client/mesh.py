@@ -16,14 +16,15 @@ from typing import Any
 
 from ..errors import MeshError, PayloadError, TaskNotFound
 from ..launch.local import LocalMesh, Plan
-from ..processes.spawn import SLOT_VARIABLE, cpus
+from ..processes import SLOT_VARIABLE
+from ..processes.spawn import cpus
 from ..protocol import messages as m
 from ..protocol import payload
 from ..protocol.functions import Packed
 from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
-from ..task import Kind, options_of, parse
+from ..task import Kind, options_of, parse, sparse
 from . import where
 from .connection import Connection
 from .future import Future
@@ -159,9 +160,11 @@ class Mesh(concurrent.futures.Executor):
         self._check_open()
         packed = self._packer.pack(fn)
         given = options_in(fn)
+        alias = None
         if given or self._options or options:
             options = {**self._options, **given, **options}
-        alias = options.pop("id", None) if options else None
+            alias = options.pop("id", None)
+            options = sparse(options)
         arguments = payload.dump_arguments(args, kwargs)
         made: list[Future] = []
         connection = self._connection
@@ -222,6 +225,7 @@ class Mesh(concurrent.futures.Executor):
         options = {**self._options, **options_in(fn), **options}
         if "id" in options:
             raise TypeError("a group takes ids=, one for each member, not id=")
+        options = sparse(options)
         rows, size = _sized(iterables, kwargs)
         aliases = None if ids is None else _checked_ids(ids, size)
         connection = self._connection
@@ -235,7 +239,7 @@ class Mesh(concurrent.futures.Executor):
             for i, error in broken:
                 counter = group.first + index + i
                 body = failure_body(PayloadError.__name__, str(error))
-                group.take([counter], [Kind.REFUSED], [body])
+                connection.take(group, [counter], [Kind.REFUSED], [body])
             for low, high in _whole_runs(count, [i for i, _ in broken]):
                 block = m.Block(
                     group.first + index + low,
@@ -277,6 +281,17 @@ class Mesh(concurrent.futures.Executor):
             >>> list(m.map(pow, range(3), [2] * 3))
             [0, 1, 4]
         """
+        return self._map({}, fn, iterables, timeout, chunksize, buffersize)
+
+    def _map(
+        self,
+        options: dict[str, Any],
+        fn: Callable[..., Any],
+        iterables: Sequence[Iterable[Any]],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+    ) -> Iterator[Any]:
         self._check_open()
         if chunksize < 1:
             raise ValueError(f"chunksize must be 1 or more, not {chunksize}")
@@ -287,7 +302,7 @@ class Mesh(concurrent.futures.Executor):
         rows = zip(*iterables, strict=False)
         deadline = None if timeout is None else time.monotonic() + timeout
         packed = self._packer.pack(fn)
-        options = {**self._options, **options_in(fn)}
+        options = sparse({**self._options, **options_in(fn), **options})
         groups: deque[Group] = deque()
 
         def submit_next() -> bool:
@@ -302,14 +317,15 @@ class Mesh(concurrent.futures.Executor):
         def results() -> Iterator[Any]:
             try:
                 while groups:
-                    rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-                    values = groups[0].results(timeout=rest)
+                    for index in range(len(groups[0])):
+                        rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+                        yield groups[0].value_in_time(index, rest)
                     groups.popleft()
                     submit_next()
-                    yield from values
             finally:
                 for group in groups:
-                    group.cancel()
+                    if not group.ended:
+                        group.cancel()
 
         return results()
 
@@ -402,14 +418,23 @@ class Mesh(concurrent.futures.Executor):
         Raises:
             TaskNotFound: there is none.
         """
+        return int(self._connection.cancel(self._spans(id), running=True)["cancelled"])
+
+    def unfinished(self, id: str) -> int:
+        """How many tasks of a task or a group have not ended.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        return sum(self._connection.ask("count", {"spans": self._spans(id)}).values())
+
+    def _spans(self, id: str) -> list[tuple[str, int, int]]:
+        """The tasks that `id` stands for, as (session, first, count)."""
         kind, session, counter, size = self._resolve(id)
         if kind == "task":
-            spans = [(session, counter, 1)]
-        else:
-            record = self._connection.ask("group", {"session": session, "first": counter})
-            spans = [(session, counter + 1, size)]
-            spans += [(s, c, 1) for _, s, c in record["foreign"]]
-        return int(self._connection.cancel(spans, running=True)["cancelled"])
+            return [(session, counter, 1)]
+        record = self._connection.ask("group", {"session": session, "first": counter})
+        return [(session, counter + 1, size)] + [(s, c, 1) for _, s, c in record["foreign"]]
 
     def _resolve(self, id: str) -> list[Any]:
         self._check_open()
@@ -456,6 +481,17 @@ class Mesh(concurrent.futures.Executor):
                 f"the mesh did not have {n} slots within {timeout:g} s"
             ) from None
 
+    def stop(self, *, drain: bool = True) -> None:
+        """End the mesh, for everybody: its workers leave, then its router.
+
+        What is queued stays recorded, for the next mesh on the folder.
+
+        Args:
+            drain: let what runs end first; otherwise it is ended now, and run again later.
+        """
+        self._check_open()
+        self._connection.ask("stop", {"drain": drain})
+
     # -- ending ------------------------------------------------------------------------------
 
     def detach(self) -> None:
@@ -491,26 +527,36 @@ class Mesh(concurrent.futures.Executor):
 
     def _close(self, cancel: bool) -> None:
         connection = self._connection
+        told = False
         try:
             if self._detached:
                 connection.flush(ROUTER_TIMEOUT_S)
             elif cancel:
-                spans = connection.open_spans()
-                if spans:
-                    connection.cancel(spans, running=True)
+                self._cancel_own()
             else:
-                connection.wait_idle()
+                try:
+                    connection.wait_idle()
+                except BaseException:  # Ctrl-C while it waits
+                    self._cancel_own()
+                    raise
             if self._local is not None:
                 connection.ask("stop", {"drain": False})
+                told = True
         except MeshError:
             pass  # the router is gone, and with it what there was to wait for or to stop
         finally:
-            self._abandon()
+            self._abandon(told=told)
 
-    def _abandon(self) -> None:
+    def _cancel_own(self) -> None:
+        spans = self._connection.open_spans()
+        if spans:
+            self._connection.cancel(spans, running=True)
+
+    def _abandon(self, *, told: bool = False) -> None:
+        """Let go of everything; children of ours that were not `told` to leave are ended."""
         self._connection.close()
         if self._local is not None:
-            self._local.close()
+            self._local.close(now=not told)
 
     def _at_exit(self) -> None:
         self.shutdown()
@@ -526,10 +572,7 @@ class Mesh(concurrent.futures.Executor):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("this mesh was closed: open another Mesh")
-        if os.getpid() != self._pid:
-            raise RuntimeError(
-                "this process is a fork of the one that opened the mesh: open a Mesh of its own"
-            )
+        self._connection.check_process()
 
 
 class View(concurrent.futures.Executor):
@@ -564,6 +607,20 @@ class View(concurrent.futures.Executor):
         """See `Mesh.submit_many`."""
         return self._mesh._submit_many(dict(self._options), fn, iterables, kwargs, ids, name)
 
+    def map(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """See `Mesh.map`."""
+        if "id" in self._options:
+            raise TypeError("map() takes no id=: submit_many() takes ids=")
+        return self._mesh._map(self._options, fn, iterables, timeout, chunksize, buffersize)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing: the mesh is closed by itself."""
 
@@ -572,16 +629,16 @@ def _sized(
     iterables: Sequence[Iterable[Any]], kwargs: Iterable[dict[str, Any]] | None
 ) -> tuple[Iterator[tuple[tuple[Any, ...], dict[str, Any]]], int]:
     """The calls, one by one, and how many they are."""
-    columns: list[Any] = [each if hasattr(each, "__len__") else list(each) for each in iterables]
-    keywords: Any = None
-    if kwargs is not None:
-        keywords = kwargs if hasattr(kwargs, "__len__") else list(kwargs)
-    size = min(len(each) for each in [*columns, *([] if keywords is None else [keywords])])
-    rows: Iterable[tuple[Any, ...]] = (
-        zip(*columns, strict=False) if columns else itertools.repeat(())
-    )
-    calls = zip(rows, keywords if keywords is not None else itertools.repeat({}), strict=False)
-    return itertools.islice(calls, size), size
+    columns: list[Iterable[Any]] = [*iterables, *([] if kwargs is None else [kwargs])]
+    if all(hasattr(each, "__len__") for each in columns):
+        size = min(len(each) for each in columns)  # type: ignore[arg-type]
+        rows: Iterable[tuple[Any, ...]] = itertools.islice(zip(*columns, strict=False), size)
+    else:  # only the shortest can be counted: beside it others may be endless
+        rows = list(zip(*columns, strict=False))
+        size = len(rows)
+    if kwargs is None:
+        return ((row, {}) for row in rows), size
+    return ((row[:-1], row[-1]) for row in rows), size
 
 
 def _checked_ids(ids: Iterable[str], size: int) -> list[str | None]:

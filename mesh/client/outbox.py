@@ -38,6 +38,7 @@ class Outbox:
         self._room = threading.Condition(self._lock)
         self._items: list[Item | m.Message] = []
         self._bytes = 0
+        self.gathered = 0  # how many items the last `take` took
         self._counter = 0
         self._sent_functions: set[bytes] = set()
         self._closed: BaseException | None = None
@@ -119,6 +120,7 @@ class Outbox:
         """What has gathered, as messages with the bytes each counts."""
         with self._lock:
             items, self._items = self._items, []
+        self.gathered = len(items)
         messages: list[tuple[m.Message, int]] = []
         gathered: list[Item] = []
         for item in items:

@@ -83,16 +83,6 @@ def _folder(folder: Path, why: str) -> Place:
         access = access_files.read(path)
     except RouterUnreachable:
         return Place(None, folder, False, why)
-    if access.pid and not _alive(access.pid):
+    if not access_files.is_alive(access):
         return Place(None, folder, False, why)  # left behind by a mesh that was killed
     return Place(access, folder, False, f"{why}, where a mesh is alive")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -131,9 +131,7 @@ class ClientCore:
     def settle(self, now: float) -> ClientTurn:
         """What this turn brought and wants sent."""
         if self.welcome is not None and self.link.owes_ack:
-            if self.link.recorded - self.link.told >= 64:
-                self._beat(now)
-            elif now - self._last_sent >= ACK_AFTER_S:
+            if self.link.recorded - self.link.told >= 64 or now - self._last_sent >= ACK_AFTER_S:
                 self._beat(now)
         turn, self._turn = self._turn, ClientTurn()
         return turn
@@ -141,7 +139,7 @@ class ClientCore:
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` is due at the latest."""
         due = now + self.settings.heartbeat_s / 2
-        if self.welcome is None:
+        if self.welcome is None and self.connected:
             due = min(due, self._hello_at)
         elif self.link.owes_ack:
             due = min(due, self._last_sent + ACK_AFTER_S)

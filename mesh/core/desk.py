@@ -27,6 +27,7 @@ class Desk:
     def __init__(self, core: RouterCore) -> None:
         self.core = core
         self._want_slots: list[tuple[Peer, int, int]] = []
+        self._want_stores: list[tuple[Peer, int, list[str], float]] = []
         self._questions: dict[str, Callable[[Peer, int, dict[str, Any], float], None]] = {
             "status": self._ask_status,
             "workers": self._ask_workers,
@@ -132,15 +133,25 @@ class Desk:
         )
 
     def _ask_locate(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        """Store ids → the addresses at which they are served now, or None."""
-        workers = self.core.fleet.workers
-        value = {
-            store: workers[store].about.get("data")
-            if store in workers and workers[store].peer is not None
-            else None
-            for store in about["stores"]
-        }
-        self._tell(peer, token, now, value)
+        """Store ids → the addresses at which they are served now. One that is away has
+        `lost_after_s` to come back, as after a restart of the mesh; then its address is None."""
+        until = now + self.core.settings.lost_after_s
+        self._want_stores.append((peer, token, list(about["stores"]), until))
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Answer who waits for stores, if they are there or have had their time."""
+        waiting, self._want_stores = self._want_stores, []
+        for peer, token, stores, until in waiting:
+            addresses = {store: self._address_of(store) for store in stores}
+            if now < until and None in addresses.values():
+                self._want_stores.append((peer, token, stores, until))
+            else:
+                self._tell(peer, token, now, addresses)
+
+    def _address_of(self, store: str) -> str | None:
+        worker = self.core.fleet.workers.get(store)
+        return worker.about.get("data") if worker is not None and worker.peer is not None else None
 
     def _ask_group(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A group's record: its size, name, and the members that are older tasks."""
@@ -165,7 +176,8 @@ class Desk:
         self.slots_changed(now)
 
     def slots_changed(self, now: float) -> None:
-        """Answer who waits for slots, if there are enough now."""
+        """Answer who waits for slots, if there are enough now, or for the store of a worker."""
+        self.tick(now)
         if not self._want_slots:
             return
         ready = sum(len(w.about.get("running", [])) for w in self.core.fleet if w.peer is not None)

@@ -30,6 +30,9 @@ WATCH_TASKS_MAX = 8192
 #: What the store knows of an alias: (session, counter, function, code, mark), and the outcome.
 Known = dict[str, tuple[Any, bytes | None]]
 
+#: A task that is an older one: its counter, the older one's session, counter, and outcome if any.
+Older = tuple[int, str, int, bytes | None]
+
 
 class Intake:
     """Takes clients' messages; `resume(peer, now)` goes on with what was parked."""
@@ -108,10 +111,11 @@ class Intake:
                 self._ledger.sequence,
             )
             self._ledger.sequence += 1
-            foreign = self._match_names(peer, block, sent.marks, known, now)
+            older = self._match_names(peer, block, sent.marks, known)
             self._ledger.sessions[peer.who] = last
-            self._write(block, foreign, sent)
+            self._write(block, {own - block.first: (s, c) for own, s, c, _ in older}, sent)
             self._ledger.admit(block)
+            self._tell_older(peer, older, now)  # of which some may be in this very block
 
     def _write(self, block: Block, foreign: dict[int, tuple[str, int]], sent: m.Block) -> None:
         header = [
@@ -140,15 +144,14 @@ class Intake:
         return None
 
     def _match_names(
-        self, peer: Peer, block: Block, marks: list[bytes] | None, known: Known, now: float
-    ) -> dict[int, tuple[str, int]]:
-        """Members whose alias is taken: by the same call, they *are* that task; by another, they
-        are refused. Returns index → the older task; in `block` both become holes."""
-        foreign: dict[int, tuple[str, int]] = {}
+        self, peer: Peer, block: Block, marks: list[bytes] | None, known: Known
+    ) -> list[Older]:
+        """Members whose alias is taken: by the same call, they *are* that task, and returned; by
+        another, they are refused. In `block` both become holes."""
+        older: list[Older] = []
         if block.names is None or marks is None:
-            return foreign
+            return older
         name, code = self._ledger.functions[block.function]
-        older: list[tuple[int, str, int, bytes | None]] = []
         for i, alias in enumerate(block.names):
             if alias is None:
                 continue
@@ -166,18 +169,14 @@ class Intake:
             if conflict is not None:
                 self._refuse(peer, block, i, conflict)
                 continue
-            foreign[i] = (session, counter)
             older.append((counter_here, session, counter, known[alias][1]))
-        self._tell_older(peer, older, now)
-        return foreign
+        return older
 
-    def _tell_older(
-        self, peer: Peer, members: list[tuple[int, str, int, bytes | None]], now: float
-    ) -> None:
-        """These tasks of `peer` are older ones: (counter, session, counter, outcome) each."""
+    def _tell_older(self, peer: Peer, members: list[Older], now: float) -> None:
+        """These tasks of `peer` are older ones."""
         if not members:
             return
-        rows = [[counter, s, c, int(outcome is not None)] for counter, s, c, outcome in members]
+        rows = [[own, s, c, int(outcome is not None)] for own, s, c, outcome in members]
         self._peers.send(peer, m.Known(rows), now)
         missed: list[tuple[str, int, int]] = []
         for _, session, counter, outcome in members:
@@ -185,7 +184,8 @@ class Intake:
             if outcome is not None:
                 peer.tell(session, [counter], [outcome[0]], [outcome[RECORD.size :]])
             elif found is not None and found[0].states[found[1]] < ENDED:
-                found[0].watchers.add(peer.id)
+                if session != peer.who:  # of its own tasks it hears anyway
+                    found[0].watchers.add(peer.id)
             else:  # it ended while the store was being asked
                 missed.append((session, counter, 1))
         if missed:

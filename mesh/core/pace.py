@@ -1,9 +1,9 @@
 """How quick tasks are, and what follows from it: packets, depth, window.
 
-Tiny tasks need company: sent one by one, the way costs more than the work. Long tasks need none: what waits behind
-one could run elsewhere. So the worker measures each function and lets it earn trust. Packets
-count on the *slowest* recent run, because the tasks of one packet wait for each other; depth and
-window on the average.
+Tiny tasks need company: sent one by one, the way costs more than the work. Long tasks need none: what waits
+behind one could run elsewhere. So the worker measures each function and lets it earn trust.
+Packets count on the *slowest* recent run, because the tasks of one packet wait for each other;
+depth and window on the average.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ SLOT_S = 0.004
 #: This much work waits at the worker, enough to hide a round trip to the router under load.
 WINDOW_S = 0.040
 
-PACKET_TASKS_MAX = 32
+#: The slowest run that is assumed of a function nothing is known of: it takes some dozens of quick
+#: ones until it may share a packet.
+PEAK_FIRST_S = 0.02
+
+PACKET_TASKS_MAX = 64
 SLOT_TASKS_MAX = 256
 WINDOW_TASKS_MAX = 4096
 
@@ -32,13 +36,14 @@ class Pace:
     __slots__ = ("mean_s", "peak_s")
 
     def __init__(self, first_s: float) -> None:
-        self.mean_s = self.peak_s = first_s + OVERHEAD_S
+        self.mean_s = first_s + OVERHEAD_S
+        self.peak_s = max(self.mean_s, PEAK_FIRST_S)
 
-    def add(self, took_s: float) -> None:
-        """One more run."""
-        took_s += OVERHEAD_S
-        self.mean_s += (took_s - self.mean_s) * 0.1
-        self.peak_s = max(took_s, self.peak_s * 0.9)
+    def add(self, took_s: float, count: int, longest_s: float) -> None:
+        """`count` more runs, which took so long together, the longest so long."""
+        mean_s = took_s / count + OVERHEAD_S
+        self.mean_s += (mean_s - self.mean_s) * (1 - 0.9**count)
+        self.peak_s = max(longest_s + OVERHEAD_S, self.peak_s * 0.9**count)
 
     @property
     def packet_tasks(self) -> int:

@@ -45,18 +45,18 @@ class Ready:
             block, low, high = spans.popleft()
             self.tasks -= high - low
             run = next(block.queued_runs(low, high), None)
-            taken = None
             if run is not None:
                 start, end = run[0], min(run[1], run[0] + most)
-                taken = block, start, end
                 if end < high:
                     spans.appendleft((block, end, high))
                     self.tasks += high - end
-            del lane[session]
-            if spans:
-                lane[session] = spans  # to the back: the next session's turn
-            elif not lane:
+                del lane[session]
+                if spans:
+                    lane[session] = spans  # to the back: the next session's turn
+            elif not spans:
+                del lane[session]
+            if not lane:
                 del self._lanes[priority], self._order[0]
-            if taken is not None:
-                return taken
+            if run is not None:
+                return block, start, end
         return None

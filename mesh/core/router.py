@@ -298,6 +298,7 @@ class RouterCore:
             elif now - peer.last_sent >= self.settings.heartbeat_s:
                 self.peers.send(peer, m.Beat(), now)
         self.fleet.tick(now)
+        self.desk.tick(now)
         self._end_grace(now)
 
     def _end_grace(self, now: float) -> None:

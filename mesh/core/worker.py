@@ -21,6 +21,7 @@ from ..protocol.link import Envelope, Gap, Link
 from ..protocol.outcome import failure_body
 from ..task import Kind, show
 from .events import Committed, Settings, Tick
+from .line import Line
 from .pace import Pace
 
 #: A slot that died before it was ready is not started again at once: something is wrong with it.
@@ -29,8 +30,15 @@ RESTART_PAUSE_S = 1.0
 #: So many in a row, and the worker gives up: its message says why.
 START_FAILURES_MAX = 5
 
+#: While there is more to run, outcomes gather for so long: they travel in fewer messages.
+GATHER_S = 0.001
+
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
+
+
+#: What is to be told of one session: counters, leases, kinds, bodies.
+Run = tuple[list[int], list[int], bytearray, list[Any]]
 
 
 class Piece:
@@ -55,19 +63,28 @@ class Slot:
     """A child process as the core sees it.
 
     Attributes:
-        line: the leases it was sent and has not answered, in order: the first one runs.
+        line: the leases it was sent and has not answered.
         functions: the digests it knows.
         ending: why the worker itself is killing it, a Kind, or None.
     """
 
-    __slots__ = ("began", "ending", "functions", "line", "number", "pid", "read", "ready")
+    __slots__ = (
+        "began",
+        "ending",
+        "functions",
+        "line",
+        "number",
+        "pid",
+        "read",
+        "ready",
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.pid = 0
         self.ready = False
         self.read = True  # nothing of its line lies unread in its socket, as far as is known
-        self.line: deque[int] = deque()
+        self.line = Line()
         self.functions: set[bytes] = set()
         self.began = 0.0
         self.ending: Kind | None = None
@@ -148,12 +165,14 @@ class WorkerCore:
         self.functions: dict[bytes, m.Function] = {}
         self.welcome: m.Welcome | None = None
         self.leaving: str | None = None
+        self.failed = False  # it leaves because it is of no use, not because it was told to
         self._paces: dict[bytes, Pace] = {}
         self._pace: Pace | None = None
-        self._runs: dict[str, tuple[list[int], list[int], bytearray, list[Any]]] = {}
+        self._runs: dict[str, Run] = {}
         self._stored: dict[int, tuple[int, int, bytes]] = {}  # ticket → outcome awaiting the store
         self._ticket = 0
         self._recalled: int | None = None
+        self._alone: set[int] = set()  # one of their packet killed its slot
         self._doomed: set[int] = set()  # cancelled while they waited at a slot
         self._last_heard = 0.0
         self._last_sent = 0.0
@@ -161,7 +180,7 @@ class WorkerCore:
         self._restart_at: dict[int, float] = {number: 0.0 for number in self.slots}
         self._start_failures = 0
         self._report_due = False
-        self._window_told = slots
+        self._done_at = 0.0
         self._turn = WorkerTurn()
         self._on: dict[type, Callable[[Any, float], None]] = {
             RouterHeard: self._on_router,
@@ -217,6 +236,8 @@ class WorkerCore:
         due = now + self.settings.heartbeat_s / 2
         if self.welcome is None:
             due = min(due, self._hello_at)
+        elif self._runs:
+            due = min(due, self._done_at)
         for number, slot in self.slots.items():
             if not slot.pid and self._restart_at[number] > now:
                 due = min(due, self._restart_at[number])
@@ -291,8 +312,8 @@ class WorkerCore:
 
     def _take_error(self, message: m.Error, now: float) -> None:
         if self.welcome is None:
-            self.leaving = f"refused by the router: {message.text}"
-            self._drop_backlog()
+            self.failed = True
+            self.give_up(f"refused by the router: {message.text}")
 
     def _take_function(self, message: m.Function, now: float) -> None:
         self.functions[message.digest] = message
@@ -313,7 +334,7 @@ class WorkerCore:
             if lease not in self.held:
                 continue
             slot = next((s for s in self.slots.values() if lease in s.line), None)
-            if slot is not None and slot.line[0] == lease:
+            if slot is not None and slot.line.first == lease:
                 self._kill(slot, lease, Kind.CANCELLED)
             elif slot is not None:
                 self._doomed.add(lease)
@@ -333,8 +354,13 @@ class WorkerCore:
             for slot in self.slots.values():
                 for lease in slot.line:
                     self.held.pop(lease, None)
-                slot.line.clear()
+                slot.line = Line()
             self._drop_backlog()
+
+    def give_up(self, reason: str) -> None:
+        """There is no router to work for: go when what runs has ended."""
+        self.leaving = self.leaving or reason
+        self._drop_backlog()
 
     def _drop_backlog(self) -> None:
         for piece, low, high in self.backlog:
@@ -382,6 +408,10 @@ class WorkerCore:
             if in_line >= pace.slot_tasks:
                 return False
         count = 1 if pace is None or piece.time_limit is not None else pace.packet_tasks
+        if self._alone:
+            if in_line:
+                return False
+            count = self._count_alone(piece, low, min(count, high - low))
         end = min(high, low + count)
         if end < high:
             self.backlog[0] = (piece, end, high)
@@ -390,12 +420,20 @@ class WorkerCore:
         slot.read = False
         if not in_line:
             slot.began = now
-        slot.line.extend(range(piece.lease + low, piece.lease + end))
+        slot.line.add(piece.lease + low, piece.lease + end)
         if piece.function not in slot.functions:
             slot.functions.add(piece.function)
             self._turn.functions.append((slot.number, piece.function))
         self._turn.tasks.append((slot.number, piece, low, end))
         return True
+
+    def _count_alone(self, piece: Piece, low: int, count: int) -> int:
+        """How many of `count` tasks may share a packet when some must travel alone."""
+        first = piece.lease + low
+        if first in self._alone:
+            self._alone.discard(first)
+            return 1
+        return next((i for i in range(1, count) if first + i in self._alone), count)
 
     def _level(self) -> None:
         """An idle slot beside one with a line: what the latter has not read is taken back."""
@@ -412,8 +450,7 @@ class WorkerCore:
         self._unread(slot, event.leases)
 
     def _unread(self, slot: Slot, leases: list[int]) -> None:
-        gone = set(leases)
-        slot.line = deque(lease for lease in slot.line if lease not in gone)
+        slot.line.remove(leases)
         for lease in reversed(leases):
             if lease in self._doomed:
                 self._doomed.discard(lease)
@@ -429,53 +466,73 @@ class WorkerCore:
 
     def _on_slot_answered(self, event: SlotAnswered, now: float) -> None:
         slot = self.slots[event.slot]
-        line, held, paces = slot.line, self.held, self._paces
-        for lease, kind, body, took_s, stored in event.rows:
-            if not line or line[0] != lease:
+        line, held = slot.line, self.held
+        run: Run | None = None
+        session = function = None
+        took_s = longest_s = 0.0
+        count = 0
+        for lease, kind, body, seconds, stored in event.rows:
+            if line.first != lease:
                 continue  # it was given up already
-            line.popleft()
+            line.answered()
             piece = held[lease]
-            pace = paces.get(piece.function)
-            if pace is None:
-                pace = paces[piece.function] = Pace(took_s)
-            else:
-                pace.add(took_s)
-            self._pace = pace
+            if piece.function is not function:
+                self._pace_of(function, took_s, count, longest_s)
+                function, took_s, longest_s, count = piece.function, 0.0, 0.0, 0
+            took_s += seconds
+            count += 1
+            if seconds > longest_s:
+                longest_s = seconds
             if stored:
                 self._ticket += 1
                 self._stored[self._ticket] = (lease, kind, body)
                 self._turn.store.append((self._ticket, kind, body))
                 continue
             del held[lease]
-            run = self._runs.get(piece.session)
-            if run is None:
-                run = self._runs[piece.session] = ([], [], bytearray(), [])
+            if run is None or piece.session != session:
+                session = piece.session
+                run = self._run(session)
             run[0].append(piece.first + lease - piece.lease)
             run[1].append(lease)
             run[2].append(kind)
             run[3].append(body)
+        self._pace_of(function, took_s, count, longest_s)
         slot.began = now
         if slot.ending is not None and not slot.line:
             slot.ending = None
+
+    def _pace_of(self, function: bytes | None, took_s: float, count: int, longest_s: float) -> None:
+        """Remember how quick the last runs of `function` were."""
+        if function is None:
+            return
+        pace = self._paces.get(function)
+        if pace is None:
+            pace = self._paces[function] = Pace(longest_s)
+        pace.add(took_s, count, longest_s)
+        self._pace = pace
 
     def _on_slot_exited(self, event: SlotExited, now: float) -> None:
         slot = self.slots[event.slot]
         pid, ready, ending = slot.pid, slot.ready, slot.ending
         self._unread(slot, [lease for lease in event.unread if lease in self.held])
-        line = list(slot.line)
         fresh = self.slots[event.slot] = Slot(event.slot)
         self._report_due = True
         if not ready:
             self._start_failures += 1
             self._restart_at[fresh.number] = now + RESTART_PAUSE_S
             if self._start_failures >= START_FAILURES_MAX:
+                self.failed = True
                 self.leaving = f"slots do not start: the last one {event.how}"
-        if not line:
+        in_hand = list(slot.line.in_hand)
+        if not in_hand:
             return
-        # What it had read and not begun goes to the front again; the first one is its doing.
-        slot.line = deque(line)
-        self._unread(slot, line[1:])
-        lease = line[0]
+        if len(in_hand) > 1 and ending is None:
+            # Which of them it was cannot be told: each runs again, alone. Nobody is blamed yet.
+            self._alone.update(in_hand)
+            self._unread(slot, list(slot.line))
+            return
+        lease = in_hand[0]
+        self._unread(slot, list(slot.line)[1:])
         task = show(self.held[lease].session, self.held[lease].counter(lease))
         where = f"on {self.host}, process {pid}"
         if ending is Kind.CANCELLED:
@@ -503,11 +560,12 @@ class WorkerCore:
 
     def _limit(self, slot: Slot) -> float | None:
         """The time limit of what runs in `slot`; such a task is alone there."""
-        return self.held[slot.line[0]].time_limit if slot.line else None
+        running = slot.line.first
+        return None if running is None else self.held[running].time_limit
 
     # -- outcomes and credit ---------------------------------------------------------------
 
-    def _run(self, session: str) -> tuple[list[int], list[int], bytearray, list[Any]]:
+    def _run(self, session: str) -> Run:
         return self._runs.setdefault(session, ([], [], bytearray(), []))
 
     def _outcome(self, lease: int, kind: int, body: bytes) -> None:
@@ -533,8 +591,9 @@ class WorkerCore:
         return self._pace.window_tasks(len(self.slots))
 
     def _tell_done(self, now: float) -> None:
-        if not self._runs:
+        if not self._runs or self.backlog and now < self._done_at:
             return
+        self._done_at = now + GATHER_S
         runs = [
             [session, counters, leases, bytes(kinds), bodies]
             for session, (counters, leases, kinds, bodies) in self._runs.items()
@@ -575,17 +634,19 @@ class WorkerCore:
         for slot in self.slots.values():
             if slot.ready:
                 task = None
-                if slot.line and slot.line[0] in self.held:
-                    piece = self.held[slot.line[0]]
-                    task = show(piece.session, piece.counter(slot.line[0]))
+                lease = slot.line.first
+                if lease is not None:
+                    task = show(self.held[lease].session, self.held[lease].counter(lease))
                 running.append({"pid": slot.pid, "task": task})
         return {"slots": len(self.slots), "running": running}
 
     def _on_tick(self, event: Tick, now: float) -> None:
         for slot in self.slots.values():
-            limit = self._limit(slot)
-            if limit is not None and now >= slot.began + limit and slot.ending is None:
-                self._kill(slot, slot.line[0], Kind.TIMED_OUT)
+            limit, running = self._limit(slot), slot.line.first
+            if limit is None or running is None or slot.ending is not None:
+                continue
+            if now >= slot.began + limit:
+                self._kill(slot, running, Kind.TIMED_OUT)
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)

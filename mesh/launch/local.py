@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import subprocess
 import threading
 import time
@@ -21,6 +22,7 @@ from typing import Any
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
 from ..processes import spawn
+from ..store import folder as store_folder
 from ..transport.access import Access
 
 #: A router that has not answered by now will not: its folder's disk hangs, or the machine does.
@@ -70,6 +72,7 @@ class LocalMesh:
     """
 
     def __init__(self, plan: Plan, warn: Callable[[str], None]) -> None:
+        store_folder.make(plan.folder)
         self.plan = plan
         self._warn = warn
         self._lock = threading.Lock()
@@ -77,7 +80,7 @@ class LocalMesh:
         self._deaths: list[float] = []
         self._pipes: dict[str, int] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
         try:
             self._spawn_worker()
             self.access = self._spawn_router()
@@ -89,7 +92,7 @@ class LocalMesh:
             watch = threading.Thread(target=self._watch, args=[name], name=f"mesh-{name}-watch")
             watch.daemon = True
             watch.start()
-            self._threads.append(watch)
+            self._threads[name] = watch
 
     def _log_of(self, name: str) -> Path:
         return self.plan.folder / "log" / f"{name}.log"
@@ -133,7 +136,10 @@ class LocalMesh:
         said = json.loads(line)
         if "error" in said:
             raise getattr(errors, said["error"]["type"], MeshError)(said["error"]["message"])
-        return Access(**said)
+        access = Access(**said)
+        if plan.listen is not None:
+            plan.listen = access.addresses[0]  # where a restarted one is looked for
+        return access
 
     def _spawn_worker(self) -> None:
         pipe = self._pipe_to("worker")
@@ -191,10 +197,10 @@ class LocalMesh:
                     self._warn(f"the {name} cannot be started again: {error}")
                     return
 
-    def wait(self) -> None:
-        """Until the mesh has ended by itself (`mesh stop`)."""
-        for thread in self._threads:
-            thread.join()
+    def wait(self) -> int:
+        """Until the mesh has ended by itself; its router's exit code: 0 after `mesh stop`."""
+        self._threads["router"].join()
+        return self._children["router"].returncode
 
     def close(self, *, now: bool = False) -> None:
         """End the children: those that have been told to leave get LEAVE_S for it."""
@@ -215,8 +221,10 @@ class LocalMesh:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join()
+        if self.plan.temporary:
+            shutil.rmtree(self.plan.folder, ignore_errors=True)
 
 
 def _how(code: int) -> str:

@@ -1,1 +1,7 @@
 """The processes of a mesh: thin shells around the cores."""
+
+#: Set in slots, so that a task that opens a mesh is told why it should not.
+SLOT_VARIABLE = "MESH_SLOT"
+
+#: Carries the owner's `sys.path` to slots, a line each.
+PATH_VARIABLE = "MESH_SYS_PATH"

@@ -37,10 +37,10 @@ class Capture:
         os.dup2(self._file, 2)
         sys.stdout = open(
             1, "w", buffering=8192, encoding="utf-8", errors="backslashreplace", closefd=False
-        )  # noqa: E501, SIM115
+        )
         sys.stderr = open(
             2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-        )  # noqa: E501, SIM115
+        )
         self._begin = 0
 
     def take(self) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from typing import Any
 
 
 class Life:
@@ -38,6 +39,11 @@ class Life:
     def fileno(self) -> int:
         """Readable after a signal (SIGCHLD with a handler included)."""
         return self._read.fileno()
+
+    @property
+    def sources(self) -> list[Any]:
+        """What to poll."""
+        return [self] if self.pipe is None else [self, self.pipe]
 
     def clear(self) -> None:
         """Take back the readiness, before looking at what it was for."""

@@ -7,10 +7,14 @@ from typing import IO
 
 
 class Log:
-    """Appends to the file at `path`; call it with a line."""
+    """Appends to the file at `target`, or writes to the stream `target`; call it with a line."""
 
-    def __init__(self, path: str) -> None:
-        self.file: IO[str] = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+    def __init__(self, target: str | IO[str]) -> None:
+        self.file: IO[str] = (
+            open(target, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+            if isinstance(target, str)
+            else target
+        )
 
     def __call__(self, line: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")

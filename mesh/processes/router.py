@@ -9,9 +9,11 @@ is in flight the next message is microseconds away, and waking up costs tens of 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
+import socket
 import sys
 import time
 from collections import OrderedDict
@@ -19,8 +21,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import zmq
 
 from ..core.events import Garbled, Gone, Heard, Settings, Slice, Tick
 from ..core.router import RouterCore
@@ -33,19 +33,28 @@ from ..store.tables import LmdbTables
 from ..task import key, session_of
 from ..transport import sockets
 from ..transport.access import Access
+from ..transport.poller import Poller
 from ..transport.wake import Wake
 from .life import Life
 from .log import Log
 from .writer import Writer
 
 #: How long the router looks for more before it sleeps.
-SPIN_S = 0.000_3
+SPIN_S = 0.000_5
 
 #: Payloads kept in memory for dispatch; what is committed beyond it is read again from the store.
 CACHE_BYTES = 16 * 1024 * 1024
 
-#: Even when always busy, signals and broken connections are looked for this often.
-LOOK_ROUND_S = 0.02
+#: Writes gather for so long before the writer gets them, unless a lookup waits behind them. The
+#: commit's work then falls between round trips instead of into each; only acknowledgements wait,
+#: and nobody waits for those but `flush`.
+GATHER_S = 0.004
+
+#: More writes than this are handed over at once: the writer should not fall behind.
+GATHER_WRITES = 64
+
+#: The answer to "stop" is among the last messages: a client that reads gets it within this.
+LAST_WORDS_MS = 500
 
 #: With the writer thread beside the loop: a thread that asks for the interpreter gets it this soon.
 SWITCH_INTERVAL_S = 0.000_5
@@ -101,7 +110,7 @@ class Router:
     Args:
         folder: the mesh's folder; records are in ``folder/router``.
         listen: an address, or None for ipc.
-        access: where to write the access file.
+        access: where to write the access file, beside the one in `folder`.
         sync: whether acknowledged means on disk.
         life: what ends this process besides `stop`.
     """
@@ -134,15 +143,24 @@ class Router:
         self.payloads = Payloads(self.records)
         self.wake = Wake()
         self.writer = Writer(self.records.apply, self.records.look_up, self.wake)
-        self.access_file = access
-        self._busy_until = self._look_round_at = 0.0
-        self._poller = zmq.Poller()
-        for source in (self.listener.socket, self.listener.monitor, self.wake, life):
-            self._poller.register(source, zmq.POLLIN)
-        if life.pipe is not None:
-            self._poller.register(life.pipe, zmq.POLLIN)
-        self.access = Access(self.mesh, [self.listener.address], os.getpid(), str(folder))
-        self.access.write(access)
+        self.access_files = {folder / "access.json", access}
+        self._busy_until = 0.0
+        self._gathered: list[tuple[Any, ...]] = []
+        self._ticket = 0
+        self._hand_over_at = math.inf
+        self._poller = Poller()
+        self._poller.add(self.listener.monitor, quiet=True)
+        for source in (self.listener.socket, self.wake, *life.sources):
+            self._poller.add(source)
+        self.access = Access(
+            self.mesh,
+            [self.listener.address],
+            os.getpid(),
+            str(folder),
+            socket.gethostname(),
+        )
+        for file in self.access_files:
+            self.access.write(file)
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -150,7 +168,7 @@ class Router:
         stopped = False
         while not stopped:
             before = time.monotonic()
-            due = core.deadline(before)
+            due = min(core.deadline(before), self._hand_over_at)
             self._wait(before, due)
             now = time.monotonic()
             if now - due > core.settings.heartbeat_s:
@@ -161,22 +179,16 @@ class Router:
                 self.wake.clear()
                 for event in self.writer.done():
                     core.handle(event, now)
-            if now >= due:
+            if now >= core.deadline(before):
                 core.handle(Tick(), now)
             stopped = self._settle(now)
 
     def _wait(self, now: float, due: float) -> None:
         """Until something came in or time is due."""
-        events, wake = self.listener.socket.getsockopt, self.wake
-        while now < self._busy_until and now < self._look_round_at:
-            if wake.is_set or events(zmq.EVENTS) & zmq.POLLIN:
-                return
-            now = time.monotonic()
-        ready = dict(self._poller.poll(max(0.0, due - now) * 1000 + 0.999))
-        self._look_round_at = time.monotonic() + LOOK_ROUND_S
+        ready = self._poller.wait(due - now, max(0.0, self._busy_until - now))
         if self.listener.monitor in ready and self.listener.cuts():
             self._probe(now)
-        if self._life.fileno() in ready or self._life.pipe in ready:
+        if not ready.isdisjoint(self._life.sources):
             drain = self._life.ended()
             if drain is not None:
                 self.core.stop(drain, now)
@@ -203,8 +215,16 @@ class Router:
             self._complete(envelope.message)
             if not self.listener.send(peer, encode(envelope)):
                 self.core.handle(Gone(peer), now)
-        if turn.writes or turn.lookups:
-            self.writer.submit(turn.ticket, turn.writes, turn.lookups)
+        if turn.writes:
+            if not self._gathered:
+                self._hand_over_at = now + GATHER_S
+            self._gathered += turn.writes
+            self._ticket = turn.ticket
+        enough = len(self._gathered) >= GATHER_WRITES or now >= self._hand_over_at
+        if turn.lookups or self._gathered and (enough or self.core.stopping):
+            self.writer.submit(self._ticket, self._gathered, turn.lookups)
+            self._gathered = []
+            self._hand_over_at = math.inf
         self.payloads.trim(self.core.committed)
         return turn.stop
 
@@ -231,12 +251,13 @@ class Router:
     def close(self) -> None:
         """Leave nothing behind but the records."""
         self.writer.close()
-        self.listener.close()
+        self.listener.close(LAST_WORDS_MS)
         self.context.term()
         self.records.close()
-        self._lock.release()
-        remove_own(self.access_file)
+        for file in self.access_files:
+            remove_own(file)
         shutil.rmtree(self.sockets, ignore_errors=True)
+        self._lock.release()  # last: another router may serve here from now on
 
 
 def remove_own(access: Path) -> None:
@@ -286,8 +307,8 @@ def serve(
             settings=Settings(**options.get("settings", {})),
         )
     except MeshError as error:
-        log(f"error: {error}")
         tell({"error": {"type": type(error).__name__, "message": str(error)}})
+        log(f"error: {error}")
         return 1
     tell(asdict(router.access))
     log(f"router of mesh {router.mesh}, epoch {router.core.epoch}, at {router.listener.address}")
@@ -296,6 +317,6 @@ def serve(
         log("leaves")
     finally:
         router.close()
-        if options.get("temporary"):
-            shutil.rmtree(folder, ignore_errors=True)
+    if options.get("temporary"):  # not after an error: the next router goes on here
+        shutil.rmtree(folder, ignore_errors=True)
     return 0

@@ -25,8 +25,8 @@ class Server:
         self.address = self._listener.address
 
     def serve(self) -> None:
-        """Answer what has come in. A reader that does not read loses its answers, and asks again."""
-        for peer, frames in self._listener.receive():
+        """Answer all that has come in. Who does not read loses its answers, and asks again."""
+        for peer, frames in self._listener.receive(most=None):
             try:
                 get = transfer.parse_get(frames[0] if frames else b"")
             except DecodeError:

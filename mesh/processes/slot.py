@@ -21,8 +21,13 @@ from typing import Any
 from ..errors import Failure
 from ..protocol import functions, outcome, packets, payload
 from ..task import Kind
-from . import spool
+from . import PATH_VARIABLE, spool
 from .capture import Capture
+
+#: Outcomes of one packet's tasks go back together, unless these took longer than is thought of
+#: tasks that travel in company, or their bodies are large.
+FLUSH_S = 0.000_5
+FLUSH_BYTES = 48 * 1024
 
 #: Of a log, this much travels with the outcome; more of it stays with the worker.
 LOG_INLINE_BYTES = 4096
@@ -58,10 +63,21 @@ class Slot:
                 self._packed[number] = spool.take(bytes(code).decode()) if by_path else code
                 continue
             number, tasks = packets.parse_tasks(packet)
+            answers: list[bytes] = []
+            size = 0
+            begun = time.perf_counter()
             for lease, by_path, arguments in tasks:
                 if by_path:
                     arguments = spool.take(bytes(arguments).decode())
-                send(self.run_task(number, lease, arguments))
+                answer = self.run_task(number, lease, arguments)
+                answers.append(answer)
+                size += len(answer)
+                if size > FLUSH_BYTES or time.perf_counter() - begun > FLUSH_S:
+                    send(packets.pack_outcomes(answers))
+                    answers.clear()
+                    size = 0
+            if answers:
+                send(packets.pack_outcomes(answers))
 
     def run_task(self, number: int, lease: int, arguments: Any) -> bytes:
         """One task's life here: decode, call, encode, answer."""
@@ -150,7 +166,7 @@ def _message(error: BaseException) -> str:
 
 def _refusal(error: BaseException) -> list[Any]:
     """The function or the arguments do not decode in this process."""
-    text = f"the function or its arguments cannot be loaded on the worker: "
+    text = "the function or its arguments cannot be loaded on the worker: "
     text += f"{type(error).__name__}: {_message(error)}"
     if isinstance(error, ImportError):
         text += "; install the module there, or define the function in the script itself"
@@ -167,6 +183,7 @@ def main() -> None:
     pair.set_inheritable(False)
     slot = Slot(pair, Path(folder), store.encode(), int(inline_bytes))
     sys.argv = [""]
+    take_paths()
     try:
         slot.run()
     except ConnectionError:
@@ -175,6 +192,12 @@ def main() -> None:
         os.write(slot.capture.log, f"slot {os.getpid()} gives up: {error!r}\n".encode())
         os._exit(1)
     os._exit(0)  # no user's atexit or lingering thread may keep a slot alive
+
+
+def take_paths() -> None:
+    """Tasks import as the script does that owns the mesh; we have what we need by now."""
+    paths = os.environ.pop(PATH_VARIABLE, "").splitlines()
+    sys.path[:] = [*paths, *(each for each in sys.path if each not in paths)]
 
 
 def die_with_parent(parent: int) -> None:

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from . import PATH_VARIABLE, SLOT_VARIABLE
+
 #: Where this very package lies: what a child imports must be what its parent is.
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -28,12 +30,6 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-
-#: Set in slots, so that a task that opens a mesh is told why it should not.
-SLOT_VARIABLE = "MESH_SLOT"
-
-#: Carries the user's `sys.path` to slots, as JSON.
-PATH_VARIABLE = "MESH_SYS_PATH"
 
 
 def command(name: str, *arguments: object) -> list[str]:
@@ -63,6 +59,7 @@ def service(
 ) -> subprocess.Popen[bytes]:
     """Start a router or worker that lives until the first of `pipes` reaches its end."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = "\n".join(map(os.path.abspath, sys.path))
     with open(log, "ab") as file:
         return subprocess.Popen(
             command(name, json.dumps(options | {"pipe": pipes[0], "log": str(log)})),
@@ -71,6 +68,7 @@ def service(
             stdout=file,
             stderr=file,
             start_new_session=True,
+            env=os.environ | {PATH_VARIABLE: paths},
         )
 
 

@@ -31,6 +31,7 @@ from ..store.results import open_results
 from ..task import Kind, session_of, show
 from ..transport import sockets
 from ..transport.access import Access
+from ..transport.poller import Poller
 from ..transport.wake import Wake
 from . import spawn, spool
 from .capture import thin
@@ -39,8 +40,8 @@ from .log import Log
 from .serve import Server
 from .writer import Writer
 
-#: Where an outcome's body says how long its log is.
-LOG_LENGTH = slice(13, 17)
+#: The exit code of a worker whose router did not answer, or no more.
+ROUTER_LOST = 3
 
 #: Outcomes read from one slot in one turn.
 OUTCOMES_MAX = 512
@@ -111,11 +112,23 @@ class Worker:
         sync: whether a stored result's index is on disk before it is told.
         life: what ends this process besides `stop`.
         log: where lines about tasks' output and slots go.
+        router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
     """
 
-    def __init__(self, folder: Path, slots: int, *, sync: bool, life: Life, log: Log) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        slots: int,
+        *,
+        sync: bool,
+        life: Life,
+        log: Log,
+        router_timeout_s: float | None = None,
+    ) -> None:
         self.log = log
         self.life = life
+        self.router_timeout_s = router_timeout_s
+        self.router_lost = False
         self.host = socket.gethostname()
         self.results, self._lock = open_results(folder, session_of(os.urandom(8)), sync=sync)
         self.incoming = self.results.incoming
@@ -126,11 +139,9 @@ class Worker:
         self.context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._thin_at = 0.0
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
-        self._poller = zmq.Poller()
-        for source in (self.wake, life):
-            self._poller.register(source, zmq.POLLIN)
-        if life.pipe is not None:
-            self._poller.register(life.pipe, zmq.POLLIN)
+        self._poller = Poller()
+        for source in (self.wake, *life.sources):
+            self._poller.add(source)
         for number, slot in self.core.slots.items():
             slot.pid = -1
             self._start(number)
@@ -141,8 +152,9 @@ class Worker:
         path = sockets.ipc_folder(access.mesh) / f"{self.results.id}.sock"
         self.server = Server(self.context, path, self.results)
         self.dialer = sockets.Dialer(self.context, access.addresses[0])
-        for source in (self.dialer.socket, self.dialer.monitor, self.server.socket):
-            self._poller.register(source, zmq.POLLIN)
+        self._poller.add(self.dialer.socket)
+        self._poller.add(self.dialer.monitor, quiet=True)
+        self._poller.add(self.server.socket, quiet=True)
         self.core.about = {
             "host": self.host,
             "pid": os.getpid(),
@@ -150,22 +162,26 @@ class Worker:
             "python": sys.version.split()[0],
         }
 
-    def run(self) -> str:
-        """Serve until it is time to leave; the reason."""
+    def run(self, joined: Callable[[], None] | None = None) -> str:
+        """Serve until it is time to leave; the reason. `joined` is called once, when welcomed."""
         core = self.core
+        self._heard_at = time.monotonic()
         while True:
             now = time.monotonic()
             due = core.deadline(now)
-            ready = dict(self._poller.poll(max(0.0, due - now) * 1000 + 0.999))
+            ready = self._poller.wait(due - now)
             now = time.monotonic()
+            if now - due > core.settings.heartbeat_s:
+                self._heard_at += now - due  # this process was stopped: no silence of the router's
             if self.dialer.monitor in ready and "connected" in self.dialer.changes():
                 core.handle(core_events.Connected(), now)
-            if self.life.fileno() in ready or self.life.pipe in ready:
+            if not ready.isdisjoint(self.life.sources):
                 self._look_after(now)
             for number, child in list(self.children.items()):
-                if child.pair.fileno() in ready:
+                if child.pair in ready:
                     self._hear_slot(number, child, now)
-            self._hear_router(now)
+            if self.dialer.socket in ready:
+                self._hear_router(now)
             if self.server.socket in ready:
                 self.server.serve()
             if self.wake.is_set:
@@ -175,7 +191,11 @@ class Worker:
             if now >= due:
                 core.handle(Tick(), now)
                 self._thin(now)
+                self._look_for_router(now)
             reason = self._settle(now)
+            if joined is not None and core.welcome is not None:
+                joined()
+                joined = None
             if reason is not None:
                 return reason
 
@@ -183,6 +203,7 @@ class Worker:
 
     def _hear_router(self, now: float) -> None:
         for frames in self.dialer.receive():
+            self._heard_at = now
             try:
                 envelope = decode(frames)
             except DecodeError as error:
@@ -190,11 +211,17 @@ class Worker:
             else:
                 self.core.handle(RouterHeard(envelope), now)
 
+    def _look_for_router(self, now: float) -> None:
+        silent = now - self._heard_at
+        if self.router_timeout_s is not None and silent > self.router_timeout_s:
+            self.router_lost = True
+            self.core.give_up(f"no router has answered for {silent:.0f} s")
+
     def _hear_slot(self, number: int, child: Child, now: float) -> None:
         """Take what a slot has answered."""
         rows: list[tuple[int, int, bytes, float, bool]] = []
-        receive = child.pair.recv
-        for _ in range(OUTCOMES_MAX):
+        receive, line = child.pair.recv, self.core.slots[number].line
+        while len(rows) < OUTCOMES_MAX:
             try:
                 packet = receive(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
             except (BlockingIOError, ConnectionError):
@@ -204,13 +231,16 @@ class Worker:
             if packet[0] == packets.READY:
                 self.core.handle(SlotReady(number, packets.parse_ready(packet)), now)
                 continue
-            row = packets.parse_outcome(packet)
-            if row[2][LOG_LENGTH] != b"\0\0\0\0":
-                self._log_output(row[0], row[2])
-            rows.append(row)
-        if rows:
-            self.core.handle(SlotAnswered(number, rows), now)
-            child.flush()
+            rows += packets.parse_outcomes(packet)
+            if len(rows) == len(line):
+                break  # nothing more can come
+        if not rows:
+            return
+        for lease, _, body, _, _ in rows:
+            if outcome.has_log(body):
+                self._log_output(lease, body)
+        self.core.handle(SlotAnswered(number, rows), now)
+        child.flush()
 
     def _log_output(self, lease: int, body: bytes) -> None:
         piece = self.core.held.get(lease)
@@ -233,10 +263,9 @@ class Worker:
     def _bury(self, number: int, child: Child, now: float) -> None:
         """A slot is dead: what it answered counts, what it had not read is as good as new."""
         self._hear_slot(number, child, now)
-        unread = [lease for packet in child.waiting for lease in packets.leases_of(packet)]
-        unread = self._take_back(child) + unread
+        unread = self._take_back(child)
         del self.children[number]
-        self._poller.unregister(child.pair.fileno())
+        self._poller.remove(child.pair.fileno())
         child.close()
         (self.incoming / child.output).unlink(missing_ok=True)
         how = how_it_ended(child.process.returncode)
@@ -244,21 +273,27 @@ class Worker:
         self.core.handle(SlotExited(number, how, unread), now)
 
     def _take_back(self, child: Child) -> list[int]:
-        """What lies unread in a slot's end of the pair."""
-        leases: list[int] = []
+        """What a slot has not read: the leases of the tasks, oldest first."""
+        unread: list[bytes] = []
         while True:
             try:
                 packet = child.theirs.recv(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
             except (BlockingIOError, ConnectionError):
-                return leases
+                break
             if not packet:
-                return leases
+                break
+            unread.append(packet)
+        unread += child.waiting
+        child.waiting.clear()
+        leases: list[int] = []
+        for packet in unread:
             if packet[0] == packets.FUNCTION:
                 number = packets.parse_function(packet)[0]
                 digest = next(d for d, n in child.numbers.items() if n == number)
                 self.core.unlearn(digest, child.number)
-                continue
-            leases += packets.leases_of(packet)
+            else:
+                leases += packets.leases_of(packet)
+        return leases
 
     # -- out ---------------------------------------------------------------------------------
 
@@ -293,7 +328,7 @@ class Worker:
         )  # fmt: skip
         ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
         self.children[number] = Child(number, process, ours, theirs)
-        self._poller.register(ours.fileno(), zmq.POLLIN)
+        self._poller.add(ours)
 
     def _send_function(self, child: Child, digest: bytes) -> None:
         code = self.core.functions[digest].payload
@@ -333,8 +368,7 @@ class Worker:
         if child is None or not child.freeze():
             return
         self._hear_slot(number, child, now)
-        line = self.core.slots[number].line
-        if line and line[0] == lease:
+        if self.core.slots[number].line.first == lease:
             child.end()
         else:
             self.core.spared(number)
@@ -387,24 +421,47 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     log = Log(options["log"])
     life = Life(options["pipe"])
-    raise SystemExit(serve(options, life, log, lambda: life.first_line()))
-
-
-def serve(options: dict[str, Any], life: Life, log: Log, access: Callable[[], str]) -> int:
-    """Run a worker to its end; the exit code."""
-    folder = Path(options["folder"])
     try:
-        worker = Worker(folder, options["slots"], sync=options["sync"], life=life, log=log)
+        code = serve(options, life, log, lambda: life.first_line())
     except MeshError as error:
         log(f"error: {error}")
-        return 1
+        code = 1
+    raise SystemExit(code)
+
+
+def serve(
+    options: dict[str, Any],
+    life: Life,
+    log: Log,
+    access: Callable[[], str],
+    joined: Callable[[], None] | None = None,
+) -> int:
+    """Run a worker to its end; the exit code: 0 if it was told to leave, ROUTER_LOST, or 1.
+
+    `access` gives the line that says where the router is, or "" if there will be none.
+
+    Raises:
+        MeshError: its folder cannot be used.
+    """
+    folder = Path(options["folder"])
+    worker = Worker(
+        folder,
+        options["slots"],
+        sync=options["sync"],
+        life=life,
+        log=log,
+        router_timeout_s=options.get("router_timeout_s"),
+    )
     try:
         line = access()
         if line:
             worker.join(Access(**json.loads(line)))
-            log(f"leaves: {worker.run()}")
+            log(f"leaves: {worker.run(joined)}")
     finally:
         worker.close()
-        if options.get("temporary"):
-            shutil.rmtree(folder.parent, ignore_errors=True)
-    return 0
+    if options.get("temporary"):  # not after an error: the next worker goes on here
+        # Of the rest takes care who is still there: owner, router, or nobody.
+        shutil.rmtree(folder.parent if life.owner_gone else folder, ignore_errors=True)
+    if worker.router_lost:
+        return ROUTER_LOST
+    return 1 if worker.core.failed else 0

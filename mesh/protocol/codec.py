@@ -36,6 +36,13 @@ _BLOBS: dict[type[Message], tuple[str, int]] = {
 }
 
 
+#: A name may hold what `os.listdir` made of a file name that isn't UTF-8.
+TEXT_ERRORS = "surrogatepass"
+
+#: These are understood in every version: they settle which one is spoken.
+_ANY_VERSION = (messages.Hello.COMMAND, messages.Error.COMMAND)
+
+
 class DecodeError(ValueError):
     """What came is not a message of this protocol; the text says why."""
 
@@ -62,6 +69,7 @@ def encode(envelope: Envelope) -> list[Any]:
             *body,
         ],
         use_bin_type=True,
+        unicode_errors=TEXT_ERRORS,
     )
     return frames
 
@@ -91,7 +99,9 @@ def decode(frames: list[Any]) -> Envelope:
     if len(frames[0]) > HEADER_BYTES_MAX:
         raise DecodeError(f"a header of {len(frames[0])} bytes, at most {HEADER_BYTES_MAX}")
     try:
-        header = msgpack.unpackb(frames[0], use_list=True, raw=False, strict_map_key=False)
+        header = msgpack.unpackb(
+            frames[0], raw=False, strict_map_key=False, unicode_errors=TEXT_ERRORS
+        )
     except Exception as error:  # msgpack raises half a dozen unrelated classes on bad input
         raise DecodeError(f"not msgpack: {error}") from None
     if type(header) is not list or len(header) < 5:
@@ -99,7 +109,7 @@ def decode(frames: list[Any]) -> Envelope:
     version, command, session, sequence, ack = header[:5]
     if not all(type(n) is int and 0 <= n < 2**63 for n in header[:5]):
         raise DecodeError("the header does not begin with five numbers")
-    if not VERSION_MIN <= version <= VERSION_MAX and command != messages.Hello.COMMAND:
+    if not VERSION_MIN <= version <= VERSION_MAX and command not in _ANY_VERSION:
         raise DecodeError(f"protocol version {version}, this side speaks {VERSION_MAX}")
     cls = MESSAGES.get(command)
     if cls is None:
@@ -109,7 +119,7 @@ def decode(frames: list[Any]) -> Envelope:
         raise DecodeError(f"{cls.__name__} has {len(body)} of {len(cls.SHAPE)} fields")
     try:
         _restore_large(cls, body, iter(frames[1:]))
-    except (StopIteration, TypeError, IndexError, AttributeError):
+    except (StopIteration, TypeError, LookupError, AttributeError):
         raise DecodeError(f"{cls.__name__} lacks a frame") from None
     for name, check, value in zip(FIELDS[cls], cls.SHAPE, body, strict=True):
         if not check(value):

@@ -4,21 +4,22 @@ By name: the module is the standard library's or installed (it lies in a `site-p
 name leads back to the very function. Everything else (`__main__`, a notebook, `sim.py` beside the
 script) goes by value, so that an edited file never runs as its old self.
 
-The *code digest* tells whether a function still is what it was: it covers bytecode, constants,
-names, defaults, and the by-value functions it calls, but neither line numbers nor comments nor
-docstrings. Imported by clients and slots alone.
+Local modules that it uses travel with it, as far as it uses them. The *code digest* tells whether
+a function still is what it was: see code.py. Imported by clients and slots alone.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import io
 import pickle
 import sys
-import sysconfig
+import threading
 import types
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from ..errors import PayloadError
@@ -27,6 +28,15 @@ DIGEST_BYTES = 16
 CODE_BYTES = 8
 
 _BY_NAME, _BY_VALUE = b"N", b"V"
+
+#: Where installers put what they install: of the interpreter, of a user, of a distribution.
+_SITES = frozenset({"site-packages", "dist-packages"})
+
+#: Bound methods, each a new object every time it is looked up.
+_MADE_ANEW = (types.BuiltinMethodType, types.MethodType)
+
+#: What goes by value is registered with cloudpickle, which has one register for all threads.
+_packing = threading.Lock()
 
 
 class Packed(NamedTuple):
@@ -53,13 +63,13 @@ def pack(function: Callable[..., Any]) -> Packed:
     if not callable(function):
         raise TypeError(f"submit() takes a callable first, not {function!r}")
     name = name_of(function)
-    if _travels_by_name(function):
+    if travels_by_name(function):
         payload = _BY_NAME + name.encode()
         code = blake2b(payload, digest_size=CODE_BYTES).digest()
     else:
-        payload = _BY_VALUE + _by_value(function, name)
-        code = _code_digest(function)
-    return Packed(blake2b(payload, digest_size=DIGEST_BYTES).digest(), name, code, payload)
+        payload, code = _by_value(function, name)
+    digest = blake2b(payload, digest_size=DIGEST_BYTES).digest()
+    return Packed(digest, name, code, payload)
 
 
 def name_of(function: Any) -> str:
@@ -96,12 +106,14 @@ def find(name: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _travels_by_name(function: Any) -> bool:
+def travels_by_name(function: Any) -> bool:
+    """Whether `function` is what its name leads to, on every host."""
     module_name = getattr(function, "__module__", None)
     if not isinstance(module_name, str) or not is_installed(module_name):
         return False
     try:
-        return find(name_of(function)) is function
+        found = find(name_of(function))
+        return found is function or isinstance(found, _MADE_ANEW) and found == function
     except (ImportError, AttributeError):
         return False
 
@@ -112,71 +124,65 @@ def is_installed(module_name: str) -> bool:
     top = module_name.partition(".")[0]
     if top in ("__main__", "__mp_main__"):
         return False
-    if top in sys.stdlib_module_names:
+    if top in sys.stdlib_module_names or top == __name__.partition(".")[0]:
         return True
     module = sys.modules.get(module_name)
     file = getattr(module, "__file__", None)
     if file is None:
         return module is not None and getattr(module, "__path__", None) is None
-    paths = sysconfig.get_paths()
-    return any(file.startswith(paths[key]) for key in ("purelib", "platlib"))
+    return not _SITES.isdisjoint(PurePath(file).parts)
 
 
-def _by_value(function: Any, name: str) -> bytes:
-    import cloudpickle
+def _by_value(function: Any, name: str) -> tuple[bytes, bytes]:
+    """The payload and code digest of a function that travels by value."""
+    from .code import Parts  # slots never need it
 
-    modules = [
-        module
-        for module_name in _local_modules(function)
-        if (module := sys.modules.get(module_name)) is not None
-    ]
+    parts = Parts(function)
+    stream = io.BytesIO()
     try:
-        for module in modules:
-            cloudpickle.register_pickle_by_value(module)
-        return bytes(cloudpickle.dumps(function, protocol=5))
+        dump_by_value(function, parts.modules, stream)
     except Exception as error:
         raise PayloadError(
             f"function {name} cannot be pickled: {error}; "
             f"it holds something that exists in this process alone: make it inside the function"
         ) from error
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+    return _BY_VALUE + stream.getvalue(), parts.digest
 
 
-def _local_modules(function: Any) -> set[str]:
-    """The modules that must travel with `function`: its own and those of what it calls."""
-    modules = set()
-    for each in _reached(function):
-        module_name = each.__module__
-        if module_name and module_name != "__main__" and not is_installed(module_name):
-            modules.add(module_name)
-    own = getattr(function, "__module__", None)
-    if isinstance(own, str) and own != "__main__" and not is_installed(own):
-        modules.add(own)
-    return modules
+def dump_by_value(
+    value: Any,
+    modules: dict[str, set[str]],
+    stream: io.BytesIO,
+    buffer_callback: Callable[[Any], Any] | None = None,
+) -> None:
+    """Pickle `value`, and with it what it needs of `__main__` and of `modules` (see `Parts`).
 
+    Raises:
+        Exception: whatever pickling raises.
+    """
+    import cloudpickle  # slow to import, and most programs never need it
 
-def _reached(function: Any) -> Iterator[types.FunctionType]:
-    """`function` and the by-value functions it refers to by global name, each once."""
-    seen: set[int] = set()
-    waiting = [function]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, functools.partial):
-            waiting.append(each.func)
-            continue
-        each = getattr(each, "__func__", each)
-        each = getattr(each, "__wrapped__", each)
-        if not isinstance(each, types.FunctionType) or id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        for code in codes(each.__code__):
-            for name in code.co_names:
-                value = each.__globals__.get(name)
-                if isinstance(value, types.FunctionType) and not is_installed(value.__module__):
-                    waiting.append(value)
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        """Takes along, of a local module, what is used of it, not all that is in it."""
+
+        def reducer_override(self, each: Any) -> Any:
+            if isinstance(each, types.ModuleType) and each.__name__ in loaded:
+                used = modules[each.__name__]
+                state = {name: item for name, item in vars(each).items() if name in used}
+                return types.ModuleType, (each.__name__,), state
+            return super().reducer_override(each)
+
+    loaded = [name for name in modules if name in sys.modules]
+    with _packing:
+        theirs = cloudpickle.list_registry_pickle_by_value()  # a user may have registered some
+        try:
+            for name in loaded:
+                cloudpickle.register_pickle_by_value(sys.modules[name])
+            Pickler(stream, protocol=5, buffer_callback=buffer_callback).dump(value)
+        finally:
+            for name in loaded:
+                if name not in theirs:
+                    cloudpickle.unregister_pickle_by_value(sys.modules[name])
 
 
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -185,32 +191,3 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from codes(constant)
-
-
-def _code_digest(function: Any) -> bytes:
-    digest = blake2b(digest_size=CODE_BYTES)
-    for each in sorted(_reached(function), key=lambda f: (f.__module__ or "", f.__qualname__)):
-        defaults = (each.__qualname__, each.__defaults__, each.__kwdefaults__)
-        digest.update(_stable(defaults).encode())
-        for code in codes(each.__code__):
-            constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
-            if constants and constants[0] == each.__doc__ and isinstance(constants[0], str):
-                del constants[0]
-            digest.update(code.co_code)
-            digest.update(_stable((constants, code.co_names, code.co_varnames)).encode())
-    if isinstance(function, functools.partial):
-        digest.update(_stable((function.args, function.keywords)).encode())
-    return digest.digest()
-
-
-def _stable(value: Any) -> str:
-    """A text of `value` that is the same in every process: no addresses, no hash order."""
-    if isinstance(value, (tuple, list)):
-        return f"({','.join(map(_stable, value))})"
-    if isinstance(value, (set, frozenset)):
-        return f"{{{','.join(sorted(map(_stable, value)))}}}"
-    if isinstance(value, dict):
-        return f"{{{','.join(sorted(f'{_stable(k)}:{_stable(v)}' for k, v in value.items()))}}}"
-    if value is None or value is ... or isinstance(value, (str, bytes, int, float, complex)):
-        return repr(value)
-    return name_of(value)

@@ -22,11 +22,17 @@ VERSION_MAX = 1
 #: enough that a block's payloads stay a quarter of a megabyte.
 BLOCK_TASKS_MAX = 256
 
+#: Counters and leases end here: they are eight bytes in a store's keys, and spans add to them.
+NUMBER_MAX = 2**63 - 1
+
+#: Maps nest no deeper: what is recorded or told on has to pack again.
+DEPTH_MAX = 8
+
 Check = Callable[[Any], bool]
 
 
 def _int(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**64
+    return type(value) is int and 0 <= value <= NUMBER_MAX
 
 
 def _small(value: Any) -> bool:
@@ -42,7 +48,18 @@ def _bytes(value: Any) -> bool:
 
 
 def _map(value: Any) -> bool:
-    return type(value) is dict
+    return type(value) is dict and (not value or _plain(value, DEPTH_MAX))
+
+
+def _plain(value: Any, depth: int) -> bool:
+    kind = type(value)
+    if kind is dict:
+        return depth > 0 and all(
+            type(name) is str and _plain(item, depth - 1) for name, item in value.items()
+        )
+    if kind is list:
+        return depth > 0 and all(_plain(item, depth - 1) for item in value)
+    return kind in (str, int, float, bool, bytes, type(None))
 
 
 def _any(value: Any) -> bool:
@@ -54,7 +71,12 @@ def _blob(value: Any) -> bool:
 
 
 def _ints(value: Any) -> bool:
-    return type(value) is list and set(map(type, value)) <= {int} and min(value, default=0) >= 0
+    return (
+        type(value) is list
+        and set(map(type, value)) <= {int}
+        and min(value, default=0) >= 0
+        and max(value, default=0) <= NUMBER_MAX
+    )
 
 
 def _blobs(value: Any) -> bool:

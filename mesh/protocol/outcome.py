@@ -21,6 +21,10 @@ PREFIX = struct.Struct("<BdfI")
 REF = struct.Struct("<QHQI8s")
 _LENGTH = struct.Struct("<I")
 
+_LOG_BYTES = slice(PREFIX.size - _LENGTH.size, PREFIX.size)
+_NO_LOG = bytes(_LENGTH.size)
+_PICKLE = b"\x80"  # how a pickle of protocol 2 or later begins
+
 #: The log is not inline: its field holds a ref.
 LOG_STORED = 1
 
@@ -56,6 +60,19 @@ class Outcome(NamedTuple):
 def body(begun: float, took_s: float, log: bytes, rest: Any, flags: int = 0) -> bytes:
     """The bytes of an outcome."""
     return PREFIX.pack(flags, begun, took_s, len(log)) + log + rest
+
+
+def has_log(raw: Any) -> bool:
+    """Whether something was printed: looks at one field, for the many outcomes without."""
+    return bytes(raw[_LOG_BYTES]) != _NO_LOG
+
+
+def plain_value(raw: bytes) -> bytes | None:
+    """The pickled value of an outcome that has nothing else in it, without parsing it; the
+    ordinary case of many tiny results."""
+    if raw[_LOG_BYTES] == _NO_LOG and raw[PREFIX.size : PREFIX.size + 1] == _PICKLE:
+        return raw[PREFIX.size :]
+    return None
 
 
 def parse(raw: Any) -> Outcome:
@@ -103,9 +120,11 @@ def parse_failure(raw: Any) -> tuple[Failure, memoryview]:
     for _ in range(5):
         if len(view) < _LENGTH.size:
             raise ValueError("a failure that is cut short")
-        (length,) = _LENGTH.unpack_from(view)
-        texts.append(bytes(view[_LENGTH.size : _LENGTH.size + length]).decode("utf-8"))
-        view = view[_LENGTH.size + length :]
+        end = _LENGTH.size + _LENGTH.unpack_from(view)[0]
+        if len(view) < end:
+            raise ValueError("a failure that is cut short")
+        texts.append(bytes(view[_LENGTH.size : end]).decode("utf-8"))
+        view = view[end:]
     kind, message, traceback, host, pid = texts
     return Failure(kind, message, traceback, host, int(pid or 0)), view
 

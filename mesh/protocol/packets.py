@@ -4,7 +4,8 @@
                     TASKS     function number u32, then per task: lease u64, by-path u8,
                               length u32, payload
     slot → worker   READY     pid u32
-                    OUTCOME   lease u64, kind u8, stored u8, seconds f32, body
+                    OUTCOMES  per task: lease u64, kind u8, stored u8, seconds f32,
+                              length u32, body
 
 A SOCK_SEQPACKET keeps packets whole and in order, and what the slot has not read stays with the
 kernel: the worker, which keeps a duplicate of the slot's end, can take exactly that back. What is
@@ -19,7 +20,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-FUNCTION, TASKS, READY, OUTCOME = 1, 2, 3, 4
+FUNCTION, TASKS, READY, OUTCOMES = 1, 2, 3, 4
 
 #: A packet must fit the kernel's default socket buffer (208 KiB) beside others.
 PACKET_BYTES_MAX = 96 * 1024
@@ -31,7 +32,8 @@ _FUNCTION = struct.Struct("<BIB")
 _TASKS = struct.Struct("<BI")
 _TASK = struct.Struct("<QBI")
 _READY = struct.Struct("<BI")
-_OUTCOME = struct.Struct("<BQBBf")
+_OUTCOME = struct.Struct("<QBBfI")
+_OUTCOMES = bytes([OUTCOMES])
 
 
 def pack_function(number: int, by_path: bool, payload: Any) -> bytes:
@@ -85,11 +87,23 @@ def parse_ready(packet: bytes) -> int:
 
 
 def pack_outcome(lease: int, kind: int, stored: bool, took_s: float, body: bytes) -> bytes:
-    """How one task ended."""
-    return _OUTCOME.pack(OUTCOME, lease, kind, stored, took_s) + body
+    """How one task ended: a part of OUTCOMES."""
+    return _OUTCOME.pack(lease, kind, stored, took_s, len(body)) + body
 
 
-def parse_outcome(packet: bytes) -> tuple[int, int, bytes, float, bool]:
-    """(lease, kind, body, seconds, stored)."""
-    _, lease, kind, stored, took_s = _OUTCOME.unpack_from(packet)
-    return lease, kind, packet[_OUTCOME.size :], took_s, bool(stored)
+def pack_outcomes(outcomes: list[bytes]) -> bytes:
+    """How some tasks of one packet ended, in their order."""
+    return b"".join([_OUTCOMES, *outcomes])
+
+
+def parse_outcomes(packet: bytes) -> list[tuple[int, int, bytes, float, bool]]:
+    """(lease, kind, body, seconds, stored) of each."""
+    rows = []
+    at, end, head = 1, len(packet), _OUTCOME.size
+    unpack = _OUTCOME.unpack_from
+    while at < end:
+        lease, kind, stored, took_s, length = unpack(packet, at)
+        at += head
+        rows.append((lease, kind, packet[at : at + length], took_s, stored != 0))
+        at += length
+    return rows

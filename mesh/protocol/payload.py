@@ -6,8 +6,10 @@ held by `pickle.PickleBuffer`), those buffers out of band, each aligned, behind 
     plain    := pickle                                     (begins with 0x80)
     buffered := 0x01 · count u32 · sizes u64 × count · pickle · buffers, each aligned to 64
 
-Buffers are views into the payload: unpickling copies nothing. Arguments are pickled as
-``(args, kwargs)``. What lives in `__main__` or is a lambda goes by value, with cloudpickle.
+Buffers are views into the payload: unpickling copies nothing, unless the payload is read-only (as
+small ones are), because an array that came can be written to. Arguments are pickled as
+``(args, kwargs)``. What lives in `__main__` or in a local module, or is a lambda, goes by value, with
+cloudpickle, as functions do: a class is the same one for a function and for its arguments.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import types
 from typing import Any
 
 from ..errors import PayloadError
+from .functions import dump_by_value, is_installed
 
 _COUNT = struct.Struct("<BI")
 _SIZE = struct.Struct("<Q")
@@ -29,16 +33,26 @@ ALIGNMENT = 64
 #: A smaller buffer goes into the pickle: a table entry and padding would cost more.
 BUFFER_BYTES_MIN = 4096
 
+#: Values of these types have no buffers and nothing of `__main__` in them: the plain pickle does.
+ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
 #: ``((), {})`` pickled: the arguments of every call without any.
 NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
 
 
-def dump(value: Any) -> list[Any]:
+def dump(value: Any, *, with_modules: bool = False) -> list[Any]:
     """`value` as the parts of a payload; `join` makes one of them.
+
+    Args:
+        value: what to pickle.
+        with_modules: classes and functions of local modules travel by value too. A slot leaves
+            that: what it has imported its client can import.
 
     Raises:
         Exception: whatever pickling raises; the callers say what it was they pickled.
     """
+    if type(value) in ATOMS:
+        return [pickle.dumps(value, protocol=5)]
     buffers: list[Any] = []
 
     def out_of_band(buffer: pickle.PickleBuffer) -> bool:
@@ -51,21 +65,60 @@ def dump(value: Any) -> list[Any]:
         buffers.append(raw)
         return False
 
+    head = None
+    modules: dict[str, set[str]] = {}
     try:
         head = pickle.dumps(value, protocol=5, buffer_callback=out_of_band)
-        by_value = b"__main__" in head
     except Exception:  # a lambda, a local class: cloudpickle can, or says why it can't
-        by_value = True
-    if by_value:
-        import cloudpickle  # slow to import, and most programs never need it
-
+        pass
+    if with_modules and (head is None or pickle.STACK_GLOBAL in head):
+        modules = _local_modules(value)
+    if head is None or modules or b"__main__" in head:
+        plain = list(buffers)
         buffers.clear()
         stream = io.BytesIO()
-        cloudpickle.Pickler(stream, protocol=5, buffer_callback=out_of_band).dump(value)
-        head = stream.getvalue()
+        try:
+            dump_by_value(value, modules, stream, out_of_band)
+            head = stream.getvalue()
+        except Exception:
+            if head is None:
+                raise
+            buffers = plain  # perhaps the other side can import it
     if not buffers:
         return [head]
     return _with_table([head, *buffers])
+
+
+def _local_modules(value: Any) -> dict[str, set[str]]:
+    """The local modules of which something is in `value`, and what is needed of each."""
+    finder = _Finder()
+    try:
+        finder.dump(value)
+    except Exception:
+        pass  # it cannot be pickled: who pickles it for good says so
+    if not finder.found:
+        return {}
+    from .code import Parts
+
+    modules: dict[str, set[str]] = {}
+    for each in finder.found:
+        for name, used in Parts(each).modules.items():
+            modules.setdefault(name, set()).update(used)
+    return modules
+
+
+class _Finder(pickle.Pickler):
+    """Pickles into nothing, and notes which classes and functions of local modules it meets."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), protocol=5, buffer_callback=lambda buffer: False)
+        self.found: list[Any] = []
+
+    def reducer_override(self, each: Any) -> Any:
+        if not isinstance(each, (type, types.FunctionType)) or is_installed(each.__module__ or ""):
+            return NotImplemented
+        self.found.append(each)
+        return tuple, ()  # no matter what: it leads nowhere
 
 
 def _with_table(segments: list[Any]) -> list[Any]:
@@ -97,6 +150,8 @@ def load(payload: Any) -> Any:
     view = memoryview(payload)
     if not len(view) or view[0] != _BUFFERED:
         return pickle.loads(view)
+    if view.readonly:
+        view = memoryview(bytearray(view))
     try:
         _, count = _COUNT.unpack_from(view)
         at = _COUNT.size + count * _SIZE.size
@@ -109,6 +164,8 @@ def load(payload: Any) -> Any:
             at += size
     except struct.error as error:
         raise PayloadError(f"a payload with a damaged table: {error}") from None
+    if not 0 < len(segments) == count:
+        raise PayloadError(f"a payload with a damaged table: {len(segments)} of {count} sizes")
     return pickle.loads(segments[0], buffers=segments[1:])
 
 
@@ -118,10 +175,13 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     Raises:
         PayloadError: one of them cannot be pickled; it is named.
     """
-    if not args and not kwargs:
-        return NO_ARGUMENTS
+    if not kwargs:
+        if not args:
+            return NO_ARGUMENTS
+        if ATOMS.issuperset(map(type, args)):
+            return pickle.dumps((args, kwargs), protocol=5)
     try:
-        return join(dump((args, kwargs)))
+        return join(dump((args, kwargs), with_modules=True))
     except Exception as error:
         raise PayloadError(_offender(args, kwargs, error)) from error
 
@@ -131,7 +191,7 @@ def _offender(args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -
     named += [(f"argument {name}=", value) for name, value in kwargs.items()]
     for name, value in named:
         try:
-            dump(value)
+            dump(value, with_modules=True)
         except Exception as reason:
             kind = type(value).__qualname__
             return f"{name} ({kind}) cannot be pickled: {reason}; pass plain data instead"

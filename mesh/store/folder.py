@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +19,9 @@ NETWORK_FILE_SYSTEMS = {
     "nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "smbfs", "ceph", "afs", "9p",
     "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "orangefs", "pvfs2", "glusterfs", "ncpfs", "coda",
 }  # fmt: skip
+
+#: How the kernel writes a space, a tab, a newline or a backslash in a mount point.
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def prepare(folder: Path) -> None:
@@ -47,6 +51,22 @@ def prepare(folder: Path) -> None:
         folder.chmod(0o700)
 
 
+def make(folder: Path) -> None:
+    """Make `folder` (0700) for what is in it to be prepared; one that is there stays as it is.
+
+    Raises:
+        StoreError: it cannot be made, or lies in a default root that is not the user's own.
+    """
+    if default_root() in folder.parents:
+        prepare(default_root())
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be made: {error.strerror}. Choose another folder"
+        ) from error
+
+
 def _is_read_only(folder: Path) -> bool:
     return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
@@ -57,15 +77,15 @@ def file_system_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> s
         return ""
     target = str(path.resolve())
     best, kind = "", ""
-    for line in mounts.read_text(errors="replace").splitlines():
-        left, _, right = line.partition(" - ")
+    for line in mounts.read_bytes().splitlines():
+        left, _, right = line.partition(b" - ")
         fields, after = left.split(), right.split()
         if len(fields) < 5 or not after:
             continue
-        point = fields[4].encode().decode("unicode_escape")
+        point = os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), fields[4]))
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
-            best, kind = point, after[0]
+            best, kind = point, after[0].decode()
     return kind
 
 

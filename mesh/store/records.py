@@ -30,7 +30,7 @@ import msgpack
 from ..core.block import HOLE, Block, Tries
 from ..core.router import Restored
 from ..errors import StoreError
-from ..task import STATE_OF, Kind, State, key, show, unkey
+from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, STATE_OF, Kind, State, key, show, unkey
 from .tables import KEY_BYTES_MAX, Tables, Transaction
 
 #: Raised whenever the layout changes so that an older Mesh would misread it.
@@ -51,15 +51,18 @@ TABLES = (
     "worker",
 )
 
-_pack = msgpack.Packer(use_bin_type=True).pack
+#: A name may hold what `os.listdir` made of a file name that isn't UTF-8.
+_TEXT_ERRORS = "surrogatepass"
+
+_pack = msgpack.Packer(use_bin_type=True, unicode_errors=_TEXT_ERRORS).pack
 
 
 def _unpack(raw: bytes) -> Any:
-    return msgpack.unpackb(raw, raw=False, strict_map_key=False)
+    return msgpack.unpackb(raw, raw=False, strict_map_key=False, unicode_errors=_TEXT_ERRORS)
 
 
 def _alias_key(alias: str) -> bytes:
-    raw = alias.encode("utf-8", "surrogatepass")
+    raw = alias.encode("utf-8", _TEXT_ERRORS)
     if len(raw) <= KEY_BYTES_MAX:
         return raw
     return raw[: KEY_BYTES_MAX - 32] + blake2b(raw, digest_size=32).digest()
@@ -124,7 +127,8 @@ class Records:
         if payloads is not None:
             txn.put("args", block, _pack(payloads))
             txn.put("open", block, b"")
-        txn.put("session", session.encode(), _pack(first + size - 1))
+        highest = _unpack(txn.get("session", session.encode()) or b"\x00")
+        txn.put("session", session.encode(), _pack(max(first + size - 1, highest)))
         last = key(session, first + size - 1) if group is None else key(session, group)
         txn.put("meta", b"last", last)
         if names is not None and marks is not None:
@@ -235,6 +239,8 @@ class Records:
         """``k3f.17`` where one session alone begins with k3f."""
         prefix, dot, number = text.partition(".")
         if not (dot and prefix.isascii() and number.isascii() and number.isdigit()):
+            return None
+        if len(prefix) > SESSION_CHARS or len(number) > COUNTER_CHARS_MAX:
             return None
         sessions = []
         for session, _ in txn.scan("session", prefix.encode()):

@@ -87,6 +87,7 @@ class LmdbTables:
 
     def __init__(self, path: Path, names: Iterable[str], *, sync: bool) -> None:
         names = list(names)
+        self._path = path
         try:
             self._env = _open(path, len(names), sync)
         except lmdb.Error as error:
@@ -106,9 +107,16 @@ class LmdbTables:
 
     @contextmanager
     def begin(self, *, write: bool = False) -> Iterator[Transaction]:
-        """See `Tables.begin`."""
-        with self._env.begin(write=write) as transaction:
-            yield _LmdbTransaction(transaction, self._tables)
+        """See `Tables.begin`.
+
+        Raises:
+            StoreError: a page is damaged, the disk or the map is full, or a key is too long.
+        """
+        try:
+            with self._env.begin(write=write) as transaction:
+                yield _LmdbTransaction(transaction, self._tables)
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path} cannot be used: {error}") from error
 
     def close(self) -> None:
         """See `Tables.close`."""
@@ -195,7 +203,7 @@ class MemoryTables:
     @contextmanager
     def begin(self, *, write: bool = False) -> Iterator[Transaction]:
         """See `Tables.begin`."""
-        transaction = _MemoryTransaction(dict(self._data))
+        transaction = _MemoryTransaction(dict(self._data), write)
         yield transaction
         if write:
             self._data = transaction.data
@@ -205,12 +213,15 @@ class MemoryTables:
 
 
 class _MemoryTransaction:
-    def __init__(self, data: dict[str, dict[bytes, bytes]]) -> None:
+    def __init__(self, data: dict[str, dict[bytes, bytes]], may_write: bool) -> None:
         self.data = data
+        self._may_write = may_write
         self._own: set[str] = set()
         self._sorted: dict[str, list[bytes]] = {}
 
     def _writable(self, table: str) -> dict[bytes, bytes]:
+        if not self._may_write:
+            raise StoreError("this transaction only reads")
         if table not in self._own:
             self.data[table] = dict(self.data[table])
             self._own.add(table)
@@ -226,13 +237,14 @@ class _MemoryTransaction:
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         if not 0 < len(key) <= KEY_BYTES_MAX:
-            raise ValueError(f"a key of {len(key)} bytes")
+            raise StoreError(f"a key of {len(key)} bytes")
         rows = self._writable(table)
         if key not in rows:
             insort(self._keys(table), key)
         rows[key] = bytes(value)
 
     def put_many(self, table: str, items: list[tuple[bytes, bytes]]) -> None:
+        self._writable(table)
         for key, value in items:
             self.put(table, key, value)
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import AccessDenied, RouterUnreachable
+from ..errors import AccessDenied, MeshError, RouterUnreachable
 
 SCHEMA = 1
 
 ENVIRONMENT = "MESH_ACCESS"
+
+#: A TCP connection on a quiet network is there in milliseconds; beyond this nobody listens.
+CONNECT_S = 2.0
 
 
 @dataclass
@@ -28,19 +32,29 @@ class Access:
     addresses: list[str]
     pid: int = 0
     folder: str | None = None
+    host: str = ""
     protocol: list[int] = field(default_factory=lambda: [1, 1])
     schema: int = SCHEMA
 
     def write(self, path: Path) -> None:
-        """Write to `path`, so that a reader sees the old file or the new one."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Write to `path`, so that a reader sees the old file or the new one.
+
+        Raises:
+            AccessDenied: it cannot be written.
+        """
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w") as file:
-            json.dump(asdict(self), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "w") as file:
+                json.dump(asdict(self), file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        except OSError as error:
+            raise AccessDenied(
+                f"access file {path} cannot be written: {error.strerror}. Choose another"
+            ) from error
 
 
 def locate(given: str | os.PathLike[str] | None) -> Path:
@@ -90,3 +104,64 @@ def read(path: Path) -> Access:
     if not good or access.schema > SCHEMA:
         raise AccessDenied(f"{path} is no access file that this Mesh understands")
     return access
+
+
+def is_alive(access: Access) -> bool:
+    """Whether the router of `access` runs on this host: its process is there, and listens.
+
+    The kernel is asked, not the router: one that is busy or stopped is alive all the same.
+    """
+    return _is_running(access.pid) and any(map(_listens, access.addresses))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        if pid:
+            os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and there
+    return True
+
+
+def _listens(address: str) -> bool:
+    kind, _, target = address.partition("://")
+    try:
+        if kind == "ipc":
+            with socket.socket(socket.AF_UNIX) as dialled:
+                dialled.setblocking(False)
+                dialled.connect(target)
+        else:
+            host, _, port = target.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except BlockingIOError:
+        return True  # so many are dialling that its backlog is full
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def claim(path: Path) -> None:
+    """Make sure that an access file may be written at `path`.
+
+    Raises:
+        MeshError: a mesh that lives, or may live on another host, is joined by that file.
+        AccessDenied: what is there is no access file of ours.
+    """
+    try:
+        access = read(path)
+    except RouterUnreachable:
+        return
+    if is_alive(access):
+        shown = path.stem if path.parent == home() else path
+        raise MeshError(
+            f"mesh {access.mesh} is running here (router process {access.pid}): join it with "
+            f"--access {shown}, stop it with `mesh stop --access {shown}`, or give another --name"
+        )
+    here = socket.gethostname()
+    if access.host not in ("", here):
+        raise MeshError(
+            f"{path} is of a mesh on host {access.host}, and whether that lives cannot be seen "
+            f"from {here}: stop it there, give another --name, or replace the file with --takeover"
+        )

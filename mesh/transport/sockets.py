@@ -8,6 +8,7 @@ connection broke, through a monitor, and that is turned into `gone` and `cut` at
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ HIGH_WATER_MARK = 100_000
 IO_THREADS = 1
 
 IPC_PATH_MAX = 107
+
+#: With IPv6 enabled libzmq names an IPv4 address so.
+_MAPPED = re.compile(r"\[::ffff:([0-9.]+)\]")
 
 
 def context() -> zmq.Context[zmq.Socket[bytes]]:
@@ -75,39 +79,42 @@ class Listener:
         except zmq.ZMQError as error:
             self.close()
             raise MeshError(f"cannot listen on {address}: {error}. Choose another") from error
-        self.address = self.socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        bound = self.socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        self.address = _MAPPED.sub(r"\1", bound)
         if address.startswith("ipc://"):
             os.chmod(address.removeprefix("ipc://"), 0o600)
 
-    def receive(self) -> Iterator[tuple[bytes, list[bytes]]]:
-        """What has come in: (routing id, frames), RECEIVE_MAX at most."""
-        receive = self.socket.recv_multipart
-        for _ in range(RECEIVE_MAX):
-            try:
-                frames = receive(zmq.DONTWAIT)
-            except zmq.Again:
-                return
+    def receive(self, most: int | None = RECEIVE_MAX) -> Iterator[tuple[bytes, list[bytes]]]:
+        """What has come in: (routing id, frames) each; all of it if `most` is None."""
+        receive, options = self.socket.recv_multipart, self.socket.getsockopt
+        while most != 0 and options(zmq.EVENTS) & zmq.POLLIN:
+            frames = receive(zmq.DONTWAIT)
             yield frames[0], frames[1:]
+            most = None if most is None else most - 1
 
     def send(self, peer: bytes, frames: list[Any]) -> bool:
         """Send to one peer; False if it is gone or does not read."""
+        send = self.socket.send
         try:
-            self.socket.send_multipart([peer, *frames], zmq.DONTWAIT)
+            send(peer, zmq.SNDMORE | zmq.DONTWAIT)  # the id alone decides: what follows is sure
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False
             raise
+        for frame in frames[:-1]:
+            send(frame, zmq.SNDMORE | zmq.DONTWAIT)
+        send(frames[-1], zmq.DONTWAIT)
         return True
 
     def cuts(self) -> int:
         """How many connections broke since the last call."""
         return _drain(self.monitor, zmq.EVENT_DISCONNECTED)
 
-    def close(self) -> None:
-        """Unbind."""
+    def close(self, linger_ms: int = 0) -> None:
+        """Unbind. What was sent last has `linger_ms` to leave, before the context's end."""
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
-        self.socket.close(linger=0)
+        self.socket.close(linger=linger_ms)
 
 
 class Dialer:
@@ -123,13 +130,11 @@ class Dialer:
 
     def receive(self) -> Iterator[list[bytes]]:
         """What has come in: frames, RECEIVE_MAX messages at most."""
-        receive = self.socket.recv_multipart
+        receive, options = self.socket.recv_multipart, self.socket.getsockopt
         for _ in range(RECEIVE_MAX):
-            try:
-                frames = receive(zmq.DONTWAIT)
-            except zmq.Again:
+            if not options(zmq.EVENTS) & zmq.POLLIN:
                 return
-            yield frames
+            yield receive(zmq.DONTWAIT)
 
     def send(self, frames: list[Any]) -> bool:
         """Send; False if not even the pipe takes it."""

@@ -34,11 +34,15 @@ class Wake:
 
     def clear(self) -> None:
         """Take the wake-up back, before looking at what it was for."""
+        self.hush()
+        self._set = False
+
+    def hush(self) -> None:
+        """Sleep on in spite of it, and let nobody wake us: we shall look by ourselves, soon."""
         try:
             self._read.recv(64)
         except BlockingIOError:
             pass
-        self._set = False
 
     def close(self) -> None:
         """Free the descriptors."""

@@ -1,0 +1,88 @@
+"""The command line: ``mesh COMMAND``. Each command joins a mesh, asks or orders, and leaves.
+
+A command's module is loaded when the command is: ``mesh --help`` must not wait for ZeroMQ.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .. import __version__
+
+#: Each command and the module it is in, in the order of a mesh's life.
+COMMANDS = {
+    "up": "up",
+    "router": "serve",
+    "worker": "serve",
+    "submit": "submit",
+    "result": "fetch",
+    "logs": "fetch",
+    "status": "look",
+    "tasks": "look",
+    "workers": "look",
+    "wait": "wait",
+    "cancel": "cancel",
+    "stop": "stop",
+}
+
+
+class Commands(click.Group):
+    """The group of all commands, and the one place where an error becomes an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(
+            import_module(f".{COMMANDS[cmd_name]}", __name__), cmd_name
+        )
+        return command
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "mesh",
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command that `args` say and exit as it ended."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **extra)
+        given = sys.argv[1:] if args is None else list(args)
+        told: dict[str, Any] = extra.setdefault("obj", {})
+        try:
+            code = super().main(given, prog_name, complete_var, False, **extra)
+            sys.stdout.flush()
+        except (SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            from .exits import report
+
+            code = report(error, as_json=told.get("json", "--json" in given))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`mesh COMMAND --help` tells more, with an example.",
+)
+@click.version_option(__version__, prog_name="mesh")
+def main() -> None:
+    """Run Python functions on a mesh of workers, with no broker to install.
+
+    \b
+    mesh up                        start a mesh on this host
+    mesh submit math:factorial 20  have it run something
+    mesh result last               fetch the result
+    """

@@ -1,0 +1,191 @@
+"""``mesh result`` and ``mesh logs``: what tasks left behind."""
+
+from __future__ import annotations
+
+import pickle
+import pprint
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import MeshError, TaskNotFound
+from .exits import TaskEnded, is_of_the_task
+from .lines import json_option, many, print_json
+from .place import Place, import_from_here, place_options, timeout_option
+
+if TYPE_CHECKING:
+    from ..client.future import Future
+    from ..client.group import Group
+    from ..client.mesh import Mesh
+
+
+@click.command()
+@click.argument("id")
+@click.option("-o", "--output", metavar="FILE", help="Write the value to FILE.")
+@timeout_option
+@json_option
+@place_options
+def result(place: Place, id: str, output: str | None, timeout: float | None, as_json: bool) -> None:
+    """Print the result of a task or a group, waiting for it.
+
+    ID is a task, a group, a unique prefix of one (k3f.17), an id of your own, or `last`. With
+    --dir or --name, results are fetched from a mesh's folder also while no mesh runs on it.
+
+    Text is printed as it is, everything else as Python shows it. -o writes bytes as they are,
+    text as UTF-8, and everything else as a pickle.
+
+    \b
+    mesh result k3f9x2m1.17
+    mesh result last --json
+    mesh result T=2.30 --name ising -o spins.pickle
+    """
+    import_from_here()
+    mesh, runs = place.open()
+    with mesh:
+        if not runs:
+            check_ended(mesh, place, id)
+        found = find(mesh, id)
+        value = value_of(found, timeout)
+        if output is not None:
+            write(output, value)
+        elif as_json:
+            print_values(found, value)
+        else:
+            print_value(value)
+
+
+@click.command()
+@click.argument("id")
+@timeout_option
+@json_option
+@place_options
+def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
+    """Print what a task printed, once it has ended.
+
+    Of a group, what each member printed.
+
+    \b
+    mesh logs k3f9x2m1.17
+    mesh logs last --timeout 60
+    """
+    from ..client.future import Future
+
+    mesh, runs = place.open()
+    with mesh:
+        if not runs:
+            check_ended(mesh, place, id)
+        found = find(mesh, id)
+        await_end(found, timeout)
+        futures = [found] if isinstance(found, Future) else list(found)
+        for future in futures:
+            log = future.logs()
+            if as_json:
+                print_json({"id": future.id, "log": log})
+            elif log:
+                title = f"== {future.id}\n" if len(futures) > 1 else ""
+                click.echo(title + log, nl=not log.endswith("\n"))
+
+
+def find(mesh: Mesh, id: str) -> Future | Group:
+    """The task or group that `id` means.
+
+    Raises:
+        TaskNotFound: there is none.
+    """
+    try:
+        return mesh.future(id)
+    except TaskNotFound:
+        return mesh.group(id)  # or its error, which is the right one for both
+
+
+def check_ended(mesh: Mesh, place: Place, id: str) -> None:
+    """On a folder without slots nothing goes on: what has not ended must not be waited for."""
+    left = mesh.unfinished(id)
+    if left:
+        where = f"--name {place.name}" if place.name else f"--dir {place.home}"
+        raise MeshError(
+            f"{id} has not ended: {many(left, 'task')} of it did not run, and no mesh runs in "
+            f"{place.home}. Go on with `mesh up {where}`"
+        )
+
+
+def await_end(found: Future | Group, timeout: float | None) -> None:
+    """Wait until a task or group has ended, however it ended.
+
+    Raises:
+        TimeoutError: it has not in time.
+        MeshError: that cannot be known any more.
+    """
+    if not found.wait(timeout):
+        raise TimeoutError(f"{found.id} has not ended within {timeout:g} s; it goes on")
+
+
+def value_of(found: Future | Group, timeout: float | None) -> Any:
+    """The value of a task, the list of values of a group.
+
+    Raises:
+        TaskEnded: a task failed or was cancelled.
+        TimeoutError, MeshError: see `await_end`.
+    """
+    from ..client.group import Group
+
+    await_end(found, timeout)
+    if isinstance(found, Group):
+        errors = found.errors()
+        if errors:
+            first = min(errors)
+            before = f"{len(errors)} of {many(len(found), 'task')} did not succeed; the first:"
+            raise TaskEnded(found[first].id, errors[first], before)
+        return found.results()
+    try:
+        error = found.exception(timeout)
+    except CancelledError as cancelled:
+        error = cancelled
+    if error is None:
+        return found.result()
+    if is_of_the_task(error):
+        raise TaskEnded(found.id, error)
+    raise error
+
+
+def print_value(value: Any) -> None:
+    """The value for people."""
+    click.echo(value if isinstance(value, str) else pprint.pformat(value, sort_dicts=False))
+
+
+def print_values(found: Future | Group, value: Any) -> None:
+    """The value as JSON; of a group, a line a member.
+
+    Raises:
+        MeshError: JSON has no word for it.
+    """
+    from ..client.group import Group
+
+    if isinstance(found, Group):
+        rows = [(found[i].id, each) for i, each in enumerate(value)]
+    else:
+        rows = [(found.id, value)]
+    for id, each in rows:
+        try:
+            print_json({"id": id, "value": each})
+        except (TypeError, ValueError) as error:
+            raise MeshError(f"the result of {id} cannot be JSON: {error}; use -o FILE") from None
+
+
+def write(output: str, value: Any) -> None:
+    """Write a value to a file; ``-`` is standard output."""
+    kind = ""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        content = bytes(value)
+    elif isinstance(value, str):
+        content = value.encode("utf-8", "surrogatepass")
+    else:
+        content = pickle.dumps(value, protocol=5)
+        kind = f", a pickle of {type(value).__qualname__}"
+    try:
+        with click.open_file(output, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise MeshError(f"{output} cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {many(len(content), 'byte')} to {output}{kind}", err=True)

@@ -1,0 +1,120 @@
+"""``mesh status``, ``mesh tasks``, ``mesh workers``: looking at a mesh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..task import State
+from .lines import json_option, many, print_json, print_table, seconds, size
+from .place import Place, place_options
+
+#: What the router gives at once.
+LIMIT_MAX = 1000
+
+
+@click.command()
+@json_option
+@place_options
+def status(place: Place, as_json: bool) -> None:
+    """Show the mesh's router, workers, and tasks by state.
+
+    \b
+    mesh status
+    mesh status --json | jq .tasks.failed
+    """
+    with place.join() as mesh:
+        told = mesh.status()
+    if as_json:
+        print_json(told)
+        return
+    router, workers, tasks = told["router"], told["workers"], told["tasks"]
+    slots = sum(len(worker["slots"]) for worker in workers)
+    rows = {
+        "mesh": told["mesh"],
+        "router": f"process {router['pid']}, life {router['epoch']}, for "
+        f"{seconds(router['uptime_s'])}, {size(router['memory_bytes'])}",
+        "address": router["address"],
+        "workers": f"{many(len(workers), 'worker')}, {many(slots, 'slot')}, "
+        f"{sum(map(_busy, workers))} busy",
+        "tasks": ", ".join(f"{count} {state}" for state, count in tasks.items()),
+    }
+    for name, text in rows.items():
+        click.echo(f"{name:8} {text}")
+
+
+@click.command()
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.word for state in State]),
+    help="Only tasks in this state; may be given again.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, LIMIT_MAX),
+    default=100,
+    show_default=True,
+    help="So many at most.",
+)
+@json_option
+@place_options
+def tasks(place: Place, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """List tasks: those that have not ended first.
+
+    With --dir or --name also those of a folder on which no mesh runs.
+
+    \b
+    mesh tasks --state failed
+    mesh tasks --state queued --state running --limit 10
+    """
+    mesh, _ = place.open()
+    with mesh:
+        rows = mesh.tasks(states, limit)
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    print_table(
+        ["ID", "STATE", "OWN ID", "FUNCTION"],
+        [[row["id"], row["state"], row["name"], row["function"]] for row in rows],
+    )
+    if len(rows) == limit:
+        click.echo(f"the first {limit}; --limit shows more, --state fewer", err=True)
+
+
+@click.command()
+@json_option
+@place_options
+def workers(place: Place, as_json: bool) -> None:
+    """List the workers that the mesh has now.
+
+    \b
+    mesh workers
+    mesh workers --json
+    """
+    with place.join() as mesh:
+        rows = mesh.status()["workers"]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    print_table(
+        ["ID", "HOST", "PROCESS", "SLOTS", "BUSY", "HEARD"],
+        [
+            [row["id"], row["host"], row["pid"], len(row["slots"]), _busy(row), _heard(row)]
+            for row in rows
+        ],
+    )
+
+
+def _busy(worker: dict[str, Any]) -> int:
+    return sum(slot["task"] is not None for slot in worker["slots"])
+
+
+def _heard(worker: dict[str, Any]) -> str:
+    if worker["last_seen_s"] is None:
+        return "away"
+    return f"{seconds(worker['last_seen_s'])} ago"

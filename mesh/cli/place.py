@@ -1,0 +1,139 @@
+"""Place: which mesh a command is about, and the way into it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from ..errors import MeshError, RouterUnreachable
+
+if TYPE_CHECKING:
+    from ..client.mesh import Mesh
+    from ..transport.access import Access
+
+#: Where nobody listens, a router may be about to come back; longer is not worth the wait.
+RETURN_S = 3.0
+
+
+class Place(NamedTuple):
+    """What ``--access``, ``--name`` and ``--dir`` said; one of them at most."""
+
+    access: str | None
+    name: str | None
+    folder: str | None
+
+    def join(self) -> Mesh:
+        """The mesh that runs there.
+
+        Raises:
+            RouterUnreachable: none does.
+            AccessDenied: its access file cannot be used.
+        """
+        from ..client.mesh import ROUTER_TIMEOUT_S, Mesh
+        from ..transport.access import is_alive
+
+        _check_no_task()
+        alive = is_alive(self.read())
+        return Mesh(self.file, router_timeout=ROUTER_TIMEOUT_S if alive else RETURN_S)
+
+    def read(self) -> Access:
+        """Its access file.
+
+        Raises:
+            RouterUnreachable: there is none.
+            AccessDenied: it cannot be used.
+        """
+        from ..transport import access as access_files
+
+        return access_files.read(self.file)
+
+    @property
+    def file(self) -> Path:
+        """Where its access file is."""
+        from ..transport.access import locate
+
+        return locate(self.access) if self.home is None else self.home / "access.json"
+
+    def open(self) -> tuple[Mesh, bool]:
+        """The mesh that runs there, else the mesh's folder; and whether it runs."""
+        from ..client.mesh import Mesh
+
+        if self.home is None or self._runs():
+            return self.join(), True
+        _check_no_task()
+        if not (self.home / "router").is_dir():
+            raise RouterUnreachable(
+                f"there is no mesh in {self.home}: name the folder of `mesh up` or Mesh(dir=…)"
+            )
+        return Mesh(dir=self.home, slots=0), False
+
+    @property
+    def home(self) -> Path | None:
+        """The folder, if the place was named by it."""
+        from ..client.where import folder_of
+
+        if self.name is not None:
+            try:
+                return folder_of(self.name)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+        return None if self.folder is None else Path(self.folder).expanduser().absolute()
+
+    def _runs(self) -> bool:
+        from ..transport.access import is_alive
+
+        try:
+            return is_alive(self.read())
+        except RouterUnreachable:
+            return False
+
+
+def _check_no_task() -> None:
+    from ..processes.spawn import SLOT_VARIABLE
+
+    if SLOT_VARIABLE in os.environ:
+        raise MeshError(
+            "a task cannot use a mesh: return the values, and ask from where it was submitted"
+        )
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--access``, ``--name`` and ``--dir``, as the argument `place`."""
+
+    @click.option(
+        "--access",
+        metavar="FILE|FOLDER|NAME",
+        help="The mesh of this access file. Default: $MESH_ACCESS, else default.",
+    )
+    @click.option("--name", metavar="NAME", help="The mesh in the default folder of that name.")
+    @click.option("--dir", "folder", metavar="DIR", help="The mesh in this folder.")
+    @functools.wraps(command)
+    def placed(
+        *args: Any, access: str | None, name: str | None, folder: str | None, **kwargs: Any
+    ) -> Any:
+        if sum(given is not None for given in (access, name, folder)) > 1:
+            raise click.UsageError("--access, --name and --dir each say which mesh: give one")
+        return command(*args, place=Place(access, name, folder), **kwargs)
+
+    return placed
+
+
+def timeout_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--timeout``, as the argument `timeout`."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="Give up after so long (exit code 5). Default: never.",
+    )(command)
+
+
+def import_from_here() -> None:
+    """Let modules of the current folder be found first, as a script's are."""
+    sys.path.insert(0, os.getcwd())

@@ -1,0 +1,155 @@
+"""``mesh router`` and ``mesh worker``: the parts of a mesh, in the foreground."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import errors
+from ..errors import MeshError, RouterUnreachable
+from .lines import json_option, many, print_json
+from .place import Place
+from .site import Site, site_options
+
+
+@click.command()
+@site_options
+@json_option
+def router(site: Site, as_json: bool) -> int:
+    """Run a router alone, until Ctrl-C or `mesh stop`.
+
+    Ctrl-C lets running tasks end first; a second one does not wait for them.
+
+    \b
+    mesh router --name ising
+    """
+    site.check_free()
+    from ..processes.life import Life
+    from ..processes.log import Log
+    from ..processes.router import serve
+    from ..store import folder as store_folder
+
+    def tell(line: dict[str, Any]) -> None:
+        if "error" in line:
+            raise errors.BY_NAME.get(line["error"]["type"], MeshError)(line["error"]["message"])
+        if as_json:
+            print_json(line)
+        else:
+            click.echo(f"router of mesh {line['mesh']}, process {line['pid']}")
+            click.echo(f"join it  mesh worker --access {site.label}")
+        sys.stdout.flush()
+
+    store_folder.make(site.folder)
+    options = {
+        "folder": str(site.folder),
+        "listen": site.listen,
+        "access": str(site.access),
+        "sync": True,
+    }
+    return serve(options, Life(None), Log(sys.stderr), tell)
+
+
+@click.command()
+@click.option(
+    "--access",
+    metavar="FILE|FOLDER|NAME",
+    help="The mesh to join. Default: $MESH_ACCESS, else default.",
+)
+@click.option(
+    "--slots", type=click.IntRange(min=0), metavar="N", help="Default: the CPUs it may use."
+)
+@click.option("--dir", "store", metavar="DIR", help="Its own folder; default: below /var/tmp.")
+@click.option(
+    "--router-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave after so long without a router (exit code 3).",
+)
+@json_option
+def worker(
+    access: str | None,
+    slots: int | None,
+    store: str | None,
+    router_timeout: float,
+    as_json: bool,
+) -> int:
+    """Run a worker that joins a mesh, until Ctrl-C or `mesh stop`.
+
+    Ctrl-C lets running tasks end first; a second one does not wait for them.
+
+    \b
+    mesh worker --access ising --slots 4
+    """
+    from ..processes import spawn
+    from ..processes.life import Life
+    from ..processes.log import Log
+    from ..processes.worker import ROUTER_LOST, serve
+
+    to = Place(access, None, None).read()
+    count = spawn.cpus() if slots is None else slots
+
+    def joined() -> None:
+        if as_json:
+            print_json({"mesh": to.mesh, "pid": os.getpid(), "slots": count, "store": str(folder)})
+        else:
+            click.echo(f"joined mesh {to.mesh} with {many(count, 'slot')}; store {folder}")
+        sys.stdout.flush()
+
+    with _choosing(to.mesh, store) as (folder, chosen):
+
+        def opened() -> str:
+            chosen()
+            return json.dumps(asdict(to))
+
+        options = {
+            "folder": str(folder),
+            "slots": count,
+            "sync": True,
+            "router_timeout_s": router_timeout,
+        }
+        code = serve(options, Life(None), Log(sys.stderr), opened, joined)
+    if code == ROUTER_LOST:
+        raise RouterUnreachable(f"no router answered at {to.addresses[0]} for {router_timeout:g} s")
+    return code
+
+
+@contextmanager
+def _choosing(mesh: str, given: str | None) -> Iterator[tuple[Path, Any]]:
+    """A store's folder that no other worker has, and a function to call once it is owned.
+
+    A folder that an earlier worker left is taken again: what is in it is served again.
+    """
+    from ..store import folder as store_folder
+
+    if given is not None:
+        yield Path(given).expanduser().absolute(), lambda: None
+        return
+    root = store_folder.default_root() / mesh
+    store_folder.make(root)
+    choosing = os.open(root / "choosing", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(choosing, fcntl.LOCK_EX)  # until the chosen one is owned: one at a time
+        number = 1
+        while True:
+            folder = root / f"worker-{socket.gethostname()}-{number}"
+            store_folder.prepare(folder)
+            try:
+                store_folder.Lock(folder).release()
+                break
+            except errors.StoreError:
+                number += 1
+        yield folder, lambda: fcntl.flock(choosing, fcntl.LOCK_UN)
+    finally:
+        os.close(choosing)

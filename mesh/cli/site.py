@@ -1,0 +1,115 @@
+"""Site: where a router is to serve: its folder, its access file, what it listens on."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from ..errors import RouterUnreachable
+
+DEFAULT_NAME = "default"
+
+
+class Site(NamedTuple):
+    """What ``--name``, ``--dir``, ``--access``, ``--listen`` and ``--takeover`` said."""
+
+    folder: Path
+    access: Path
+    listen: str | None
+    takeover: bool
+
+    def check_free(self) -> None:
+        """Make sure that no mesh serves here already.
+
+        Raises:
+            MeshError: one does; how to join or stop it.
+            AccessDenied: what is there is no access file of ours.
+        """
+        from ..transport import access as access_files
+
+        if not self.takeover:
+            access_files.claim(self.access)
+        own = self.folder / "access.json"
+        try:
+            alive = access_files.is_alive(access_files.read(own))
+        except RouterUnreachable:
+            return
+        if alive:  # what is on another host, or dead, is the folder's lock's concern
+            access_files.claim(own)
+
+    @property
+    def label(self) -> str:
+        """What ``--access`` takes to mean this mesh."""
+        from ..transport.access import home
+
+        return self.access.stem if self.access.parent == home() else str(self.access)
+
+
+def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a site, as the argument `site`."""
+
+    @click.option("--name", metavar="NAME", help="Its name; default: default.")
+    @click.option(
+        "--dir", "folder", metavar="DIR", help="Its folder; default: /var/tmp/mesh-UID/NAME."
+    )
+    @click.option("--listen", metavar="tcp://HOST:PORT", help="Listen on TCP of this host.")
+    @click.option("--access", metavar="FILE", help="Its access file; default: ~/.mesh/NAME.json.")
+    @click.option("--takeover", is_flag=True, help="Replace the access file of another mesh.")
+    @functools.wraps(command)
+    def placed(
+        *args: Any,
+        name: str | None,
+        folder: str | None,
+        listen: str | None,
+        access: str | None,
+        takeover: bool,
+        **kwargs: Any,
+    ) -> Any:
+        from ..client.where import folder_of
+        from ..transport.access import locate
+
+        try:
+            home = folder_of(name or DEFAULT_NAME)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if folder is not None:
+            home = Path(folder).expanduser().absolute()
+        site = Site(
+            home,
+            locate(access or name or DEFAULT_NAME).absolute(),
+            None if listen is None else loopback(listen),
+            takeover,
+        )
+        return command(*args, site=site, **kwargs)
+
+    return placed
+
+
+def loopback(address: str) -> str:
+    """`address`, if it is TCP on this host alone.
+
+    Raises:
+        click.UsageError: it is not, and why that cannot be.
+    """
+    match = re.fullmatch(r"tcp://(\[[0-9a-fA-F:.]+\]|[^:/\[\]]+):(\d{1,5}|\*)", address)
+    if match is None or match[2] != "*" and int(match[2]) > 65535:
+        raise click.UsageError(
+            f"--listen takes tcp://HOST:PORT, such as tcp://127.0.0.1:5555, not {address!r}"
+        )
+    host = "127.0.0.1" if match[1] == "localhost" else match[1]
+    try:
+        inside = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        inside = False
+    if not inside:
+        raise click.UsageError(
+            f"--listen {address}: only this host's own addresses (127.0.0.1, [::1], localhost) can "
+            f"be listened on; listening for other hosts comes with encryption, in a later version"
+        )
+    return f"tcp://{host}:{match[2]}"

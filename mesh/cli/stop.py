@@ -1,0 +1,118 @@
+"""``mesh stop``: the end of a mesh, for everybody."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+from typing import Any
+
+import click
+
+from .lines import json_option, many, print_json
+from .place import Place, place_options, timeout_option
+
+#: Where the kernel tells nobody of a process's end, it is looked for this often.
+LOOK_S = 0.05
+
+
+@click.command()
+@click.option("--now", is_flag=True, help="Do not wait for what runs; it is run again later.")
+@timeout_option
+@json_option
+@place_options
+def stop(place: Place, now: bool, timeout: float | None, as_json: bool) -> None:
+    """End the mesh, once what runs has ended.
+
+    What is queued stays in the mesh's folder, for the next mesh that is started on it.
+
+    \b
+    mesh stop
+    mesh stop --now --access ising
+    """
+    with place.join() as mesh:
+        status = mesh.status()
+        ends = [End(pid) for pid in pids_here(status)]
+        running = status["tasks"]["running"]
+        if not now and not as_json and running:
+            click.echo(f"waiting for {many(running, 'running task')}; --now does not", err=True)
+        mesh.stop(drain=not now)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            for end in ends:
+                if not end.wait(None if deadline is None else deadline - time.monotonic()):
+                    raise TimeoutError(
+                        f"mesh {status['mesh']} has not ended within {timeout:g} s; it goes on "
+                        f"ending. `mesh stop --now` does not wait for what runs"
+                    )
+        finally:
+            for end in ends:
+                end.close()
+    if as_json:
+        print_json({"stopped": status["mesh"]})
+    else:
+        click.echo(f"mesh {status['mesh']} has ended")
+
+
+def pids_here(status: dict[str, Any]) -> list[int]:
+    """The router and the workers on this host: when they are gone, the folders are free."""
+    here = socket.gethostname()
+    workers = [worker["pid"] for worker in status["workers"] if worker["host"] == here]
+    return [status["router"]["pid"], *workers]
+
+
+class End:
+    """The end of a process that is not our child. Made while it lives, so that its number cannot
+    mean another one later."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._descriptor = -1
+        self._queue: Any = None
+        self._gone = False
+        try:
+            if sys.platform == "linux":
+                self._descriptor = os.pidfd_open(pid)
+            elif sys.platform == "darwin":
+                self._queue = select.kqueue()
+                ends = select.kevent(
+                    pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT
+                )
+                self._queue.control([ends], 0, 0)
+        except ProcessLookupError:
+            self._gone = True
+        except OSError:
+            pass  # a kernel that has none: see `_look`
+
+    def wait(self, timeout: float | None) -> bool:
+        """Until the process has ended; False if it has not within `timeout` seconds."""
+        if self._gone:
+            return True
+        if timeout is not None:
+            timeout = max(0.0, timeout)
+        if self._descriptor >= 0:
+            self._gone = bool(select.select([self._descriptor], [], [], timeout)[0])
+        elif self._queue is not None:
+            self._gone = bool(self._queue.control(None, 1, timeout))
+        else:
+            self._gone = self._look(timeout)
+        return self._gone
+
+    def _look(self, timeout: float | None) -> bool:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while deadline is None or time.monotonic() < deadline:
+            try:
+                os.kill(self._pid, 0)
+            except ProcessLookupError:
+                return True
+            time.sleep(LOOK_S)
+        return False
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        if self._queue is not None:
+            self._queue.close()

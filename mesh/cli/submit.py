@@ -1,0 +1,122 @@
+"""``mesh submit``: one call from the shell."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ..errors import MeshError
+from .fetch import print_value, print_values, value_of
+from .lines import json_option, print_json
+from .place import Place, import_from_here, place_options
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("function", metavar="MODULE:FUNCTION")
+@click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("-k", "keywords", metavar="NAME=VALUE", multiple=True, help="A keyword argument.")
+@click.option("--id", "own_id", metavar="ID", help="An id of your own; the same call is found.")
+@click.option("--priority", type=int, metavar="N", help="Larger goes first; default 0.")
+@click.option("--retries", type=int, metavar="N", help="Run again so often if it raises.")
+@click.option("--time-limit", type=float, metavar="SECONDS", help="Stop a run after so long.")
+@click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
+@json_option
+@place_options
+def submit(
+    place: Place,
+    function: str,
+    arguments: tuple[str, ...],
+    keywords: tuple[str, ...],
+    own_id: str | None,
+    wait: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Submit one call, and print the task's id once it is on disk.
+
+    Arguments are JSON where they can be, else text. The module is looked for in the current
+    folder first. Options come before MODULE:FUNCTION; what follows it are arguments.
+
+    \b
+    mesh submit math:pow 2 0.5
+    mesh submit -k seed=1 --id T=2.30 --retries 2 ising:simulate 2.3
+    """
+    named = _keywords(keywords)
+    from ..client.mesh import Mesh  # noqa: F401  # before a module of the user's can be in its way
+
+    import_from_here()
+    call = _function(function)
+    given = {name: value for name, value in options.items() if value is not None}
+    if own_id is not None:
+        given["id"] = own_id
+    with place.join() as mesh:
+        mesh.detach()
+        try:
+            view = mesh.options(**given)
+        except (TypeError, ValueError) as error:
+            raise click.UsageError(str(error)) from None
+        future = view.submit(call, *map(_argument, arguments), **named)
+        mesh.flush()
+        if own_id is not None and mesh.future(own_id).id != future.id:
+            raise future.exception(0) or MeshError(f"id {own_id!r} is another task's")
+        if not wait:
+            if as_json:
+                print_json({"id": future.id})
+            else:
+                click.echo(future.id)
+            return
+        click.echo(future.id, err=True)
+        value = value_of(future, None)
+        if as_json:
+            print_values(future, value)
+        else:
+            print_value(value)
+
+
+def _argument(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _keywords(pairs: tuple[str, ...]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.UsageError(f"-k takes NAME=VALUE, not {pair!r}")
+        named[name] = _argument(value)
+    return named
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """The function that MODULE:FUNCTION names."""
+    from ..protocol import functions
+
+    module, _, qualname = name.partition(":")
+    if not module or not qualname:
+        raise click.UsageError(f"{name!r} is no MODULE:FUNCTION, such as math:sqrt")
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module + ".").startswith(error.name + "."):
+            raise click.UsageError(f"there is no module {error.name}, here or installed") from None
+        raise MeshError(f"module {module} cannot be imported: {error}") from error
+    except Exception as error:
+        traceback.print_exc()
+        raise MeshError(
+            f"module {module} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    try:
+        found = functions.find(name)
+    except AttributeError:
+        raise click.UsageError(f"module {module} has no {qualname}") from None
+    if not callable(found):
+        raise click.UsageError(f"{name} is {type(found).__name__}, not something to call")
+    return found

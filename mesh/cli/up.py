@@ -1,0 +1,156 @@
+"""``mesh up``: router and a worker on this host, as one."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..errors import MeshError
+from .exits import FAILED, INTERRUPTED
+from .lines import json_option, many, print_json
+from .site import Site, site_options
+
+#: Slots that are not ready by now will not be.
+READY_S = 60.0
+
+
+@click.command()
+@click.option("--slots", type=click.IntRange(min=0), metavar="N", help="Default: the CPUs.")
+@click.option("--daemon", is_flag=True, help="Go on in the background, until `mesh stop`.")
+@site_options
+@json_option
+def up(site: Site, slots: int | None, daemon: bool, as_json: bool) -> int:
+    """Start a mesh on this host, until Ctrl-C or `mesh stop`.
+
+    Ctrl-C lets running tasks end first; a second one does not wait for them. What is queued stays
+    in the mesh's folder, and goes on when a mesh is started on it again.
+
+    \b
+    mesh up
+    mesh up --name ising --slots 8 --daemon
+    """
+    from ..processes.spawn import cpus
+
+    site.check_free()
+    count = cpus() if slots is None else slots
+    if site.listen is not None:
+        warn("every user of this host can reach a TCP port and run tasks as you: be alone on it")
+    if daemon:
+        from .daemon import start
+
+        told = start(site, count)
+        if as_json:
+            print_json(told)
+        else:
+            tell(site, told)
+            click.echo(f"process  {told['pid']}, log in {told['log']}/up.log")
+        return 0
+
+    def ready(told: dict[str, Any]) -> None:
+        if as_json:
+            print_json(told)
+        else:
+            tell(site, told)
+        sys.stdout.flush()
+
+    return serve(site, count, ready)
+
+
+def tell(site: Site, told: dict[str, Any]) -> None:
+    """Say that the mesh is there, and how to join and stop it."""
+    click.echo(f"mesh {told['mesh']} is up with {many(told['slots'], 'slot')} in {told['folder']}")
+    click.echo(f"join it  mesh worker --access {site.label}  or  Mesh(access={site.label!r})")
+    default = site.label == "default"
+    click.echo(f"stop it  mesh stop{'' if default else f' --access {site.label}'}")
+
+
+def warn(line: str) -> None:
+    """What the user should know, now."""
+    click.echo(f"mesh: {line}", err=True)
+
+
+def serve(site: Site, slots: int, ready: Callable[[dict[str, Any]], None]) -> int:
+    """Own a mesh until its end; the exit code. `ready` is called when its slots are there.
+
+    Raises:
+        MeshError: it cannot start.
+        TimeoutError: its slots do not.
+    """
+    from ..launch.local import LocalMesh, Plan
+    from ..processes.life import Life
+
+    plan = Plan(site.folder, slots, listen=site.listen, access=site.access)
+    mesh = LocalMesh(plan, warn)
+    now = True
+    try:
+        await_slots(mesh, slots)
+        life = Life(None)
+        ready(
+            {
+                "mesh": mesh.access.mesh,
+                "pid": os.getpid(),
+                "slots": slots,
+                "folder": str(site.folder),
+                "access": str(site.access),
+                "address": mesh.access.addresses[0],
+                "log": str(site.folder / "log"),
+            }
+        )
+        code = await_end(mesh, life)
+        now = code != 0
+        return code
+    finally:
+        mesh.close(now=now)
+
+
+def await_slots(mesh: Any, slots: int) -> None:
+    """Until the mesh can work."""
+    from ..client.mesh import Mesh
+
+    if slots:
+        with Mesh(access=mesh.plan.access_file) as client:
+            client.wait_for_slots(slots, READY_S)
+
+
+def await_end(mesh: Any, life: Any) -> int:
+    """Until the mesh has ended, or a second signal came; the exit code."""
+    read, write = os.pipe()
+    codes: list[int] = []
+
+    def watch() -> None:
+        codes.append(mesh.wait())
+        os.close(write)
+
+    threading.Thread(target=watch, name="mesh-up-watch", daemon=True).start()
+    draining = False
+    while True:
+        ready = select.select([life, read], [], [])[0]
+        if read in ready:
+            os.close(read)
+            return 0 if codes[0] == 0 else FAILED
+        drain = life.ended()
+        if drain is False:
+            return INTERRUPTED
+        if drain and not draining:
+            draining = True
+            warn("waiting for what runs; the next Ctrl-C does not")
+            threading.Thread(target=stop, args=[mesh], name="mesh-up-stop", daemon=True).start()
+
+
+def stop(mesh: Any) -> None:
+    """Ask the mesh to end in order."""
+    from ..client.mesh import Mesh
+
+    try:
+        with Mesh(access=mesh.plan.access_file) as client:
+            client.stop()
+    except (MeshError, TimeoutError) as error:
+        warn(f"the mesh does not end: {error}")
+        os.kill(os.getpid(), signal.SIGTERM)  # as a second Ctrl-C would

@@ -1,0 +1,71 @@
+"""Poller: waits for sockets of ZeroMQ and plain descriptors at once, quickly.
+
+A ZeroMQ socket's descriptor is edge-triggered: it says "look", once, and any send or receive on
+the socket may swallow that. So a socket that is sent on must be asked for its events before this
+process sleeps. Asking costs two system calls, so sockets that are drained whenever they are
+readable, and sent on only then, are not asked (`quiet`). zmq_poll asks all of them, twice; a round trip
+passes a poller six times.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import Any, Protocol
+
+import zmq
+
+
+class HasFileno(Protocol):
+    """A plain source."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+
+class Poller:
+    """Waits for any of what was added to be readable."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._talking: list[zmq.Socket[Any]] = []
+        self._new: list[zmq.Socket[Any]] = []  # what came before they were added is asked for once
+        self._by_fd: dict[int, Any] = {}
+
+    def add(self, source: zmq.Socket[Any] | HasFileno | int, *, quiet: bool = False) -> None:
+        """Watch a ZeroMQ socket, something with a descriptor, or a descriptor.
+
+        A `quiet` socket is one whose user receives until it is empty, after its last send.
+        """
+        if isinstance(source, zmq.Socket):
+            descriptor = source.getsockopt(zmq.FD)
+            (self._new if quiet else self._talking).append(source)
+        else:
+            descriptor = source if isinstance(source, int) else source.fileno()
+        self._by_fd[descriptor] = source
+        self._poll.register(descriptor, select.POLLIN)
+
+    def remove(self, descriptor: int) -> None:
+        """Watch a plain descriptor no more."""
+        self._poll.unregister(descriptor)
+        del self._by_fd[descriptor]
+
+    def wait(self, timeout_s: float, spin_s: float = 0.0) -> set[Any]:
+        """The sources that may be readable, within `timeout_s`; perhaps none.
+
+        `spin_s`: look so long before sleeping. It saves the time of waking up, and costs CPU.
+        """
+        asked = self._talking
+        if self._new:
+            asked, self._new = asked + self._new, []
+        ready: set[Any] = {s for s in asked if s.getsockopt(zmq.EVENTS) & zmq.POLLIN}
+        timeout_ms = 0 if ready else max(0, int(timeout_s * 1000 + 0.999))
+        woken: list[tuple[int, int]] = []
+        if spin_s and timeout_ms:
+            until = time.monotonic() + spin_s
+            while not woken and time.monotonic() < until:
+                woken = self._poll.poll(0)
+        if not woken:
+            woken = self._poll.poll(timeout_ms)
+        ready.update(self._by_fd[descriptor] for descriptor, _ in woken)
+        return ready
