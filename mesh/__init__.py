@@ -4,8 +4,8 @@
     with Mesh() as m:
         print(m.submit(pow, 2, 10).result())
 
-Names are loaded when they are first used: a slot imports this package too, and needs little. All but
-`task`, which would mean the module task.py as soon as somebody imports that.
+Names are loaded when they are first used: a slot imports this package too, and needs little. All
+but `task`, which would mean the module task.py as soon as somebody imports that.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Place(NamedTuple):
 
 
 def _check_no_task() -> None:
-    from ..processes.spawn import SLOT_VARIABLE
+    from ..processes import SLOT_VARIABLE
 
     if SLOT_VARIABLE in os.environ:
         raise MeshError(

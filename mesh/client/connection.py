@@ -7,6 +7,7 @@ ask for them, callbacks run in a thread of their own.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -18,8 +19,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from .. import errors
-from ..core.client import ClientCore, ClientTurn, Connected, Cut, RouterHeard
-from ..core.events import Tick
+from ..core.client import ClientCore, ClientTurn
+from ..core.events import Connected, Cut, RouterHeard, Tick
 from ..errors import AccessDenied, MeshError, RouterUnreachable, StoreError, VersionMismatch
 from ..protocol import messages as m
 from ..protocol import outcome
@@ -39,6 +40,8 @@ from .outbox import Outbox
 #: this long, so that it is a large one, and the loop is not interrupted for each few.
 GATHER_S = 0.002
 BUSY_TASKS = 8
+
+LOGGER = logging.getLogger("mesh")
 
 #: How long a question to the router may take.
 ANSWER_S = 30.0
@@ -222,7 +225,10 @@ class Connection:
     @staticmethod
     def _call_back(callbacks: queue.SimpleQueue[Callable[[], None] | None]) -> None:
         while (callback := callbacks.get()) is not None:
-            callback()
+            try:
+                callback()
+            except BaseException:  # sys.exit() in a callback ends that callback, and no other
+                LOGGER.exception("a callback failed")
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was submitted is recorded; False if that took too long."""

@@ -83,13 +83,13 @@ class Fetcher:
             while missing or asked:
                 while missing and len(asked) < transfer.WINDOW_CHUNKS:
                     offset = missing.pop()
-                    get = transfer.Get(token, ref.lease, ref.index, offset, transfer.CHUNK_BYTES)
+                    get = transfer.Get(token, ref.lease, ref.number, offset, transfer.CHUNK_BYTES)
                     dialer.send([transfer.pack_get(get)])
                     asked.add(offset)
                 wait = LOOK_AGAIN_S
                 if deadline is not None:
                     wait = max(0.0, min(wait, deadline - time.monotonic()))
-                if not dialer.socket.poll(wait * 1000):
+                if not dialer.socket.poll(int(wait * 1000)):
                     return missing + sorted(asked, reverse=True)
                 for frames in dialer.receive():
                     op, answered, offset, total = transfer.parse_reply(frames[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _NOT_DECODED = Exception("not decoded yet")
 
 
-class Future(concurrent.futures.Future):  # type: ignore[type-arg]
+class Future(concurrent.futures.Future):
     """A `concurrent.futures.Future` of a task on a mesh. Made by `Mesh.submit`, not by hand.
 
     Its value is decoded, and if need be fetched from the worker that keeps it, when it is asked
@@ -177,13 +178,17 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
             self.set_exception(error)
 
     def _invoke_callbacks(self) -> None:
-        if self._done_callbacks:  # type: ignore[attr-defined]
-            self._connection.call(super()._invoke_callbacks)  # type: ignore[misc]
+        for callback in self._done_callbacks:  # type: ignore[attr-defined]
+            self._connection.call(functools.partial(callback, self))
 
 
-class _Watched(concurrent.futures.Future):  # type: ignore[type-arg]
+class _Watched(concurrent.futures.Future):
     """Done when `future` is: without its value, so that awaiting decodes nothing on the loop."""
 
     def __init__(self, future: Future) -> None:
         super().__init__()
-        future.add_done_callback(lambda _: self.done() or self.set_result(None))
+        future.add_done_callback(self._follow)
+
+    def _follow(self, _: concurrent.futures.Future) -> None:
+        if not self.done():
+            self.set_result(None)

@@ -1,7 +1,8 @@
 """Group: what one `submit_many` made; a lazy sequence of futures.
 
 A group keeps two flat arrays, how each member ended and what it left, instead of a future per
-member: a million members cost megabytes, not gigabytes. A member's future is made when it is asked for.
+member: a million members cost megabytes, not gigabytes. A member's future is made when it is asked
+for.
 """
 
 from __future__ import annotations

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
-import itertools
 import os
 import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from ..errors import MeshError, PayloadError, TaskNotFound
+from ..errors import MeshError, TaskNotFound
 from ..launch.local import LocalMesh, Plan
 from ..processes import SLOT_VARIABLE
 from ..processes.spawn import cpus
-from ..protocol import messages as m
-from ..protocol import payload
-from ..protocol.functions import Packed
-from ..protocol.marks import mark
-from ..protocol.messages import BLOCK_TASKS_MAX
-from ..protocol.outcome import failure_body
-from ..task import Kind, options_of, parse, sparse
+from ..task import parse
 from . import where
 from .connection import Connection
 from .future import Future
 from .group import Group
-from .outbox import MESSAGE_BYTES
-from .pack import Packer
-from .task import options_in
+from .submit import Submitter
+from .view import View
 
 #: Without a router for this long, what waits for it fails.
 ROUTER_TIMEOUT_S = 60.0
 
 #: A router that is there answers HELLO within this.
 WELCOME_S = 10.0
-
-#: Tasks that `map` keeps on their way by default.
-MAP_WINDOW = 8192
 
 
 class Mesh(concurrent.futures.Executor):
@@ -96,7 +83,6 @@ class Mesh(concurrent.futures.Executor):
         self._why = place.why
         self._local: LocalMesh | None = None
         self._detached = False
-        self._options: dict[str, Any] = {}
         if place.access is None:
             plan = Plan(
                 place.folder,
@@ -111,7 +97,7 @@ class Mesh(concurrent.futures.Executor):
             place_access = place.access
         self.folder = place.folder
         self._connection = Connection(place_access, router_timeout, _warn)
-        self._packer = Packer()
+        self._submitter = Submitter(self._connection)
         self._lock = threading.Lock()
         self._closed = False
         try:
@@ -134,6 +120,12 @@ class Mesh(concurrent.futures.Executor):
 
     # -- submitting --------------------------------------------------------------------------
 
+    @property
+    def submitter(self) -> Submitter:
+        """What turns calls into tasks; raises RuntimeError if the mesh cannot be used."""
+        self._check_open()
+        return self._submitter
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Have `fn(*args, **kwargs)` run.
 
@@ -148,35 +140,7 @@ class Mesh(concurrent.futures.Executor):
             >>> m.submit(pow, 2, 10).result()
             1024
         """
-        return self._submit({}, fn, args, kwargs)
-
-    def _submit(
-        self,
-        options: dict[str, Any],
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Future:
-        self._check_open()
-        packed = self._packer.pack(fn)
-        given = options_in(fn)
-        alias = None
-        if given or self._options or options:
-            options = {**self._options, **given, **options}
-            alias = options.pop("id", None)
-            options = sparse(options)
-        arguments = payload.dump_arguments(args, kwargs)
-        made: list[Future] = []
-        connection = self._connection
-        connection.outbox.add(
-            packed,
-            options,
-            arguments,
-            alias,
-            None if alias is None else mark(args, kwargs),
-            lambda counter: made.append(connection.register(counter)),
-        )
-        return made[0]
+        return self.submitter.submit({}, fn, args, kwargs)
 
     def submit_many(
         self,
@@ -207,53 +171,7 @@ class Mesh(concurrent.futures.Executor):
             >>> m.submit_many(pow, [2, 3], [10, 2], ids=["two", "three"]).results()
             [1024, 9]
         """
-        return self._submit_many({}, fn, iterables, kwargs, ids, name)
-
-    def _submit_many(
-        self,
-        options: dict[str, Any],
-        fn: Callable[..., Any],
-        iterables: Sequence[Iterable[Any]],
-        kwargs: Iterable[dict[str, Any]] | None,
-        ids: Iterable[str] | None,
-        name: str | None,
-    ) -> Group:
-        self._check_open()
-        if not iterables and kwargs is None:
-            raise TypeError("submit_many() takes at least one iterable of arguments, or kwargs=")
-        packed = self._packer.pack(fn)
-        options = {**self._options, **options_in(fn), **options}
-        if "id" in options:
-            raise TypeError("a group takes ids=, one for each member, not id=")
-        options = sparse(options)
-        rows, size = _sized(iterables, kwargs)
-        aliases = None if ids is None else _checked_ids(ids, size)
-        connection = self._connection
-        group = Group(
-            connection, connection.session, connection.outbox.reserve(size + 1), size, name
-        )
-        record: m.Group | None = m.Group(group.first - 1, size, name)
-        if size:
-            connection.add_group(group)
-        for index, count, payloads, marks, broken in _encoded(rows, aliases is not None):
-            for i, error in broken:
-                counter = group.first + index + i
-                body = failure_body(PayloadError.__name__, str(error))
-                connection.take(group, [counter], [Kind.REFUSED], [body])
-            for low, high in _whole_runs(count, [i for i, _ in broken]):
-                block = m.Block(
-                    group.first + index + low,
-                    packed.digest,
-                    options,
-                    group.first - 1,
-                    index + low,
-                    payloads[low:high],
-                    None if aliases is None else aliases[index + low : index + high],
-                    None if aliases is None else marks[low:high],
-                )
-                connection.outbox.add_block(packed, block, record)
-                record = None
-        return group
+        return self.submitter.submit_many({}, fn, iterables, kwargs, ids, name)
 
     def map(
         self,
@@ -281,66 +199,7 @@ class Mesh(concurrent.futures.Executor):
             >>> list(m.map(pow, range(3), [2] * 3))
             [0, 1, 4]
         """
-        return self._map({}, fn, iterables, timeout, chunksize, buffersize)
-
-    def _map(
-        self,
-        options: dict[str, Any],
-        fn: Callable[..., Any],
-        iterables: Sequence[Iterable[Any]],
-        timeout: float | None,
-        chunksize: int,
-        buffersize: int | None,
-    ) -> Iterator[Any]:
-        self._check_open()
-        if chunksize < 1:
-            raise ValueError(f"chunksize must be 1 or more, not {chunksize}")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
-        window = buffersize or MAP_WINDOW
-        segment = max(1, min(BLOCK_TASKS_MAX, window // 4))
-        rows = zip(*iterables, strict=False)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        packed = self._packer.pack(fn)
-        options = sparse({**self._options, **options_in(fn), **options})
-        groups: deque[Group] = deque()
-
-        def submit_next() -> bool:
-            part = [(row, {}) for row in itertools.islice(rows, segment)]
-            if part:
-                groups.append(self._submit_segment(packed, options, part))
-            return bool(part)
-
-        while len(groups) * segment < window and submit_next():
-            pass
-
-        def results() -> Iterator[Any]:
-            try:
-                while groups:
-                    for index in range(len(groups[0])):
-                        rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-                        yield groups[0].value_in_time(index, rest)
-                    groups.popleft()
-                    submit_next()
-            finally:
-                for group in groups:
-                    if not group.ended:
-                        group.cancel()
-
-        return results()
-
-    def _submit_segment(
-        self, packed: Packed, options: dict[str, Any], rows: list[tuple[Any, dict[str, Any]]]
-    ) -> Group:
-        """Tasks that are nobody's group: of `map`."""
-        connection = self._connection
-        counter = connection.outbox.reserve(len(rows) + 1)
-        group = Group(connection, connection.session, counter, len(rows))
-        payloads = [payload.dump_arguments(args, kwargs) for args, kwargs in rows]
-        connection.add_group(group)
-        block = m.Block(group.first, packed.digest, options, None, 0, payloads, None, None)
-        connection.outbox.add_block(packed, block, None)
-        return group
+        return self.submitter.map({}, fn, iterables, timeout, chunksize, buffersize)
 
     def options(self, **options: Any) -> View:
         """This mesh with options for what is submitted through it: an executor, chainable.
@@ -573,121 +432,6 @@ class Mesh(concurrent.futures.Executor):
         if self._closed:
             raise RuntimeError("this mesh was closed: open another Mesh")
         self._connection.check_process()
-
-
-class View(concurrent.futures.Executor):
-    """A mesh with options: see `Mesh.options`. Closing it closes nothing."""
-
-    def __init__(self, mesh: Mesh, options: dict[str, Any]) -> None:
-        alias = options.pop("id", None)
-        if alias is not None and (not isinstance(alias, str) or not 0 < len(alias) <= 256):
-            raise TypeError(f"id is a string of 1 to 256 characters, not {alias!r}")
-        self._mesh = mesh
-        self._options = options_of(options) | ({} if alias is None else {"id": alias})
-
-    def options(self, **options: Any) -> View:
-        """This view with further options."""
-        view = View(self._mesh, options)
-        view._options = {**self._options, **view._options}
-        return view
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
-        """See `Mesh.submit`."""
-        return self._mesh._submit(dict(self._options), fn, args, kwargs)
-
-    def submit_many(
-        self,
-        fn: Callable[..., Any],
-        /,
-        *iterables: Iterable[Any],
-        kwargs: Iterable[dict[str, Any]] | None = None,
-        ids: Iterable[str] | None = None,
-        name: str | None = None,
-    ) -> Group:
-        """See `Mesh.submit_many`."""
-        return self._mesh._submit_many(dict(self._options), fn, iterables, kwargs, ids, name)
-
-    def map(
-        self,
-        fn: Callable[..., Any],
-        /,
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[Any]:
-        """See `Mesh.map`."""
-        if "id" in self._options:
-            raise TypeError("map() takes no id=: submit_many() takes ids=")
-        return self._mesh._map(self._options, fn, iterables, timeout, chunksize, buffersize)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing: the mesh is closed by itself."""
-
-
-def _sized(
-    iterables: Sequence[Iterable[Any]], kwargs: Iterable[dict[str, Any]] | None
-) -> tuple[Iterator[tuple[tuple[Any, ...], dict[str, Any]]], int]:
-    """The calls, one by one, and how many they are."""
-    columns: list[Iterable[Any]] = [*iterables, *([] if kwargs is None else [kwargs])]
-    if all(hasattr(each, "__len__") for each in columns):
-        size = min(len(each) for each in columns)  # type: ignore[arg-type]
-        rows: Iterable[tuple[Any, ...]] = itertools.islice(zip(*columns, strict=False), size)
-    else:  # only the shortest can be counted: beside it others may be endless
-        rows = list(zip(*columns, strict=False))
-        size = len(rows)
-    if kwargs is None:
-        return ((row, {}) for row in rows), size
-    return ((row[:-1], row[-1]) for row in rows), size
-
-
-def _checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
-    checked: list[str | None] = list(ids)
-    if len(checked) != size:
-        raise ValueError(f"{len(checked)} ids for {size} calls")
-    for each in checked:
-        if not isinstance(each, str) or not 0 < len(each) <= 256:
-            raise TypeError(f"an id is a string of 1 to 256 characters, not {each!r}")
-    if len(set(checked)) != size:
-        twice = next(each for each in checked if checked.count(each) > 1)
-        raise ValueError(f"ids must differ; {twice!r} is there twice")
-    return checked
-
-
-def _encoded(
-    rows: Iterator[tuple[tuple[Any, ...], dict[str, Any]]], marked: bool
-) -> Iterator[tuple[int, int, list[bytes], list[bytes], list[tuple[int, PayloadError]]]]:
-    """Blocks of encoded calls: (index, count, payloads, marks, those that cannot be pickled)."""
-    index = 0
-    row = next(rows, None)
-    while row is not None:
-        payloads: list[bytes] = []
-        marks: list[bytes] = []
-        broken: list[tuple[int, PayloadError]] = []
-        size = 0
-        while row is not None and len(payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
-            args, kwargs = row
-            try:
-                arguments = payload.dump_arguments(args, kwargs)
-            except PayloadError as error:
-                broken.append((len(payloads), error))
-                arguments = b""
-            if marked:
-                marks.append(mark(args, kwargs))
-            payloads.append(arguments)
-            size += len(arguments)
-            row = next(rows, None)
-        yield index, len(payloads), payloads, marks, broken
-        index += len(payloads)
-
-
-def _whole_runs(count: int, holes: list[int]) -> Iterator[tuple[int, int]]:
-    """[0, count) without `holes`, as runs."""
-    low = 0
-    for hole in [*holes, count]:
-        if low < hole:
-            yield low, hole
-        low = hole + 1
 
 
 def _warn(line: str) -> None:

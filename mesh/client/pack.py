@@ -2,8 +2,8 @@
 
 Pickling a function by value costs a tenth of a millisecond, and a loop submits the same one
 thousands of times. It is packed again when anything it refers to has changed: its closure, its
-defaults, a global it names. Where that cannot be told cheaply (it refers to a mutable object), it is
-packed each time: a stale function would be worse than a slow one.
+defaults, a global it names. Where that cannot be told cheaply (it refers to a mutable object), it
+is packed each time: a stale function would be worse than a slow one.
 """
 
 from __future__ import annotations

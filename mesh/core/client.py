@@ -13,33 +13,19 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Envelope, Gap, Link
-from .events import Settings, Tick
+from .events import Connected, Cut, RouterHeard, Settings, Tick
 
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
+
+#: A client acknowledges so many messages at once.
+ACK_AFTER = 64
 
 #: A client that has taken news acknowledges them after this long at the latest.
 ACK_AFTER_S = 0.5
 
 #: Tasks in one WATCH; the router takes twice as many.
 WATCH_TASKS = 4096
-
-
-@dataclass(slots=True)
-class RouterHeard:
-    """An envelope came from the router."""
-
-    envelope: Envelope
-
-
-@dataclass(slots=True)
-class Connected:
-    """The connection is there (again)."""
-
-
-@dataclass(slots=True)
-class Cut:
-    """The connection broke."""
 
 
 @dataclass(slots=True)
@@ -130,9 +116,10 @@ class ClientCore:
 
     def settle(self, now: float) -> ClientTurn:
         """What this turn brought and wants sent."""
-        if self.welcome is not None and self.link.owes_ack:
-            if self.link.recorded - self.link.told >= 64 or now - self._last_sent >= ACK_AFTER_S:
-                self._beat(now)
+        many = self.link.recorded - self.link.told >= ACK_AFTER
+        due = self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S
+        if self.welcome is not None and (many or due):
+            self._beat(now)
         turn, self._turn = self._turn, ClientTurn()
         return turn
 

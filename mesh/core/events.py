@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..protocol.link import Envelope
+from .backlog import Piece
 
 
 @dataclass(slots=True)
@@ -78,6 +79,73 @@ class Turn:
     ticket: int = 0
     lookups: list[tuple[int, str, Any]] = field(default_factory=list)
     stop: bool = False
+
+
+# What the peers' cores take in: workers and clients dial one router.
+
+
+@dataclass(slots=True)
+class RouterHeard:
+    """An envelope came from the router."""
+
+    envelope: Envelope
+
+
+@dataclass(slots=True)
+class Connected:
+    """The connection to the router is there (again): time to say HELLO."""
+
+
+@dataclass(slots=True)
+class Cut:
+    """The connection broke."""
+
+
+@dataclass(slots=True)
+class SlotReady:
+    """A slot has started and waits for work."""
+
+    slot: int
+    pid: int
+
+
+@dataclass(slots=True)
+class SlotAnswered:
+    """Slot `slot` finished tasks: rows of (lease, kind, body, seconds, stored)."""
+
+    slot: int
+    rows: list[tuple[int, int, bytes, float, bool]]
+
+
+@dataclass(slots=True)
+class SlotExited:
+    """Slot `slot` is dead; `unread` leases never reached it. `how` says signal or exit code."""
+
+    slot: int
+    how: str
+    unread: list[int]
+
+
+@dataclass(slots=True)
+class TakenBack:
+    """These leases were taken out of a slot's socket before it read them."""
+
+    slot: int
+    leases: list[int]
+
+
+@dataclass(slots=True)
+class WorkerTurn:
+    """What one turn wants done. `tasks` are (slot, piece, low, high) by index within the piece."""
+
+    sends: list[Envelope] = field(default_factory=list)
+    functions: list[tuple[int, bytes]] = field(default_factory=list)
+    tasks: list[tuple[int, Piece, int, int]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    kills: list[tuple[int, int]] = field(default_factory=list)  # slot, the lease that must end
+    take_back: list[int] = field(default_factory=list)
+    store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
+    stop: str | None = None  # leave the mesh, and why
 
 
 @dataclass(slots=True)

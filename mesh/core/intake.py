@@ -1,10 +1,11 @@
 """The intake: what clients submit, watch and cancel.
 
-A block is recorded once, however often it is sent: counters rise, and what is not above the highest
-recorded one was sent again. Members whose alias is taken become holes in their block: by the same
-call they *are* the older task, by another they are refused. Whether an alias is taken the store
-knows; until it has answered, the client's further messages wait in line (`parked`), so that
-their order, and with it "sent again", stays what it was.
+A block is recorded once, however often it is sent: one above the highest counter recorded of its
+client is new; of another one memory knows if it is open, and the store if it was ever recorded (if
+not, a thread of the client was slower than the next). Members whose alias is taken become holes in
+their block: by the same call they *are* the older task, by another they are refused. Whether an
+alias is taken the store knows; until it has answered, the client's further messages wait in line
+(`parked`), so that their order stays what it was.
 """
 
 from __future__ import annotations
@@ -69,28 +70,37 @@ class Intake:
         self._ledger.writes.append(("group", group, message.size, message.name))
 
     def take_submit(self, peer: Peer, message: m.Submit, now: float) -> None:
-        """Blocks of tasks."""
+        """Blocks of tasks. The store is asked first where memory does not tell."""
         names: list[str] = []
+        doubtful: list[bytes] = []
+        highest = self._ledger.sessions.get(peer.who, -1)
         for row in message.blocks:
             block = m.Block(*row)
-            if block.names is not None and block.first > self._ledger.sessions.get(peer.who, -1):
-                names += [name for name in block.names if name is not None]
-        if not names:
-            self._record_submit(peer, message, {}, now)
+            if block.first <= highest:
+                if self._ledger.blocks.find(peer.who, block.first) is not None:
+                    continue  # it was sent again
+                doubtful.append(key(peer.who, block.first))
+            names += [name for name in block.names or () if name is not None]
+        if not names and not doubtful:
+            self._record_submit(peer, message, {}, set(), now)
             return
         peer.parked = deque()
 
-        def found(known: Known, now: float) -> None:
-            self._record_submit(peer, message, known, now)
-            self._resume(peer, now)
+        def found(answer: tuple[Known, set[bytes]], now: float) -> None:
+            if self._peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
+                self._record_submit(peer, message, *answer, now)
+                self._resume(peer, now)
 
-        self._lookups.ask("names", names, found)
+        self._lookups.ask("submitted", (names, doubtful), found)
 
-    def _record_submit(self, peer: Peer, message: m.Submit, known: Known, now: float) -> None:
+    def _record_submit(
+        self, peer: Peer, message: m.Submit, known: Known, recorded: set[bytes], now: float
+    ) -> None:
         for row in message.blocks:
             sent = m.Block(*row)
             last = sent.first + len(sent.payloads) - 1
-            if last <= self._ledger.sessions.get(peer.who, -1):
+            is_open = self._ledger.blocks.find(peer.who, sent.first) is not None
+            if is_open or key(peer.who, sent.first) in recorded:
                 continue  # sent again because its acknowledgement was lost
             problem = self._problem(sent)
             if problem is not None:
@@ -112,7 +122,7 @@ class Intake:
             )
             self._ledger.sequence += 1
             older = self._match_names(peer, block, sent.marks, known)
-            self._ledger.sessions[peer.who] = last
+            self._ledger.sessions[peer.who] = max(last, self._ledger.sessions.get(peer.who, -1))
             self._write(block, {own - block.first: (s, c) for own, s, c, _ in older}, sent)
             self._ledger.admit(block)
             self._tell_older(peer, older, now)  # of which some may be in this very block

@@ -106,7 +106,7 @@ class Ledger:
     def succeeded(
         self,
         session: str,
-        counters: Sequence[int],
+        counters: list[int],
         leases: Sequence[int],
         kinds: bytes,
         bodies: list[Any],

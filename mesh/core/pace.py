@@ -1,9 +1,9 @@
 """How quick tasks are, and what follows from it: packets, depth, window.
 
-Tiny tasks need company: sent one by one, the way costs more than the work. Long tasks need none: what waits
-behind one could run elsewhere. So the worker measures each function and lets it earn trust.
-Packets count on the *slowest* recent run, because the tasks of one packet wait for each other;
-depth and window on the average.
+Tiny tasks need company: sent one by one, the way costs more than the work. Long tasks need none:
+what waits behind one could run elsewhere. So the worker measures each function and lets it earn
+trust. Packets count on the *slowest* recent run, because the tasks of one packet wait for each
+other; depth and window on the average.
 """
 
 from __future__ import annotations
@@ -58,3 +58,25 @@ class Pace:
     def window_tasks(self, slots: int) -> int:
         """How many the worker should hold."""
         return max(slots, min(WINDOW_TASKS_MAX, int(slots * WINDOW_S / self.mean_s)))
+
+
+class Paces:
+    """The paces of all functions a worker has run; `latest` is of what it ran last."""
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, Pace] = {}
+        self.latest: Pace | None = None
+
+    def of(self, function: bytes) -> Pace | None:
+        """The pace of `function`, or None if it never ran here."""
+        return self._of.get(function)
+
+    def add(self, function: bytes | None, took_s: float, count: int, longest_s: float) -> None:
+        """`count` runs of `function` (none, if it is None); see `Pace.add`."""
+        if function is None:
+            return
+        pace = self._of.get(function)
+        if pace is None:
+            pace = self._of[function] = Pace(longest_s)
+        pace.add(took_s, count, longest_s)
+        self.latest = pace

@@ -55,6 +55,16 @@ class Peer:
         self.parked: deque[Envelope] | None = None
         self.news: dict[str, tuple[list[int], bytearray, list[Any]]] = {}
 
+    @property
+    def is_parked(self) -> bool:
+        """Whether its messages wait for the store."""
+        return self.parked is not None
+
+    def park_behind(self, envelopes: deque[Envelope]) -> None:
+        """These wait behind what is parked already; without anything parked there are none."""
+        if self.parked is not None:
+            self.parked.extend(envelopes)
+
     def tell(self, session: str, counters: list[int], kinds: Any, bodies: list[Any]) -> None:
         """Add outcomes to what it will hear at the end of this turn."""
         run = self.news.get(session)

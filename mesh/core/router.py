@@ -245,14 +245,12 @@ class RouterCore:
 
     def _unpark(self, peer: Peer, now: float) -> None:
         """The message that waited for the store is taken; those behind it follow, in order."""
-        parked, peer.parked = peer.parked, None
-        behind = sum(envelope.message.SEQUENCED for envelope in parked or ())
+        waiting, peer.parked = peer.parked or deque(), None
+        behind = sum(envelope.message.SEQUENCED for envelope in waiting)
         self._heard[peer] = peer.link.received - behind
-        while parked:
-            if peer.parked is not None:
-                peer.parked.extend(parked)
-                return
-            self._take_envelope(peer, parked.popleft(), now)
+        while waiting and not peer.is_parked:
+            self._take_envelope(peer, waiting.popleft(), now)
+        peer.park_behind(waiting)
 
     # -- the end of a turn -----------------------------------------------------------------
 

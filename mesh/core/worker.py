@@ -11,18 +11,30 @@ among the outcomes that wait for the store.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.link import Envelope, Gap, Link
+from ..protocol.link import Gap, Link
 from ..protocol.outcome import failure_body
 from ..task import Kind, show
-from .events import Committed, Settings, Tick
+from .backlog import Backlog, Piece
+from .events import (
+    Committed,
+    Connected,
+    RouterHeard,
+    Settings,
+    SlotAnswered,
+    SlotExited,
+    SlotReady,
+    TakenBack,
+    Tick,
+    WorkerTurn,
+)
+from .gathering import Gathering, Run
 from .line import Line
-from .pace import Pace
+from .pace import Paces
+from .slot import Slot, obituary
 
 #: A slot that died before it was ready is not started again at once: something is wrong with it.
 RESTART_PAUSE_S = 1.0
@@ -33,120 +45,11 @@ START_FAILURES_MAX = 5
 #: While there is more to run, outcomes gather for so long: they travel in fewer messages.
 GATHER_S = 0.001
 
+#: An idle worker acknowledges what it was sent after this long.
+ACK_AFTER_S = 0.05
+
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
-
-
-#: What is to be told of one session: counters, leases, kinds, bodies.
-Run = tuple[list[int], list[int], bytearray, list[Any]]
-
-
-class Piece:
-    """Consecutive tasks under consecutive leases, as the router sent them."""
-
-    __slots__ = ("first", "function", "lease", "payloads", "session", "time_limit")
-
-    def __init__(self, row: list[Any]) -> None:
-        self.session: str = row[0]
-        self.first: int = row[1]
-        self.lease: int = row[2]
-        self.function: bytes = row[3]
-        self.time_limit: float | None = row[4].get("time_limit")
-        self.payloads: list[Any] = row[5]
-
-    def counter(self, lease: int) -> int:
-        """The task that `lease` is for."""
-        return self.first + lease - self.lease
-
-
-class Slot:
-    """A child process as the core sees it.
-
-    Attributes:
-        line: the leases it was sent and has not answered.
-        functions: the digests it knows.
-        ending: why the worker itself is killing it, a Kind, or None.
-    """
-
-    __slots__ = (
-        "began",
-        "ending",
-        "functions",
-        "line",
-        "number",
-        "pid",
-        "read",
-        "ready",
-    )
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.pid = 0
-        self.ready = False
-        self.read = True  # nothing of its line lies unread in its socket, as far as is known
-        self.line = Line()
-        self.functions: set[bytes] = set()
-        self.began = 0.0
-        self.ending: Kind | None = None
-
-
-@dataclass(slots=True)
-class RouterHeard:
-    """An envelope came from the router."""
-
-    envelope: Envelope
-
-
-@dataclass(slots=True)
-class Connected:
-    """The connection to the router is there (again): time to say HELLO."""
-
-
-@dataclass(slots=True)
-class SlotReady:
-    """A slot has started and waits for work."""
-
-    slot: int
-    pid: int
-
-
-@dataclass(slots=True)
-class SlotAnswered:
-    """Slot `slot` finished tasks: rows of (lease, kind, body, seconds, stored)."""
-
-    slot: int
-    rows: list[tuple[int, int, bytes, float, bool]]
-
-
-@dataclass(slots=True)
-class SlotExited:
-    """Slot `slot` is dead; `unread` leases never reached it. `how` says signal or exit code."""
-
-    slot: int
-    how: str
-    unread: list[int]
-
-
-@dataclass(slots=True)
-class TakenBack:
-    """These leases were taken out of a slot's socket before it read them."""
-
-    slot: int
-    leases: list[int]
-
-
-@dataclass(slots=True)
-class WorkerTurn:
-    """What one turn wants done. `tasks` are (slot, piece, low, high) by index within the piece."""
-
-    sends: list[Envelope] = field(default_factory=list)
-    functions: list[tuple[int, bytes]] = field(default_factory=list)
-    tasks: list[tuple[int, Piece, int, int]] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    kills: list[tuple[int, int]] = field(default_factory=list)  # slot, the lease that must end
-    take_back: list[int] = field(default_factory=list)
-    store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
-    stop: str | None = None  # leave the mesh, and why
 
 
 class WorkerCore:
@@ -160,15 +63,14 @@ class WorkerCore:
         self.settings = Settings()
         self.link = Link(keeps=True)
         self.slots = {number: Slot(number) for number in range(slots)}
-        self.backlog: deque[tuple[Piece, int, int]] = deque()
+        self.backlog = Backlog()
         self.held: dict[int, Piece] = {}
         self.functions: dict[bytes, m.Function] = {}
         self.welcome: m.Welcome | None = None
         self.leaving: str | None = None
         self.failed = False  # it leaves because it is of no use, not because it was told to
-        self._paces: dict[bytes, Pace] = {}
-        self._pace: Pace | None = None
-        self._runs: dict[str, Run] = {}
+        self._paces = Paces()
+        self._gathered = Gathering()
         self._stored: dict[int, tuple[int, int, bytes]] = {}  # ticket → outcome awaiting the store
         self._ticket = 0
         self._recalled: int | None = None
@@ -236,7 +138,7 @@ class WorkerCore:
         due = now + self.settings.heartbeat_s / 2
         if self.welcome is None:
             due = min(due, self._hello_at)
-        elif self._runs:
+        elif self._gathered:
             due = min(due, self._done_at)
         for number, slot in self.slots.items():
             if not slot.pid and self._restart_at[number] > now:
@@ -262,34 +164,19 @@ class WorkerCore:
     def _hello(self, now: float) -> None:
         """Open the link anew: say who we are and what we hold."""
         again = self.link.open()
-        self._keep(again)
+        self._gathered.keep(again)
         self.welcome = None
         self._hello_at = now + HELLO_AGAIN_S
         in_hand = [
             [lease, piece.session, piece.counter(lease)] for lease, piece in self.held.items()
         ]
-        in_hand += [
-            [lease, session, counter]
-            for session, (counters, leases, _, _) in self._runs.items()
-            for counter, lease in zip(counters, leases, strict=True)
-        ]
+        in_hand += self._gathered.held()
         about = self.about | self._report() | {"window": self._window()}
         hello = m.Hello(
             "worker", self.who, self.incarnation, m.VERSION_MIN, m.VERSION_MAX, about, in_hand
         )
         self._turn.sends = [self.link.stamp(hello)]  # nothing of the old session may follow
         self._last_sent = now
-
-    def _keep(self, messages: Iterable[m.Message]) -> None:
-        """Outcomes that were sent and not acknowledged go into the next DONE."""
-        for message in messages:
-            if isinstance(message, m.Done):
-                for session, counters, leases, kinds, bodies in message.runs:
-                    run = self._run(session)
-                    run[0].extend(counters)
-                    run[1].extend(leases)
-                    run[2].extend(kinds)
-                    run[3].extend(bodies)
 
     def _on_router(self, event: RouterHeard, now: float) -> None:
         envelope = event.envelope
@@ -323,7 +210,7 @@ class WorkerCore:
             piece = Piece(row)
             count = len(piece.payloads)
             self.held.update(dict.fromkeys(range(piece.lease, piece.lease + count), piece))
-            self.backlog.append((piece, 0, count))
+            self.backlog.add(piece)
 
     def _take_recall(self, message: m.Recall, now: float) -> None:
         self._recalled = message.count
@@ -331,7 +218,8 @@ class WorkerCore:
 
     def _take_kill(self, message: m.Kill, now: float) -> None:
         for lease in message.leases:
-            if lease not in self.held:
+            piece = self.held.get(lease)
+            if piece is None:
                 continue
             slot = next((s for s in self.slots.values() if lease in s.line), None)
             if slot is not None and slot.line.first == lease:
@@ -339,7 +227,7 @@ class WorkerCore:
             elif slot is not None:
                 self._doomed.add(lease)
                 self._turn.take_back.append(slot.number)
-            elif self._out_of_backlog(lease):
+            elif self.backlog.take_out(piece, lease - piece.lease):
                 self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
 
     def _take_leave(self, message: m.Leave, now: float) -> None:
@@ -363,10 +251,8 @@ class WorkerCore:
         self._drop_backlog()
 
     def _drop_backlog(self) -> None:
-        for piece, low, high in self.backlog:
-            for lease in range(piece.lease + low, piece.lease + high):
-                self.held.pop(lease, None)
-        self.backlog.clear()
+        for lease in self.backlog.clear():
+            del self.held[lease]
 
     # -- slots -----------------------------------------------------------------------------
 
@@ -399,8 +285,8 @@ class WorkerCore:
 
     def _feed(self, slot: Slot, now: float) -> bool:
         """One packet for `slot`, if it takes one."""
-        piece, low, high = self.backlog[0]
-        pace = self._paces.get(piece.function)
+        piece, low, high = self.backlog.front
+        pace = self._paces.of(piece.function)
         in_line = len(slot.line)
         if in_line:
             if pace is None or piece.time_limit is not None or self._limit(slot) is not None:
@@ -412,11 +298,7 @@ class WorkerCore:
             if in_line:
                 return False
             count = self._count_alone(piece, low, min(count, high - low))
-        end = min(high, low + count)
-        if end < high:
-            self.backlog[0] = (piece, end, high)
-        else:
-            self.backlog.popleft()
+        _, _, end = self.backlog.take(count)
         slot.read = False
         if not in_line:
             slot.began = now
@@ -457,12 +339,7 @@ class WorkerCore:
                 self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
                 continue
             piece = self.held[lease]
-            at = lease - piece.lease
-            front = self.backlog[0] if self.backlog else None
-            if front is not None and front[0] is piece and front[1] == at + 1:
-                self.backlog[0] = (piece, at, front[2])
-            else:
-                self.backlog.appendleft((piece, at, at + 1))
+            self.backlog.put_back(piece, lease - piece.lease)
 
     def _on_slot_answered(self, event: SlotAnswered, now: float) -> None:
         slot = self.slots[event.slot]
@@ -477,7 +354,7 @@ class WorkerCore:
             line.answered()
             piece = held[lease]
             if piece.function is not function:
-                self._pace_of(function, took_s, count, longest_s)
+                self._paces.add(function, took_s, count, longest_s)
                 function, took_s, longest_s, count = piece.function, 0.0, 0.0, 0
             took_s += seconds
             count += 1
@@ -491,25 +368,15 @@ class WorkerCore:
             del held[lease]
             if run is None or piece.session != session:
                 session = piece.session
-                run = self._run(session)
+                run = self._gathered.run(session)
             run[0].append(piece.first + lease - piece.lease)
             run[1].append(lease)
             run[2].append(kind)
             run[3].append(body)
-        self._pace_of(function, took_s, count, longest_s)
+        self._paces.add(function, took_s, count, longest_s)
         slot.began = now
         if slot.ending is not None and not slot.line:
             slot.ending = None
-
-    def _pace_of(self, function: bytes | None, took_s: float, count: int, longest_s: float) -> None:
-        """Remember how quick the last runs of `function` were."""
-        if function is None:
-            return
-        pace = self._paces.get(function)
-        if pace is None:
-            pace = self._paces[function] = Pace(longest_s)
-        pace.add(took_s, count, longest_s)
-        self._pace = pace
 
     def _on_slot_exited(self, event: SlotExited, now: float) -> None:
         slot = self.slots[event.slot]
@@ -533,17 +400,9 @@ class WorkerCore:
             return
         lease = in_hand[0]
         self._unread(slot, list(slot.line)[1:])
-        task = show(self.held[lease].session, self.held[lease].counter(lease))
-        where = f"on {self.host}, process {pid}"
-        if ending is Kind.CANCELLED:
-            body = failure_body("CancelledError", f"{task} was cancelled {where}", self.host, pid)
-        elif ending is Kind.TIMED_OUT:
-            limit = self.held[lease].time_limit
-            text = f"{task} ran longer than its time_limit of {limit:g} s {where} and was stopped"
-            body = failure_body("TaskTimeout", text, self.host, pid)
-        else:
-            text = f"{task} took its slot down: {event.how} {where}"
-            body = failure_body("WorkerLost", text, self.host, pid)
+        piece = self.held[lease]
+        task = show(piece.session, piece.counter(lease))
+        body = obituary(task, event.how, ending, piece.time_limit, self.host, pid)
         self._outcome(lease, ending or Kind.SLOT_LOST, body)
 
     def _kill(self, slot: Slot, lease: int, why: Kind) -> None:
@@ -565,16 +424,9 @@ class WorkerCore:
 
     # -- outcomes and credit ---------------------------------------------------------------
 
-    def _run(self, session: str) -> Run:
-        return self._runs.setdefault(session, ([], [], bytearray(), []))
-
     def _outcome(self, lease: int, kind: int, body: bytes) -> None:
         piece = self.held.pop(lease)
-        run = self._run(piece.session)
-        run[0].append(piece.counter(lease))
-        run[1].append(lease)
-        run[2].append(kind)
-        run[3].append(body)
+        self._gathered.add(piece.session, piece.counter(lease), lease, kind, body)
 
     def _on_committed(self, event: Committed, now: float) -> None:
         """The results under tickets up to this one are indexed: they may be told."""
@@ -586,48 +438,25 @@ class WorkerCore:
     def _window(self) -> int:
         if self.leaving is not None:
             return 0
-        if self._pace is None:
-            return len(self.slots)
-        return self._pace.window_tasks(len(self.slots))
+        latest = self._paces.latest
+        return len(self.slots) if latest is None else latest.window_tasks(len(self.slots))
 
     def _tell_done(self, now: float) -> None:
-        if not self._runs or self.backlog and now < self._done_at:
+        if not self._gathered or self.backlog and now < self._done_at:
             return
         self._done_at = now + GATHER_S
-        runs = [
-            [session, counters, leases, bytes(kinds), bodies]
-            for session, (counters, leases, kinds, bodies) in self._runs.items()
-        ]
-        self._runs = {}
-        self._send(m.Done(runs, self._window()), now)
+        self._send(m.Done(self._gathered.rows(), self._window()), now)
+        self._gathered.clear()
 
     def _answer_recall(self, now: float) -> None:
         """Give back from the end of the backlog: what would begin last."""
         if self._recalled is None or self.welcome is None:
             return
         count, self._recalled = self._recalled, None
-        leases: list[int] = []
-        while self.backlog and len(leases) < count:
-            piece, low, high = self.backlog.pop()
-            keep = max(low, high - (count - len(leases)))
-            leases += range(piece.lease + keep, piece.lease + high)
-            if keep > low:
-                self.backlog.append((piece, low, keep))
+        leases = self.backlog.take_end(count)
         for lease in leases:
             del self.held[lease]
         self._send(m.Returned(leases, self._window()), now)
-
-    def _out_of_backlog(self, lease: int) -> bool:
-        for at, (piece, low, high) in enumerate(self.backlog):
-            index = lease - piece.lease
-            if self.held[lease] is piece and low <= index < high:
-                del self.backlog[at]
-                if index + 1 < high:
-                    self.backlog.insert(at, (piece, index + 1, high))
-                if low < index:
-                    self.backlog.insert(at, (piece, low, index))
-                return True
-        return False
 
     def _report(self) -> dict[str, Any]:
         running = []
@@ -657,15 +486,7 @@ class WorkerCore:
 
     def check(self) -> None:
         """Raise AssertionError if a lease is in two places or in none. For tests."""
-        places = [
-            lease
-            for piece, low, high in self.backlog
-            for lease in range(piece.lease + low, piece.lease + high)
-        ]
+        places = list(self.backlog)
         places += [lease for slot in self.slots.values() for lease in slot.line]
         places += [lease for lease, _, _ in self._stored.values()]
         assert sorted(places) == sorted(self.held), (sorted(places), sorted(self.held))
-
-
-#: An idle worker acknowledges what it was sent after this long.
-ACK_AFTER_S = 0.05

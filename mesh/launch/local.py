@@ -207,7 +207,12 @@ class LocalMesh:
         with self._lock:
             self._closing = True
         deadline = time.monotonic() + (0 if now else LEAVE_S)
-        for child in self._children.values():
+        for name in ("router", "worker"):
+            child = self._children.get(name)
+            if child is None:
+                continue
+            if name == "worker" and not now:
+                child.terminate()  # its router has let it go, or never got to know it
             try:
                 child.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -223,6 +228,8 @@ class LocalMesh:
                 child.wait()
         for thread in self._threads.values():
             thread.join()
+        if self.plan.temporary:
+            shutil.rmtree(self.plan.folder, ignore_errors=True)  # a child may have died too early
         if self.plan.temporary:
             shutil.rmtree(self.plan.folder, ignore_errors=True)
 

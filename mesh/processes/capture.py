@@ -1,8 +1,8 @@
 """What a task prints, kept with the task.
 
 File descriptors 1 and 2 of a slot are one unnamed file, opened to append, so that C code and
-subprocesses are caught as well as `print`. Between tasks only the file's size is looked at: a task
-that prints nothing costs one fstat. What a task printed is the stretch between two sizes; of a
+subprocesses are caught as well as `print`. Between tasks only the two are looked at: a task that prints nothing
+costs two fstats. What a task printed is the stretch between two sizes; of a
 long one only head and tail are kept. A flood is thinned by the worker, which punches a hole into
 the middle (`thin`) while the task still runs: sizes stay true, the disk stays free.
 """
@@ -13,6 +13,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 #: Kept of one task's output: half of it head, half tail.
 LOG_BYTES_MAX = 1024 * 1024
@@ -33,24 +34,39 @@ class Capture:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         self.log = os.dup(2)  # where the worker's log is: for what is not a task's doing
         os.set_inheritable(self.log, False)
+        self._inode = os.fstat(self._file).st_ino
+        self._begin = 0
+        self._attach()
+
+    def _attach(self) -> None:
+        """Lead both outputs into the file."""
         os.dup2(self._file, 1)
         os.dup2(self._file, 2)
-        sys.stdout = open(
+        sys.stdout = self._out = open(  # noqa: SIM115
             1, "w", buffering=8192, encoding="utf-8", errors="backslashreplace", closefd=False
         )
-        sys.stderr = open(
+        sys.stderr = self._err = open(  # noqa: SIM115
             2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
         )
-        self._begin = 0
 
     def take(self) -> bytes:
         """What was printed since the last call; of much, head and tail."""
         try:
             sys.stdout.flush()
             sys.stderr.flush()
-            size = os.fstat(self._file).st_size
+            out, err = os.fstat(1), os.fstat(2)
+            attached = (
+                out.st_ino == err.st_ino == self._inode
+                and sys.stdout is self._out
+                and sys.stderr is self._err
+            )
         except (OSError, ValueError, AttributeError):
-            return b""  # the task has closed or replaced them: its own choice
+            attached = False
+        if attached:
+            size = out.st_size
+        else:  # the task has closed or replaced them: its own choice, not the next one's
+            size = os.fstat(self._file).st_size
+            self._attach()
         if size == self._begin:
             return b""
         begin, self._begin = self._begin, size
@@ -66,6 +82,13 @@ class Capture:
             os.ftruncate(self._file, 0)
             self._begin = 0
         return text
+
+
+def _text(descriptor: int, buffering: int) -> TextIO:
+    """A text stream on `descriptor`, which stays open whatever becomes of the stream."""
+    return open(
+        descriptor, "w", buffering, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
 
 
 def thin(path: Path) -> None:

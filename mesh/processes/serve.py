@@ -35,7 +35,7 @@ class Server:
 
     def _answer(self, get: transfer.Get) -> list[Any]:
         try:
-            file, size, _ = self._results.find(get.lease, get.index)
+            file, size, _ = self._results.find(get.lease, get.number)
             descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         except (ResultLost, OSError) as error:
             return [transfer.pack_lost(get.token), str(error).encode()]

@@ -11,19 +11,17 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from ..core import worker as core_events
-from ..core.events import Tick
-from ..core.worker import Piece, RouterHeard, SlotAnswered, SlotExited, SlotReady, WorkerCore
+from ..core import events
+from ..core.backlog import Piece
+from ..core.worker import WorkerCore
 from ..errors import MeshError
 from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
@@ -35,6 +33,7 @@ from ..transport.poller import Poller
 from ..transport.wake import Wake
 from . import spawn, spool
 from .capture import thin
+from .child import Child, how_it_ended
 from .life import Life
 from .log import Log
 from .serve import Server
@@ -48,59 +47,6 @@ OUTCOMES_MAX = 512
 
 #: Capture files are looked at this often, for floods.
 THIN_EVERY_S = 1.0
-
-
-class Child:
-    """A slot's process, and the pair to it."""
-
-    def __init__(
-        self,
-        number: int,
-        process: subprocess.Popen[bytes],
-        pair: socket.socket,
-        theirs: socket.socket,
-    ) -> None:
-        self.number = number
-        self.process = process
-        self.pair = pair  # the worker's end
-        self.theirs = theirs  # a duplicate of the slot's end: what is in it was not read
-        self.waiting: deque[bytes] = deque()
-        self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
-        self.output = f"slot-{process.pid}.out"
-
-    def flush(self) -> None:
-        """Write what waits, as far as the pair takes it."""
-        while self.waiting:
-            try:
-                self.pair.send(self.waiting[0], socket.MSG_DONTWAIT)
-            except (BlockingIOError, ConnectionError):
-                return  # full: an answer will make room; or dead: SIGCHLD is on its way
-            self.waiting.popleft()
-
-    def freeze(self) -> bool:
-        """Stop the process where it is; whether it is still there."""
-        try:
-            os.kill(self.process.pid, signal.SIGSTOP)
-            state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        except (ProcessLookupError, ChildProcessError):
-            return False
-        return state is not None and state.si_code == os.CLD_STOPPED
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    def end(self) -> None:
-        """End it and whatever it has started."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it was faster
-
-    def close(self) -> None:
-        """Free the descriptors."""
-        self.pair.close()
-        self.theirs.close()
 
 
 class Worker:
@@ -174,7 +120,7 @@ class Worker:
             if now - due > core.settings.heartbeat_s:
                 self._heard_at += now - due  # this process was stopped: no silence of the router's
             if self.dialer.monitor in ready and "connected" in self.dialer.changes():
-                core.handle(core_events.Connected(), now)
+                core.handle(events.Connected(), now)
             if not ready.isdisjoint(self.life.sources):
                 self._look_after(now)
             for number, child in list(self.children.items()):
@@ -189,7 +135,7 @@ class Worker:
                 for event in self.writer.done():
                     core.handle(event, now)
             if now >= due:
-                core.handle(Tick(), now)
+                core.handle(events.Tick(), now)
                 self._thin(now)
                 self._look_for_router(now)
             reason = self._settle(now)
@@ -209,7 +155,7 @@ class Worker:
             except DecodeError as error:
                 self.log(f"the router sent what is no message: {error}")
             else:
-                self.core.handle(RouterHeard(envelope), now)
+                self.core.handle(events.RouterHeard(envelope), now)
 
     def _look_for_router(self, now: float) -> None:
         silent = now - self._heard_at
@@ -229,7 +175,7 @@ class Worker:
             if not packet:
                 break
             if packet[0] == packets.READY:
-                self.core.handle(SlotReady(number, packets.parse_ready(packet)), now)
+                self.core.handle(events.SlotReady(number, packets.parse_ready(packet)), now)
                 continue
             rows += packets.parse_outcomes(packet)
             if len(rows) == len(line):
@@ -239,7 +185,7 @@ class Worker:
         for lease, _, body, _, _ in rows:
             if outcome.has_log(body):
                 self._log_output(lease, body)
-        self.core.handle(SlotAnswered(number, rows), now)
+        self.core.handle(events.SlotAnswered(number, rows), now)
         child.flush()
 
     def _log_output(self, lease: int, body: bytes) -> None:
@@ -270,7 +216,7 @@ class Worker:
         (self.incoming / child.output).unlink(missing_ok=True)
         how = how_it_ended(child.process.returncode)
         self.log(f"slot {number}, process {child.process.pid}, {how}")
-        self.core.handle(SlotExited(number, how, unread), now)
+        self.core.handle(events.SlotExited(number, how, unread), now)
 
     def _take_back(self, child: Child) -> list[int]:
         """What a slot has not read: the leases of the tasks, oldest first."""
@@ -311,7 +257,7 @@ class Worker:
         for number in dict.fromkeys(turn.take_back):
             if number in self.children:
                 leases = self._take_back(self.children[number])
-                self.core.handle(core_events.TakenBack(number, leases), now)
+                self.core.handle(events.TakenBack(number, leases), now)
         for number, lease in turn.kills:
             self._kill(number, lease, now)
         for ticket, kind, body in turn.store:
@@ -404,16 +350,7 @@ def refs_in(kind: int, body: bytes) -> list[tuple[int, int, int, int]]:
     refs = [outcome.parse_ref(found.log)] if found.flags & outcome.LOG_STORED else []
     if kind == Kind.STORED:
         refs.append(outcome.parse_ref(found.rest))
-    return [(ref.lease, ref.index, ref.size, ref.crc) for ref in refs]
-
-
-def how_it_ended(code: int) -> str:
-    """A return code in words."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"was killed by {name}{hint}"
-    return f"exited with code {code}"
+    return [(ref.lease, ref.number, ref.size, ref.crc) for ref in refs]
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ def find(name: str) -> Callable[..., Any]:
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def travels_by_name(function: Any) -> bool:

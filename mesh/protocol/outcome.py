@@ -2,7 +2,7 @@
 
     body    := flags u8 · begun f64 (unix time) · took f32 (seconds) · log length u32 · log · rest
     rest    := the pickled value (Kind.VALUE) | ref (Kind.STORED) | failure (all others)
-    ref     := lease u64 · index u16 · size u64 · crc32 u32 · store id (8 bytes)
+    ref     := lease u64 · number u16 · size u64 · crc32 u32 · store id (8 bytes)
     failure := five length-prefixed texts (kind, message, traceback, host, pid) · the pickled
                exception, or nothing
 
@@ -36,7 +36,7 @@ class Ref(NamedTuple):
     """A result that stays with its maker: which lease of a task stored it, where, how big."""
 
     lease: int
-    index: int
+    number: int
     size: int
     crc: int
     store: bytes

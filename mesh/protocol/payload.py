@@ -8,8 +8,8 @@ held by `pickle.PickleBuffer`), those buffers out of band, each aligned, behind 
 
 Buffers are views into the payload: unpickling copies nothing, unless the payload is read-only (as
 small ones are), because an array that came can be written to. Arguments are pickled as
-``(args, kwargs)``. What lives in `__main__` or in a local module, or is a lambda, goes by value, with
-cloudpickle, as functions do: a class is the same one for a function and for its arguments.
+``(args, kwargs)``. What lives in `__main__` or in a local module, or is a lambda, goes by value,
+with cloudpickle, as functions do: a class is the same one for a function and for its arguments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How bytes of a stored result are asked for and served, peer to peer.
 
-    GET    op u8 · token u64 · lease u64 · index u16 · offset u64 · length u32
+    GET    op u8 · token u64 · lease u64 · number u16 · offset u64 · length u32
     CHUNK  op u8 · token u64 · offset u64 · total u64, then the bytes as a frame of their own
     LOST   op u8 · token u64, then the reason (utf-8) as a frame of its own
 
@@ -33,7 +33,7 @@ class Get(NamedTuple):
 
     token: int
     lease: int
-    index: int
+    number: int
     offset: int
     length: int
 

@@ -96,7 +96,7 @@ class Records:
             "counts": lambda txn, counts: txn.put("meta", b"counts", _pack(counts)),
         }
         self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
-            "names": self._names,
+            "submitted": self._submitted,
             "outcomes": self._outcomes,
             "ended": self._ended,
             "texts": self._texts,
@@ -162,14 +162,18 @@ class Records:
         with self.tables.begin() as txn:
             return self._look_up[what](txn, about)
 
-    def _names(self, txn: Transaction, aliases: list[str]) -> dict[str, Any]:
+    def _submitted(
+        self, txn: Transaction, about: tuple[list[str], list[bytes]]
+    ) -> tuple[dict[str, Any], set[bytes]]:
+        """Of some aliases who has them, and of some blocks which are there."""
+        aliases, blocks = about
         found: dict[str, Any] = {}
         for alias in aliases:
             raw = txn.get("alias", _alias_key(alias))
             if raw is not None:
                 record = _unpack(raw)
                 found[alias] = (record, txn.get("outcome", key(record[0], record[1])))
-        return found
+        return found, {block for block in blocks if txn.get("block", block) is not None}
 
     def _outcomes(
         self, txn: Transaction, spans: list[tuple[str, int, int]]

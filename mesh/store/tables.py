@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import lmdb
 
@@ -58,19 +58,11 @@ class Transaction(Protocol):
 class Tables(Protocol):
     """A set of tables."""
 
-    def begin(self, *, write: bool = False) -> ContextTransaction:
+    def begin(self, *, write: bool = False) -> AbstractContextManager[Transaction]:
         """A transaction, as a context manager: committed at its end, undone by an exception."""
 
     def close(self) -> None:
         """Let go of all resources."""
-
-
-class ContextTransaction(Protocol):
-    """What `begin` returns."""
-
-    def __enter__(self) -> Transaction: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class LmdbTables:
@@ -154,7 +146,7 @@ def _refuse_cut_short(env: lmdb.Environment, path: Path) -> None:
 
 
 class _LmdbTransaction:
-    def __init__(self, transaction: lmdb.Transaction, tables: dict[str, object]) -> None:
+    def __init__(self, transaction: Any, tables: dict[str, Any]) -> None:
         self._txn = transaction
         self._tables = tables
 

@@ -3,8 +3,8 @@
 A ZeroMQ socket's descriptor is edge-triggered: it says "look", once, and any send or receive on
 the socket may swallow that. So a socket that is sent on must be asked for its events before this
 process sleeps. Asking costs two system calls, so sockets that are drained whenever they are
-readable, and sent on only then, are not asked (`quiet`). zmq_poll asks all of them, twice; a round trip
-passes a poller six times.
+readable, and sent on only then, are not asked (`quiet`). zmq_poll asks all of them, twice; a round
+trip passes a poller six times.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import time
 from typing import Any, Protocol
 
 import zmq
+
+
+def has_input(socket: zmq.Socket[Any]) -> bool:
+    """Whether a receive would give something now."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 class HasFileno(Protocol):
@@ -38,7 +43,7 @@ class Poller:
         A `quiet` socket is one whose user receives until it is empty, after its last send.
         """
         if isinstance(source, zmq.Socket):
-            descriptor = source.getsockopt(zmq.FD)
+            descriptor = int(source.getsockopt(zmq.FD))
             (self._new if quiet else self._talking).append(source)
         else:
             descriptor = source if isinstance(source, int) else source.fileno()
@@ -58,7 +63,7 @@ class Poller:
         asked = self._talking
         if self._new:
             asked, self._new = asked + self._new, []
-        ready: set[Any] = {s for s in asked if s.getsockopt(zmq.EVENTS) & zmq.POLLIN}
+        ready: set[Any] = {s for s in asked if has_input(s)}
         timeout_ms = 0 if ready else max(0, int(timeout_s * 1000 + 0.999))
         woken: list[tuple[int, int]] = []
         if spin_s and timeout_ms:

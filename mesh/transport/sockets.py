@@ -17,6 +17,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from ..errors import MeshError
+from .poller import has_input
 
 #: One frame: the largest payload taken. Beyond it the sender's connection is dropped by libzmq.
 FRAME_BYTES_MAX = 1 << 30
@@ -79,15 +80,15 @@ class Listener:
         except zmq.ZMQError as error:
             self.close()
             raise MeshError(f"cannot listen on {address}: {error}. Choose another") from error
-        bound = self.socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        bound = self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self.address = _MAPPED.sub(r"\1", bound)
         if address.startswith("ipc://"):
             os.chmod(address.removeprefix("ipc://"), 0o600)
 
     def receive(self, most: int | None = RECEIVE_MAX) -> Iterator[tuple[bytes, list[bytes]]]:
         """What has come in: (routing id, frames) each; all of it if `most` is None."""
-        receive, options = self.socket.recv_multipart, self.socket.getsockopt
-        while most != 0 and options(zmq.EVENTS) & zmq.POLLIN:
+        receive = self.socket.recv_multipart
+        while most != 0 and has_input(self.socket):
             frames = receive(zmq.DONTWAIT)
             yield frames[0], frames[1:]
             most = None if most is None else most - 1
@@ -130,9 +131,9 @@ class Dialer:
 
     def receive(self) -> Iterator[list[bytes]]:
         """What has come in: frames, RECEIVE_MAX messages at most."""
-        receive, options = self.socket.recv_multipart, self.socket.getsockopt
+        receive = self.socket.recv_multipart
         for _ in range(RECEIVE_MAX):
-            if not options(zmq.EVENTS) & zmq.POLLIN:
+            if not has_input(self.socket):
                 return
             yield receive(zmq.DONTWAIT)
 
@@ -147,7 +148,7 @@ class Dialer:
     def changes(self) -> list[str]:
         """What happened to the connection since the last call: "connected", "cut"."""
         changes = []
-        while self.monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while has_input(self.monitor):
             event = recv_monitor_message(self.monitor)["event"]
             changes.append("cut" if event == zmq.EVENT_DISCONNECTED else "connected")
         return changes
@@ -161,7 +162,7 @@ class Dialer:
 
 def _drain(monitor: zmq.Socket[bytes], event: int) -> int:
     seen = 0
-    while monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+    while has_input(monitor):
         seen += recv_monitor_message(monitor)["event"] == event
     return seen
 

@@ -1,0 +1,81 @@
+"""Calls: rows of arguments, counted, checked, and encoded block by block."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ..errors import PayloadError
+from ..protocol import payload
+from ..protocol.marks import mark
+from ..protocol.messages import BLOCK_TASKS_MAX
+from .outbox import MESSAGE_BYTES
+
+#: Positional and keyword arguments.
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def sized(
+    iterables: Sequence[Iterable[Any]], kwargs: Iterable[dict[str, Any]] | None
+) -> tuple[Iterator[Call], int]:
+    """The calls, one by one, and how many they are."""
+    columns: list[Iterable[Any]] = [*iterables, *([] if kwargs is None else [kwargs])]
+    if all(hasattr(each, "__len__") for each in columns):
+        size = min(len(each) for each in columns)  # type: ignore[arg-type]
+        rows: Iterable[tuple[Any, ...]] = itertools.islice(zip(*columns, strict=False), size)
+    else:  # only the shortest can be counted: beside it others may be endless
+        rows = list(zip(*columns, strict=False))
+        size = len(rows)
+    if kwargs is None:
+        return ((row, {}) for row in rows), size
+    return ((row[:-1], row[-1]) for row in rows), size
+
+
+def checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
+    checked: list[str | None] = list(ids)
+    if len(checked) != size:
+        raise ValueError(f"{len(checked)} ids for {size} calls")
+    for each in checked:
+        if not isinstance(each, str) or not 0 < len(each) <= 256:
+            raise TypeError(f"an id is a string of 1 to 256 characters, not {each!r}")
+    if len(set(checked)) != size:
+        twice = next(each for each in checked if checked.count(each) > 1)
+        raise ValueError(f"ids must differ; {twice!r} is there twice")
+    return checked
+
+
+def encoded(
+    rows: Iterator[Call], marked: bool
+) -> Iterator[tuple[int, int, list[bytes], list[bytes], list[tuple[int, PayloadError]]]]:
+    """Blocks of encoded calls: (index, count, payloads, marks, those that cannot be pickled)."""
+    index = 0
+    row = next(rows, None)
+    while row is not None:
+        payloads: list[bytes] = []
+        marks: list[bytes] = []
+        broken: list[tuple[int, PayloadError]] = []
+        size = 0
+        while row is not None and len(payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
+            args, kwargs = row
+            try:
+                arguments = payload.dump_arguments(args, kwargs)
+            except PayloadError as error:
+                broken.append((len(payloads), error))
+                arguments = b""
+            if marked:
+                marks.append(mark(args, kwargs))
+            payloads.append(arguments)
+            size += len(arguments)
+            row = next(rows, None)
+        yield index, len(payloads), payloads, marks, broken
+        index += len(payloads)
+
+
+def whole_runs(count: int, holes: list[int]) -> Iterator[tuple[int, int]]:
+    """[0, count) without `holes`, as runs."""
+    low = 0
+    for hole in [*holes, count]:
+        if low < hole:
+            yield low, hole
+        low = hole + 1

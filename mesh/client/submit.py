@@ -1,0 +1,167 @@
+"""The submitter: calls become tasks. What `Mesh` and its views have in common."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ..errors import PayloadError
+from ..protocol import messages as m
+from ..protocol import payload
+from ..protocol.functions import Packed
+from ..protocol.marks import mark
+from ..protocol.messages import BLOCK_TASKS_MAX
+from ..protocol.outcome import failure_body
+from ..task import Kind, sparse
+from . import calls
+from .calls import Call
+from .connection import Connection
+from .future import Future
+from .group import Group
+from .pack import Packer
+from .task import options_in
+
+#: Tasks that `map` keeps on their way by default.
+MAP_WINDOW = 8192
+
+
+class Submitter:
+    """Submits through `connection`. Options at the call win over those of `@task`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._packer = Packer()
+
+    def submit(
+        self,
+        options: dict[str, Any],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future:
+        """See `Mesh.submit`."""
+        packed = self._packer.pack(fn)
+        given = options_in(fn)
+        alias = None
+        if given or options:
+            options = {**given, **options}
+            alias = options.pop("id", None)
+            options = sparse(options)
+        arguments = payload.dump_arguments(args, kwargs)
+        made: list[Future] = []
+        connection = self._connection
+        connection.outbox.add(
+            packed,
+            options,
+            arguments,
+            alias,
+            None if alias is None else mark(args, kwargs),
+            lambda counter: made.append(connection.register(counter)),
+        )
+        return made[0]
+
+    def submit_many(
+        self,
+        options: dict[str, Any],
+        fn: Callable[..., Any],
+        iterables: Sequence[Iterable[Any]],
+        kwargs: Iterable[dict[str, Any]] | None,
+        ids: Iterable[str] | None,
+        name: str | None,
+    ) -> Group:
+        """See `Mesh.submit_many`."""
+        if not iterables and kwargs is None:
+            raise TypeError("submit_many() takes at least one iterable of arguments, or kwargs=")
+        packed = self._packer.pack(fn)
+        options = {**options_in(fn), **options}
+        if "id" in options:
+            raise TypeError("a group takes ids=, one for each member, not id=")
+        options = sparse(options)
+        rows, size = calls.sized(iterables, kwargs)
+        aliases = None if ids is None else calls.checked_ids(ids, size)
+        connection = self._connection
+        group = Group(
+            connection, connection.session, connection.outbox.reserve(size + 1), size, name
+        )
+        record: m.Group | None = m.Group(group.first - 1, size, name)
+        if size:
+            connection.add_group(group)
+        for index, count, payloads, marks, broken in calls.encoded(rows, aliases is not None):
+            for i, error in broken:
+                counter = group.first + index + i
+                body = failure_body(PayloadError.__name__, str(error))
+                connection.take(group, [counter], [Kind.REFUSED], [body])
+            for low, high in calls.whole_runs(count, [i for i, _ in broken]):
+                block = m.Block(
+                    group.first + index + low,
+                    packed.digest,
+                    options,
+                    group.first - 1,
+                    index + low,
+                    payloads[low:high],
+                    None if aliases is None else aliases[index + low : index + high],
+                    None if aliases is None else marks[low:high],
+                )
+                connection.outbox.add_block(packed, block, record)
+                record = None
+        return group
+
+    def map(
+        self,
+        options: dict[str, Any],
+        fn: Callable[..., Any],
+        iterables: Sequence[Iterable[Any]],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+    ) -> Iterator[Any]:
+        """See `Mesh.map`."""
+        if chunksize < 1:
+            raise ValueError(f"chunksize must be 1 or more, not {chunksize}")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
+        window = buffersize or MAP_WINDOW
+        segment = max(1, min(BLOCK_TASKS_MAX, window // 4))
+        rows = zip(*iterables, strict=False)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        packed = self._packer.pack(fn)
+        options = sparse({**options_in(fn), **options})
+        groups: deque[Group] = deque()
+
+        def submit_next() -> bool:
+            part: list[Call] = [(row, {}) for row in itertools.islice(rows, segment)]
+            if part:
+                groups.append(self._segment(packed, options, part))
+            return bool(part)
+
+        while len(groups) * segment < window and submit_next():
+            pass
+
+        def results() -> Iterator[Any]:
+            try:
+                while groups:
+                    for index in range(len(groups[0])):
+                        rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+                        yield groups[0].value_in_time(index, rest)
+                    groups.popleft()
+                    submit_next()
+            finally:
+                for group in groups:
+                    if not group.ended:
+                        group.cancel()
+
+        return results()
+
+    def _segment(self, packed: Packed, options: dict[str, Any], rows: list[Call]) -> Group:
+        """Tasks that are nobody's group: of `map`."""
+        connection = self._connection
+        counter = connection.outbox.reserve(len(rows) + 1)
+        group = Group(connection, connection.session, counter, len(rows))
+        payloads = [payload.dump_arguments(args, kwargs) for args, kwargs in rows]
+        connection.add_group(group)
+        block = m.Block(group.first, packed.digest, options, None, 0, payloads, None, None)
+        connection.outbox.add_block(packed, block, None)
+        return group

@@ -1,0 +1,101 @@
+"""Backlog: the tasks a worker has been given and no slot yet, in order.
+
+Entries are spans of pieces, so that a thousand prefetched tasks cost one entry. Slots take from the
+front; what a slot had not read comes back there; a recall takes from the end, which would begin
+last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+
+class Piece:
+    """Consecutive tasks under consecutive leases, as the router sent them."""
+
+    __slots__ = ("first", "function", "lease", "payloads", "session", "time_limit")
+
+    def __init__(self, row: list[Any]) -> None:
+        self.session: str = row[0]
+        self.first: int = row[1]
+        self.lease: int = row[2]
+        self.function: bytes = row[3]
+        self.time_limit: float | None = row[4].get("time_limit")
+        self.payloads: list[Any] = row[5]
+
+    def counter(self, lease: int) -> int:
+        """The task that `lease` is for."""
+        return self.first + lease - self.lease
+
+
+class Backlog:
+    """Spans [low, high) of pieces, by index within the piece."""
+
+    def __init__(self) -> None:
+        self._spans: deque[tuple[Piece, int, int]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+    def __iter__(self) -> Iterator[int]:
+        for piece, low, high in self._spans:
+            yield from range(piece.lease + low, piece.lease + high)
+
+    @property
+    def front(self) -> tuple[Piece, int, int]:
+        """The first span."""
+        return self._spans[0]
+
+    def add(self, piece: Piece) -> None:
+        """A new piece, behind all others."""
+        self._spans.append((piece, 0, len(piece.payloads)))
+
+    def take(self, count: int) -> tuple[Piece, int, int]:
+        """At most `count` tasks of the first span."""
+        piece, low, high = self._spans[0]
+        end = min(high, low + count)
+        if end < high:
+            self._spans[0] = (piece, end, high)
+        else:
+            self._spans.popleft()
+        return piece, low, end
+
+    def put_back(self, piece: Piece, at: int) -> None:
+        """One task before all others; call in reverse order."""
+        if self._spans:
+            front, low, high = self._spans[0]
+            if front is piece and low == at + 1:
+                self._spans[0] = (piece, at, high)
+                return
+        self._spans.appendleft((piece, at, at + 1))
+
+    def take_end(self, count: int) -> list[int]:
+        """At most `count` leases from the end."""
+        leases: list[int] = []
+        while self._spans and len(leases) < count:
+            piece, low, high = self._spans.pop()
+            keep = max(low, high - (count - len(leases)))
+            leases += range(piece.lease + keep, piece.lease + high)
+            if keep > low:
+                self._spans.append((piece, low, keep))
+        return leases
+
+    def take_out(self, piece: Piece, at: int) -> bool:
+        """One task from wherever it is; False if it is not here."""
+        for nth, (each, low, high) in enumerate(self._spans):
+            if each is piece and low <= at < high:
+                del self._spans[nth]
+                if at + 1 < high:
+                    self._spans.insert(nth, (piece, at + 1, high))
+                if low < at:
+                    self._spans.insert(nth, (piece, low, at))
+                return True
+        return False
+
+    def clear(self) -> list[int]:
+        """Everything; the leases that were here."""
+        leases = list(self)
+        self._spans.clear()
+        return leases

@@ -1,0 +1,71 @@
+"""Child: a slot's process, as its worker holds it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections import deque
+
+
+class Child:
+    """A slot's process, and the pair to it."""
+
+    def __init__(
+        self,
+        number: int,
+        process: subprocess.Popen[bytes],
+        pair: socket.socket,
+        theirs: socket.socket,
+    ) -> None:
+        self.number = number
+        self.process = process
+        self.pair = pair  # the worker's end
+        self.theirs = theirs  # a duplicate of the slot's end: what is in it was not read
+        self.waiting: deque[bytes] = deque()
+        self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
+        self.output = f"slot-{process.pid}.out"
+
+    def flush(self) -> None:
+        """Write what waits, as far as the pair takes it."""
+        while self.waiting:
+            try:
+                self.pair.send(self.waiting[0], socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionError):
+                return  # full: an answer will make room; or dead: SIGCHLD is on its way
+            self.waiting.popleft()
+
+    def freeze(self) -> bool:
+        """Stop the process where it is; whether it is still there."""
+        try:
+            os.kill(self.process.pid, signal.SIGSTOP)
+            state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        except (ProcessLookupError, ChildProcessError):
+            return False
+        return state is not None and state.si_code == os.CLD_STOPPED
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        """End it and whatever it has started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it was faster
+
+    def close(self) -> None:
+        """Free the descriptors."""
+        self.pair.close()
+        self.theirs.close()
+
+
+def how_it_ended(code: int) -> str:
+    """A return code in words."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"was killed by {name}{hint}"
+    return f"exited with code {code}"
