@@ -140,8 +140,8 @@ def value_of(found: Future | Group, timeout: float | None) -> Any:
         return found.results()
     try:
         error = found.exception(timeout)
-    except CancelledError as cancelled:
-        error = cancelled
+    except CancelledError:
+        error = CancelledError(f"task {found.id} was cancelled")
     if error is None:
         return found.result()
     if is_of_the_task(error):

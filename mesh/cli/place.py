@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..transport.access import Access
 
 #: Where nobody listens, a router may be about to come back; longer is not worth the wait.
-RETURN_S = 3.0
+RETURN_S = 2.0
 
 
 class Place(NamedTuple):

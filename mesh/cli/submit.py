@@ -11,16 +11,29 @@ from typing import Any
 import click
 
 from ..errors import MeshError
+from ..task import options_of
 from .fetch import print_value, print_values, value_of
 from .lines import json_option, print_json
 from .place import Place, import_from_here, place_options
+
+
+def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> str | None:
+    if id is not None and not 0 < len(id) <= 256:
+        raise click.BadParameter("an id has 1 to 256 characters")
+    return id
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("function", metavar="MODULE:FUNCTION")
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("-k", "keywords", metavar="NAME=VALUE", multiple=True, help="A keyword argument.")
-@click.option("--id", "own_id", metavar="ID", help="An id of your own; the same call is found.")
+@click.option(
+    "--id",
+    "own_id",
+    metavar="ID",
+    callback=_checked_id,
+    help="An id of your own; the same call is found.",
+)
 @click.option("--priority", type=int, metavar="N", help="Larger goes first; default 0.")
 @click.option("--retries", type=int, metavar="N", help="Run again so often if it raises.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Stop a run after so long.")
@@ -47,20 +60,20 @@ def submit(
     mesh submit -k seed=1 --id T=2.30 --retries 2 ising:simulate 2.3
     """
     named = _keywords(keywords)
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        options_of(given)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    if own_id is not None:
+        given["id"] = own_id
     from ..client.mesh import Mesh  # noqa: F401  # before a module of the user's can be in its way
 
     import_from_here()
     call = _function(function)
-    given = {name: value for name, value in options.items() if value is not None}
-    if own_id is not None:
-        given["id"] = own_id
     with place.join() as mesh:
         mesh.detach()
-        try:
-            view = mesh.options(**given)
-        except (TypeError, ValueError) as error:
-            raise click.UsageError(str(error)) from None
-        future = view.submit(call, *map(_argument, arguments), **named)
+        future = mesh.options(**given).submit(call, *map(_argument, arguments), **named)
         mesh.flush()
         if own_id is not None and mesh.future(own_id).id != future.id:
             raise future.exception(0) or MeshError(f"id {own_id!r} is another task's")

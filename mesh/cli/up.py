@@ -83,8 +83,8 @@ def serve(site: Site, slots: int, ready: Callable[[dict[str, Any]], None]) -> in
         MeshError: it cannot start.
         TimeoutError: its slots do not.
     """
-    from ..launch.local import LocalMesh, Plan
     from ..processes.life import Life
+    from ..processes.local import LocalMesh, Plan
 
     plan = Plan(site.folder, slots, listen=site.listen, access=site.access)
     mesh = LocalMesh(plan, warn)

@@ -74,7 +74,7 @@ def _await_tasks(mesh: Mesh, ids: tuple[str, ...], deadline: float | None) -> Co
     for found in [find(mesh, id) for id in ids]:
         await_end(found, _rest(deadline))
         ended += Counter(found.status() if isinstance(found, Group) else [str(found.state)])
-    return ended
+    return Counter({state.word: ended[state.word] for state in State if state >= ENDED})
 
 
 def _await_all(mesh: Mesh, deadline: float | None) -> Counter[str]:

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import MeshError, TaskNotFound
-from ..launch.local import LocalMesh, Plan
 from ..processes import SLOT_VARIABLE
+from ..processes.local import LocalMesh, Plan
 from ..processes.spawn import cpus
 from ..task import parse
 from . import where

@@ -67,7 +67,7 @@ class ClientCore:
         self._waiting: deque[tuple[m.Message, int]] = deque()
         self._sizes: deque[tuple[int, int]] = deque()
         self._last_heard = self._last_sent = now
-        self._hello_at = now
+        self._hello_at = self._tick_at = now
         self._suspected = False
         self._turn = ClientTurn()
 
@@ -125,7 +125,7 @@ class ClientCore:
 
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` is due at the latest."""
-        due = now + self.settings.heartbeat_s / 2
+        due = self._tick_at
         if self.welcome is None and self.connected:
             due = min(due, self._hello_at)
         elif self.link.owes_ack:
@@ -198,6 +198,7 @@ class ClientCore:
             self.send(each, size, now)
 
     def _on_tick(self, now: float) -> None:
+        self._tick_at = now + self.settings.heartbeat_s / 2
         silent = now - self._last_heard
         if self.welcome is None:
             if now >= self._hello_at and self.connected:

@@ -59,6 +59,7 @@ class RouterCore:
         intake = Intake(self.ledger, self.peers, self.fleet, self.lookups, self._unpark, self.mesh)
         self.desk = Desk(self)
         self._ticket = 0
+        self._tick_at = now + settings.heartbeat_s / 2  # however busy it is meanwhile
         self._heard: dict[Peer, int] = {}  # the last message taken of each, this turn
         self._to_record: deque[tuple[int, dict[Peer, int]]] = deque()
         self._on: dict[type, Callable[[Any, float], None]] = {
@@ -124,7 +125,7 @@ class RouterCore:
 
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
-        due = now + self.settings.heartbeat_s / 2
+        due = self._tick_at
         for peer in self.peers.by_id.values():
             if peer.ack_since is not None:
                 due = min(due, peer.ack_since + ACK_DELAY_S)
@@ -287,6 +288,7 @@ class RouterCore:
         self.committed = event.ticket
 
     def _on_tick(self, event: Tick, now: float) -> None:
+        self._tick_at = now + self.settings.heartbeat_s / 2
         for peer in list(self.peers.by_id.values()):
             if now - peer.last_heard > self.settings.lost_after_s:
                 self.peers.drop(peer)

@@ -1,10 +1,10 @@
 """What a task prints, kept with the task.
 
-File descriptors 1 and 2 of a slot are one unnamed file, opened to append, so that C code and
-subprocesses are caught as well as `print`. Between tasks only the two are looked at: a task that prints nothing
-costs two fstats. What a task printed is the stretch between two sizes; of a
-long one only head and tail are kept. A flood is thinned by the worker, which punches a hole into
-the middle (`thin`) while the task still runs: sizes stay true, the disk stays free.
+File descriptors 1 and 2 of a slot are one file, opened to append, so that C code and subprocesses
+are caught as well as `print`. Between tasks only the two are looked at: a task that prints nothing
+costs two fstats. What a task printed is the stretch between two sizes; of a long one only head and
+tail are kept. A flood is thinned by the worker, which punches a hole into the middle (`thin`) while
+the task still runs: sizes stay true, the disk stays free.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class Capture:
         if attached:
             size = out.st_size
         else:  # the task has closed or replaced them: its own choice, not the next one's
+            for ours in (self._out, self._err):
+                try:
+                    ours.flush()
+                except (OSError, ValueError):
+                    pass  # closed
             size = os.fstat(self._file).st_size
             self._attach()
         if size == self._begin:

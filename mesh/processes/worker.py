@@ -88,9 +88,9 @@ class Worker:
         self._poller = Poller()
         for source in (self.wake, *life.sources):
             self._poller.add(source)
-        for number, slot in self.core.slots.items():
+        for slot in self.core.slots:
             slot.pid = -1
-            self._start(number)
+            self._start(slot.number)
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
@@ -189,7 +189,7 @@ class Worker:
         child.flush()
 
     def _log_output(self, lease: int, body: bytes) -> None:
-        piece = self.core.held.get(lease)
+        piece = self.core.slots.held.get(lease)
         found = outcome.parse(body)
         if piece is not None and not found.flags & outcome.LOG_STORED:
             task = show(piece.session, piece.counter(lease))
@@ -236,7 +236,7 @@ class Worker:
             if packet[0] == packets.FUNCTION:
                 number = packets.parse_function(packet)[0]
                 digest = next(d for d, n in child.numbers.items() if n == number)
-                self.core.unlearn(digest, child.number)
+                self.core.slots.unlearn(digest, child.number)
             else:
                 leases += packets.leases_of(packet)
         return leases
@@ -317,7 +317,7 @@ class Worker:
         if self.core.slots[number].line.first == lease:
             child.end()
         else:
-            self.core.spared(number)
+            self.core.slots.spared(number)
             child.thaw()
 
     def _thin(self, now: float) -> None:

@@ -21,9 +21,9 @@ from typing import Any
 
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
-from ..processes import spawn
 from ..store import folder as store_folder
 from ..transport.access import Access
+from . import spawn
 
 #: A router that has not answered by now will not: its folder's disk hangs, or the machine does.
 READY_S = 30.0
@@ -228,8 +228,6 @@ class LocalMesh:
                 child.wait()
         for thread in self._threads.values():
             thread.join()
-        if self.plan.temporary:
-            shutil.rmtree(self.plan.folder, ignore_errors=True)  # a child may have died too early
         if self.plan.temporary:
             shutil.rmtree(self.plan.folder, ignore_errors=True)
 

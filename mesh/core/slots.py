@@ -1,0 +1,336 @@
+"""The slots: what this host runs, and where each lease it holds is.
+
+Leases move one way: backlog → a slot's line → an outcome, gathered for the router or, if the
+result stays here, first waiting for the store. They come back to the backlog's front when a slot
+had not read them, or died before it began them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..protocol.outcome import failure_body
+from ..task import Kind, show
+from .backlog import Backlog, Piece
+from .events import SlotAnswered, SlotExited, TakenBack, WorkerTurn
+from .gathering import Gathering, Run
+from .line import Line
+from .pace import Paces
+from .slot import Slot, obituary
+
+#: A slot that died before it was ready is not started again at once: something is wrong with it.
+RESTART_PAUSE_S = 1.0
+
+#: So many in a row, and the worker gives up: its message says why.
+START_FAILURES_MAX = 5
+
+
+class Slots:
+    """The slots of one worker on `host`, and the leases they hold.
+
+    Attributes:
+        orders: what this turn wants done; the worker's core hands it out.
+        held: every lease in hand → its piece.
+        changed: whether the router should hear a report.
+        broken: why no slot can be started here, or None.
+    """
+
+    def __init__(self, count: int, host: str, gathered: Gathering) -> None:
+        self._by_number = {number: Slot(number) for number in range(count)}
+        self._host = host
+        self._gathered = gathered
+        self.orders = WorkerTurn()
+        self.backlog = Backlog()
+        self.held: dict[int, Piece] = {}
+        self.paces = Paces()
+        self.changed = False
+        self.broken: str | None = None
+        self._stored: dict[int, tuple[int, int, bytes]] = {}  # ticket → outcome awaiting the store
+        self._ticket = 0
+        self._alone: set[int] = set()  # one of their packet killed its slot
+        self._doomed: set[int] = set()  # cancelled while they waited at a slot
+        self._restart_at = dict.fromkeys(self._by_number, 0.0)
+        self._start_failures = 0
+
+    def __getitem__(self, number: int) -> Slot:
+        return self._by_number[number]
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._by_number.values())
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    # -- what the router wants ---------------------------------------------------------------
+
+    def take(self, piece: Piece) -> None:
+        """New tasks."""
+        count = len(piece.payloads)
+        self.held.update(dict.fromkeys(range(piece.lease, piece.lease + count), piece))
+        self.backlog.add(piece)
+
+    def give_back(self, count: int) -> list[int]:
+        """At most `count` leases that have not begun, from the end: what would begin last."""
+        leases = self.backlog.take_end(count)
+        for lease in leases:
+            del self.held[lease]
+        return leases
+
+    def take_back_unread(self) -> None:
+        """Have what slots have not read taken out of their sockets."""
+        self.orders.take_back += [slot.number for slot in self if not slot.read]
+
+    def cancel(self, lease: int) -> None:
+        """End one lease, running or not; nothing happens if it is not here any more."""
+        piece = self.held.get(lease)
+        if piece is None:
+            return
+        slot = next((slot for slot in self if lease in slot.line), None)
+        if slot is not None and slot.line.first == lease:
+            self._kill(slot, lease, Kind.CANCELLED)
+        elif slot is not None:
+            self._doomed.add(lease)
+            self.orders.take_back.append(slot.number)
+        elif self.backlog.take_out(piece, lease - piece.lease):
+            self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
+
+    def drop_backlog(self) -> None:
+        """Forget what has not begun: the router will, too."""
+        for lease in self.backlog.clear():
+            del self.held[lease]
+
+    def drop(self) -> None:
+        """Forget everything: the slots are about to be ended."""
+        self.drop_backlog()
+        for slot in self:
+            for lease in slot.line:
+                self.held.pop(lease, None)
+            slot.line = Line()
+
+    # -- what slots do -----------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Order the slots that are not there to be started."""
+        for number, slot in self._by_number.items():
+            if not slot.pid and now >= self._restart_at[number]:
+                slot.pid = -1  # being started
+                self.orders.starts.append(number)
+
+    def is_ready(self, number: int, pid: int) -> None:
+        """A slot has started and waits for work."""
+        slot = self._by_number[number]
+        slot.pid, slot.ready = pid, True
+        self._start_failures = 0
+        self.changed = True
+
+    def fill(self, now: float) -> None:
+        """Give tasks to slots, emptiest first, as deep as their pace has earned."""
+        if not self.backlog:
+            return
+        slots = [slot for slot in self if slot.ready and slot.ending is None]
+        slots.sort(key=lambda slot: len(slot.line))
+        progress = True
+        while progress and self.backlog:
+            progress = False
+            for slot in slots:
+                if self.backlog and self._feed(slot, now):
+                    progress = True
+
+    def _feed(self, slot: Slot, now: float) -> bool:
+        """One packet for `slot`, if it takes one."""
+        piece, low, high = self.backlog.front
+        pace = self.paces.of(piece.function)
+        in_line = len(slot.line)
+        if in_line:
+            if pace is None or piece.time_limit is not None or self.limit(slot) is not None:
+                return False
+            if in_line >= pace.slot_tasks:
+                return False
+        count = 1 if pace is None or piece.time_limit is not None else pace.packet_tasks
+        if self._alone:
+            if in_line:
+                return False
+            count = self._count_alone(piece, low, min(count, high - low))
+        _, _, end = self.backlog.take(count)
+        slot.read = False
+        if not in_line:
+            slot.began = now
+        slot.line.add(piece.lease + low, piece.lease + end)
+        if piece.function not in slot.functions:
+            slot.functions.add(piece.function)
+            self.orders.functions.append((slot.number, piece.function))
+        self.orders.tasks.append((slot.number, piece, low, end))
+        return True
+
+    def _count_alone(self, piece: Piece, low: int, count: int) -> int:
+        """How many of `count` tasks may share a packet when some must travel alone."""
+        first = piece.lease + low
+        if first in self._alone:
+            self._alone.discard(first)
+            return 1
+        return next((i for i in range(1, count) if first + i in self._alone), count)
+
+    def level(self) -> None:
+        """An idle slot beside one with a line: what the latter has not read is taken back."""
+        if self.backlog:
+            return
+        if any(slot.ready and not slot.line for slot in self):
+            busiest = max(self, key=lambda slot: len(slot.line))
+            if len(busiest.line) > 1 and not busiest.read:
+                self.orders.take_back.append(busiest.number)
+
+    def taken_back(self, event: TakenBack) -> None:
+        """What a slot had not read is here again."""
+        slot = self._by_number[event.slot]
+        slot.read = True
+        self._unread(slot, event.leases)
+
+    def _unread(self, slot: Slot, leases: list[int]) -> None:
+        slot.line.remove(leases)
+        for lease in reversed(leases):
+            if lease in self._doomed:
+                self._doomed.discard(lease)
+                self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
+                continue
+            piece = self.held[lease]
+            self.backlog.put_back(piece, lease - piece.lease)
+
+    def answered(self, event: SlotAnswered, now: float) -> None:
+        """A slot has finished tasks. The hot path of a worker."""
+        slot = self._by_number[event.slot]
+        line, held = slot.line, self.held
+        run: Run | None = None
+        session = function = None
+        took_s = longest_s = 0.0
+        count = 0
+        for lease, kind, body, seconds, stored in event.rows:
+            if line.first != lease:
+                continue  # it was given up already
+            line.answered()
+            piece = held[lease]
+            if piece.function is not function:
+                self.paces.add(function, took_s, count, longest_s)
+                function, took_s, longest_s, count = piece.function, 0.0, 0.0, 0
+            took_s += seconds
+            count += 1
+            if seconds > longest_s:
+                longest_s = seconds
+            if stored:
+                self._ticket += 1
+                self._stored[self._ticket] = (lease, kind, body)
+                self.orders.store.append((self._ticket, kind, body))
+                continue
+            del held[lease]
+            if run is None or piece.session != session:
+                session = piece.session
+                run = self._gathered.run(session)
+            run[0].append(piece.first + lease - piece.lease)
+            run[1].append(lease)
+            run[2].append(kind)
+            run[3].append(body)
+        self.paces.add(function, took_s, count, longest_s)
+        slot.began = now
+        if slot.ending is not None and not slot.line:
+            slot.ending = None
+
+    def exited(self, event: SlotExited, now: float) -> None:
+        """A slot is dead: what it ran is lost, what it had not begun is not."""
+        slot = self._by_number[event.slot]
+        pid, ready, ending = slot.pid, slot.ready, slot.ending
+        self._unread(slot, [lease for lease in event.unread if lease in self.held])
+        fresh = self._by_number[event.slot] = Slot(event.slot)
+        self.changed = True
+        if not ready:
+            self._start_failures += 1
+            self._restart_at[fresh.number] = now + RESTART_PAUSE_S
+            if self._start_failures >= START_FAILURES_MAX:
+                self.broken = f"slots do not start: the last one {event.how}"
+        in_hand = list(slot.line.in_hand)
+        if not in_hand:
+            return
+        if len(in_hand) > 1 and ending is None:
+            # Which of them it was cannot be told: each runs again, alone. Nobody is blamed yet.
+            self._alone.update(in_hand)
+            self._unread(slot, list(slot.line))
+            return
+        lease = in_hand[0]
+        self._unread(slot, list(slot.line)[1:])
+        piece = self.held[lease]
+        task = show(piece.session, piece.counter(lease))
+        body = obituary(task, event.how, ending, piece.time_limit, self._host, pid)
+        self._outcome(lease, ending or Kind.SLOT_LOST, body)
+
+    def _kill(self, slot: Slot, lease: int, why: Kind) -> None:
+        slot.ending = why
+        self.orders.kills.append((slot.number, lease))
+
+    def unlearn(self, digest: bytes, slot: int) -> None:
+        """A function was taken back out of a slot's socket: it has to be sent again."""
+        self._by_number[slot].functions.discard(digest)
+
+    def spared(self, slot: int) -> None:
+        """The shell found that the lease to be killed had ended by itself."""
+        self._by_number[slot].ending = None
+
+    def limit(self, slot: Slot) -> float | None:
+        """The time limit of what runs in `slot`; such a task is alone there."""
+        running = slot.line.first
+        return None if running is None else self.held[running].time_limit
+
+    def stop_overdue(self, now: float) -> None:
+        """End what runs longer than its time limit."""
+        for slot in self:
+            limit, running = self.limit(slot), slot.line.first
+            if limit is None or running is None or slot.ending is not None:
+                continue
+            if now >= slot.began + limit:
+                self._kill(slot, running, Kind.TIMED_OUT)
+
+    def deadline(self, now: float) -> float | None:
+        """When `start` or `stop_overdue` has something to do, if ever."""
+        due = [
+            at
+            for slot, at in zip(self, self._restart_at.values(), strict=True)
+            if not slot.pid and at > now
+        ]
+        for slot in self:
+            limit = self.limit(slot)
+            if limit is not None:
+                due.append(slot.began + limit)
+        return min(due, default=None)
+
+    def _outcome(self, lease: int, kind: int, body: bytes) -> None:
+        piece = self.held.pop(lease)
+        self._gathered.add(piece.session, piece.counter(lease), lease, kind, body)
+
+    def committed(self, ticket: int) -> None:
+        """The results under tickets up to this one are indexed: they may be told."""
+        for each in [t for t in self._stored if t <= ticket]:
+            lease, kind, body = self._stored.pop(each)
+            if lease in self.held:
+                self._outcome(lease, kind, body)
+
+    def window(self) -> int:
+        """How many tasks to hold: as deep as keeps the slots busy."""
+        latest = self.paces.latest
+        return len(self) if latest is None else latest.window_tasks(len(self))
+
+    def report(self) -> dict[str, Any]:
+        """What the router tells those who ask: each slot's process and task."""
+        running = []
+        for slot in self:
+            if slot.ready:
+                task = None
+                lease = slot.line.first
+                if lease is not None:
+                    task = show(self.held[lease].session, self.held[lease].counter(lease))
+                running.append({"pid": slot.pid, "task": task})
+        return {"slots": len(self), "running": running}
+
+    def check(self) -> None:
+        """Raise AssertionError if a lease is in two places or in none."""
+        places = list(self.backlog)
+        places += [lease for slot in self for lease in slot.line]
+        places += [lease for lease, _, _ in self._stored.values()]
+        assert sorted(places) == sorted(self.held), (sorted(places), sorted(self.held))
