@@ -7,12 +7,9 @@ ask for them, callbacks run in a thread of their own.
 
 from __future__ import annotations
 
-import logging
 import os
-import queue
 import threading
 import time
-from bisect import bisect_right, insort
 from collections.abc import Callable
 from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -31,17 +28,17 @@ from ..transport import sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
+from .callbacks import Callbacks
 from .fetch import Fetcher
 from .future import Future
 from .group import Group
 from .outbox import Outbox
+from .waiting import Waiting
 
 #: When more tasks than BUSY_TASKS have gathered, a loop is submitting: the next message waits
 #: this long, so that it is a large one, and the loop is not interrupted for each few.
 GATHER_S = 0.002
 BUSY_TASKS = 8
-
-LOGGER = logging.getLogger("mesh")
 
 #: How long a question to the router may take.
 ANSWER_S = 30.0
@@ -72,83 +69,40 @@ class Connection:
         self._poller.add(self._dialer.monitor, quiet=True)
         self._poller.add(self._wake)
         self.outbox = Outbox(self._wake.set)
+        self.waiting = Waiting(self, self.session)
         self._fetcher = Fetcher(self._locate)
         self._lock = threading.Lock()
-        self._futures: dict[int, Future] = {}
-        self._groups: dict[int, Group] = {}
-        self._firsts: list[int] = []
-        self._others: dict[tuple[str, int], list[Future | tuple[Group, int]]] = {}
-        self._joined: set[Future] = set()  # submitted here, and found to be an older task
         self._questions: dict[int, PlainFuture[Any]] = {}
         self._orders: list[m.Message] = []
         self._watches: list[tuple[str, int, int]] = []
         self._token = 0
         self._take_at = 0.0
-        self._callbacks: queue.SimpleQueue[Callable[[], None] | None] | None = None
-        self._caller: threading.Thread | None = None
+        self._callbacks = Callbacks()
         self._closing = False
         self._ended: BaseException | None = None
-        self._idle = threading.Condition(self._lock)
         self.welcomed: PlainFuture[None] = PlainFuture()
         self._thread = threading.Thread(target=self._run, name="mesh-client", daemon=True)
         self._thread.start()
 
     # -- for the threads of the script -------------------------------------------------------
 
-    def register(self, counter: int) -> Future:
-        """A future for a task that is about to be submitted."""
-        future = Future(self, self.session, counter)
-        self._futures[counter] = future
-        return future
-
-    def add_group(self, group: Group) -> None:
-        """A group whose blocks are about to be submitted."""
-        with self._lock:
-            self._groups[group.first] = group
-            insort(self._firsts, group.first)
-
     def watch_task(self, session: str, counter: int) -> Future:
         """A future for a task that somebody submitted, perhaps this client."""
-        future = self._futures.get(counter) if session == self.session else None
+        future = self.waiting.own(session, counter)
         if future is None:
-            future = Future(self, session, counter)
-            with self._lock:
-                self._others.setdefault((session, counter), []).append(future)
-                self._watches.append((session, counter, 1))
-            self._wake.set()
+            future = self.waiting.join(session, counter)
+            self._watch([(session, counter, 1)])
         return future
 
     def watch_group(self, group: Group) -> None:
         """Hear of a group that somebody submitted."""
+        self.waiting.join_group(group)
+        self._watch(group.open_spans())
+
+    def _watch(self, spans: list[tuple[str, int, int]]) -> None:
         with self._lock:
-            for i in range(len(group)):
-                self._others.setdefault(group.task_of(i), []).append((group, i))
-            self._watches += group.open_spans()
+            self._watches += spans
         self._wake.set()
-
-    def future_of_member(self, group: Group, index: int) -> Future:
-        """A future for a member of a group."""
-        session, counter = group.task_of(index)
-        future = Future(self, session, counter)
-        with self._lock:
-            self._others.setdefault((session, counter), []).append(future)
-        raw = group.raw(index)
-        if raw is not None:  # its news has come already, or comes now: who takes it out settles it
-            with self._lock:
-                waiting = self._others.get((session, counter), [])
-                mine = any(each is future for each in waiting)
-                if mine:
-                    waiting[:] = [each for each in waiting if each is not future]
-                    if not waiting:
-                        del self._others[session, counter]
-            if mine:
-                future.settle(*raw)
-        return future
-
-    def take(self, group: Group, counters: list[int], kinds: Any, bodies: list[Any]) -> None:
-        """Members of an own group have ended before they were sent."""
-        group.take(counters, kinds, bodies)
-        self._drop_if_ended(group)
 
     def ask(self, what: str, about: dict[str, Any], timeout: float | None = ANSWER_S) -> Any:
         """Ask the router and wait for its answer.
@@ -214,44 +168,11 @@ class Connection:
 
     def call(self, callback: Callable[[], None]) -> None:
         """Run a user's callback in the thread for callbacks."""
-        if self._callbacks is None:
-            self._callbacks = queue.SimpleQueue()
-            self._caller = threading.Thread(
-                target=self._call_back, args=[self._callbacks], name="mesh-callbacks", daemon=True
-            )
-            self._caller.start()
-        self._callbacks.put(callback)
-
-    @staticmethod
-    def _call_back(callbacks: queue.SimpleQueue[Callable[[], None] | None]) -> None:
-        while (callback := callbacks.get()) is not None:
-            try:
-                callback()
-            except BaseException:  # sys.exit() in a callback ends that callback, and no other
-                LOGGER.exception("a callback failed")
+        self._callbacks.call(callback)
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was submitted is recorded; False if that took too long."""
         return self.outbox.flush(timeout)
-
-    def wait_idle(self, timeout: float | None = None) -> bool:
-        """Wait until nothing this client submitted is open."""
-        with self._idle:
-            return self._idle.wait_for(
-                lambda: self._nothing_open or self._ended is not None, timeout
-            )
-
-    @property
-    def _nothing_open(self) -> bool:
-        return not (self._futures or self._groups or self._joined)
-
-    def open_spans(self) -> list[tuple[str, int, int]]:
-        """The client's own tasks that have not ended."""
-        with self._lock:
-            spans = [(self.session, counter, 1) for counter in sorted(self._futures)]
-            for group in self._groups.values():
-                spans += [span for span in group.open_spans() if span[0] == self.session]
-        return spans
 
     def close(self) -> None:
         """End the I/O thread and let go of all resources."""
@@ -259,11 +180,7 @@ class Connection:
         self._wake.set()
         if threading.current_thread() is not self._thread:
             self._thread.join()
-        if self._callbacks is not None:
-            self._callbacks.put(None)
-            assert self._caller is not None
-            if threading.current_thread() is not self._caller:
-                self._caller.join()  # what has ended has called back
+        self._callbacks.close()  # what has ended has called back
         self._fetcher.close()
 
     # -- the I/O thread ----------------------------------------------------------------------
@@ -331,9 +248,9 @@ class Connection:
         for kind, text in turn.errors:
             self._on_error(kind, text)
         for known in turn.known:
-            self._on_known(*known)
+            self.waiting.is_older(*known)
         for session, counters, kinds, bodies in turn.news:
-            self._on_news(session, counters, kinds, bodies)
+            self.waiting.news(session, counters, kinds, bodies)
         for token, error, value in turn.answers:
             self._on_answer(token, error, value)
         if turn.recorded_bytes:
@@ -365,89 +282,12 @@ class Connection:
                 f"another store answers at {self.access.addresses[0]}: what was recorded in the "
                 f"old one is not known to it"
             )
-        with self._lock:
-            others = [(s, c, 1) for (s, c) in self._others if s != self.session]
-        self._core.watch(self.open_spans() + others, now)
+        self._core.watch(self.waiting.all_spans(), now)
 
     def _on_error(self, kind: str, text: str) -> None:
         if kind in (VersionMismatch.__name__, AccessDenied.__name__, "SessionTaken"):
             raise getattr(errors, kind, MeshError)(text)
         self._warn(f"the router says: {text}")
-
-    def _on_known(self, counter: int, session: str, older: int, ended: bool) -> None:
-        with self._lock:
-            future = self._futures.pop(counter, None)
-            group = self._group_at(counter)
-            targets = self._others.setdefault((session, older), [])
-            if future is not None:
-                future.is_older(session, older)
-                targets.append(future)
-                self._joined.add(future)
-            if group is not None:
-                group.is_older(counter - group.first, session, older, ended=ended)
-                targets.append((group, counter - group.first))
-
-    def _group_at(self, counter: int) -> Group | None:
-        """The group of an own task; call with the lock held."""
-        at = bisect_right(self._firsts, counter) - 1
-        if at < 0:
-            return None
-        group = self._groups[self._firsts[at]]
-        return group if counter < group.end else None
-
-    def _on_news(self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]) -> None:
-        if session == self.session and counters:
-            with self._lock:
-                group = self._group_at(counters[0])
-            if group is not None and min(counters) >= group.first and max(counters) < group.end:
-                group.take(counters, kinds, bodies)
-                self._tell_others(session, counters, kinds, bodies)
-                self._drop_if_ended(group)
-                return
-        for nth, counter in enumerate(counters):
-            kind, body = kinds[nth], bodies[nth]
-            if session == self.session:
-                future = self._futures.pop(counter, None)
-                if future is not None:
-                    if not future.done():
-                        future.settle(kind, body)
-                    continue
-                with self._lock:
-                    group = self._group_at(counter)
-                if group is not None:
-                    group.take([counter], [kind], [body])
-                    self._drop_if_ended(group)
-        self._tell_others(session, counters, kinds, bodies)
-        if self._nothing_open:
-            with self._idle:
-                self._idle.notify_all()
-
-    def _tell_others(
-        self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]
-    ) -> None:
-        with self._lock:  # a member's future may be joining them
-            if not self._others:
-                return
-        for nth, counter in enumerate(counters):
-            with self._lock:
-                targets = self._others.pop((session, counter), [])
-            for target in targets:
-                if isinstance(target, Future):
-                    self._joined.discard(target)
-                    if not target.done():
-                        target.settle(kinds[nth], bodies[nth])
-                else:
-                    group, i = target
-                    group.take([group.first + i], [kinds[nth]], [bodies[nth]])
-                    self._drop_if_ended(group)
-
-    def _drop_if_ended(self, group: Group) -> None:
-        if not group.ended:
-            return
-        with self._idle:
-            if self._groups.pop(group.first, None) is not None:
-                self._firsts.pop(bisect_right(self._firsts, group.first) - 1)
-                self._idle.notify_all()
 
     def _on_answer(self, token: int, error: str | None, value: Any) -> None:
         answer = self._questions.pop(token, None)
@@ -463,22 +303,10 @@ class Connection:
         self.outbox.close(error)
         if not self.welcomed.done():
             self.welcomed.set_exception(error)
-        with self._idle:
+        with self._lock:
             self._ended = error
-            futures = list(self._futures.values())
-            groups = list(self._groups.values())
-            for targets in self._others.values():
-                for target in targets:
-                    if isinstance(target, Future):
-                        futures.append(target)
-                    else:
-                        groups.append(target[0])
             questions = list(self._questions.values())
-            self._idle.notify_all()
-        for future in futures:
-            future.fail(error)
-        for group in groups:
-            group.fail(error)
+        self.waiting.fail(error)
         for question in questions:
             if not question.done():
                 question.set_exception(error)

@@ -96,7 +96,7 @@ class Group(Sequence[Future]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"member {index} of a group of {len(self)}")
         index %= len(self)
-        return self._connection.future_of_member(self, index)
+        return self._connection.waiting.member(self, index)
 
     def task_of(self, index: int) -> tuple[str, int]:
         """The session and counter of a member."""

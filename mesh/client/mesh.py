@@ -394,7 +394,7 @@ class Mesh(concurrent.futures.Executor):
                 self._cancel_own()
             else:
                 try:
-                    connection.wait_idle()
+                    connection.waiting.wait_idle()
                 except BaseException:  # Ctrl-C while it waits
                     self._cancel_own()
                     raise
@@ -407,7 +407,7 @@ class Mesh(concurrent.futures.Executor):
             self._abandon(told=told)
 
     def _cancel_own(self) -> None:
-        spans = self._connection.open_spans()
+        spans = self._connection.waiting.own_spans()
         if spans:
             self._connection.cancel(spans, running=True)
 

@@ -59,7 +59,7 @@ class Submitter:
             arguments,
             alias,
             None if alias is None else mark(args, kwargs),
-            lambda counter: made.append(connection.register(counter)),
+            lambda counter: made.append(connection.waiting.future(counter)),
         )
         return made[0]
 
@@ -88,12 +88,13 @@ class Submitter:
         )
         record: m.Group | None = m.Group(group.first - 1, size, name)
         if size:
-            connection.add_group(group)
+            connection.waiting.add(group)
         for index, count, payloads, marks, broken in calls.encoded(rows, aliases is not None):
             for i, error in broken:
                 counter = group.first + index + i
                 body = failure_body(PayloadError.__name__, str(error))
-                connection.take(group, [counter], [Kind.REFUSED], [body])
+                group.take([counter], [Kind.REFUSED], [body])
+                connection.waiting.drop_if_ended(group)
             for low, high in calls.whole_runs(count, [i for i, _ in broken]):
                 block = m.Block(
                     group.first + index + low,
@@ -161,7 +162,7 @@ class Submitter:
         counter = connection.outbox.reserve(len(rows) + 1)
         group = Group(connection, connection.session, counter, len(rows))
         payloads = [payload.dump_arguments(args, kwargs) for args, kwargs in rows]
-        connection.add_group(group)
+        connection.waiting.add(group)
         block = m.Block(group.first, packed.digest, options, None, 0, payloads, None, None)
         connection.outbox.add_block(packed, block, None)
         return group

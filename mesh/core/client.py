@@ -159,10 +159,10 @@ class ClientCore:
         try:
             new = self.link.accept(envelope)
         except Gap:
+            self._release()
             self._hello(now)
             return
-        while self._sizes and self._sizes[0][0] <= envelope.ack:
-            self._turn.recorded_bytes += self._sizes.popleft()[1]
+        self._release()
         if not new:
             return
         self._last_heard = now
@@ -184,6 +184,12 @@ class ClientCore:
             self._turn.stopped = True
         elif type(message) is m.Error:
             self._turn.errors.append((message.kind, message.text))
+
+    def _release(self) -> None:
+        """What the link has let go of is recorded."""
+        unacked = self.link.unacked
+        while self._sizes and not (unacked and unacked[0][0] <= self._sizes[0][0]):
+            self._turn.recorded_bytes += self._sizes.popleft()[1]
 
     def _on_welcome(self, message: m.Welcome, now: float) -> None:
         self.welcome = message

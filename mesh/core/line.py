@@ -54,7 +54,14 @@ class Line:
             self._packets.popleft()
 
     def remove(self, leases: Iterable[int]) -> None:
-        """The packets of these leases were not read, and are taken out."""
+        """These leases were not read, and are taken out: whole packets, or the end of one that
+        was too big to travel as one."""
         gone = set(leases)
-        self._packets = deque(packet for packet in self._packets if packet[0] not in gone)
-        self._count = sum(high - low for low, high in self._packets)
+        kept: deque[list[int]] = deque()
+        for low, high in self._packets:
+            while high > low and high - 1 in gone:
+                high -= 1
+            if high > low:
+                kept.append([low, high])
+        self._packets = kept
+        self._count = sum(high - low for low, high in kept)

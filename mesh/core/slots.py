@@ -172,12 +172,13 @@ class Slots:
         return next((i for i in range(1, count) if first + i in self._alone), count)
 
     def level(self) -> None:
-        """An idle slot beside one with a line: what the latter has not read is taken back."""
+        """An idle slot beside one with more packets than it is at: those it has not read are taken
+        back."""
         if self.backlog:
             return
         if any(slot.ready and not slot.line for slot in self):
             busiest = max(self, key=lambda slot: len(slot.line))
-            if len(busiest.line) > 1 and not busiest.read:
+            if len(busiest.line) > len(busiest.line.in_hand) and not busiest.read:
                 self.orders.take_back.append(busiest.number)
 
     def taken_back(self, event: TakenBack) -> None:

@@ -39,6 +39,9 @@ from .log import Log
 from .serve import Server
 from .writer import Writer
 
+#: BYE is the last message. Without it the router would wait for this worker to return.
+LAST_WORDS_MS = 500
+
 #: The exit code of a worker whose router did not answer, or no more.
 ROUTER_LOST = 3
 
@@ -338,7 +341,7 @@ class Worker:
         self.writer.close()
         if self.context is not None:
             self.server.close()
-            self.dialer.close()
+            self.dialer.close(LAST_WORDS_MS)
             self.context.term()
         self.results.close()
         self._lock.release()

@@ -153,11 +153,11 @@ class Dialer:
             changes.append("cut" if event == zmq.EVENT_DISCONNECTED else "connected")
         return changes
 
-    def close(self) -> None:
-        """Disconnect."""
+    def close(self, linger_ms: int = 0) -> None:
+        """Disconnect. What was sent last has `linger_ms` to leave, before the context's end."""
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
-        self.socket.close(linger=0)
+        self.socket.close(linger=linger_ms)
 
 
 def _drain(monitor: zmq.Socket[bytes], event: int) -> int:

@@ -1,0 +1,201 @@
+"""Waiting: who in this process waits for which task.
+
+A client's own tasks are waited for by a future each or by their group; any task at all may be
+waited for by others besides: futures made by id, members of foreign groups, members that turned
+out to be older tasks. News settles whoever waits. The I/O thread brings news, threads of the
+script come to wait: `_lock` is between them.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right, insort
+from typing import TYPE_CHECKING, Any
+
+from .future import Future
+from .group import Group
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+Span = tuple[str, int, int]
+
+
+class Waiting:
+    """What waits in the client whose own tasks are those of `session`."""
+
+    def __init__(self, connection: Connection, session: str) -> None:
+        self._connection = connection
+        self._session = session
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._futures: dict[int, Future] = {}
+        self._groups: dict[int, Group] = {}
+        self._firsts: list[int] = []
+        self._others: dict[tuple[str, int], list[Future | tuple[Group, int]]] = {}
+        self._joined: set[Future] = set()  # submitted here, and found to be an older task
+        self._ended = False
+
+    # -- for the threads of the script -------------------------------------------------------
+
+    def future(self, counter: int) -> Future:
+        """A future for a task that is about to be submitted."""
+        future = Future(self._connection, self._session, counter)
+        self._futures[counter] = future
+        return future
+
+    def add(self, group: Group) -> None:
+        """A group whose blocks are about to be submitted."""
+        with self._lock:
+            self._groups[group.first] = group
+            insort(self._firsts, group.first)
+
+    def own(self, session: str, counter: int) -> Future | None:
+        """The future of a task submitted here that has not ended."""
+        return self._futures.get(counter) if session == self._session else None
+
+    def join(self, session: str, counter: int) -> Future:
+        """A further future for any task."""
+        future = Future(self._connection, session, counter)
+        with self._lock:
+            self._others.setdefault((session, counter), []).append(future)
+        return future
+
+    def join_group(self, group: Group) -> None:
+        """A group that was submitted elsewhere, or earlier."""
+        with self._lock:
+            for i in range(len(group)):
+                self._others.setdefault(group.task_of(i), []).append((group, i))
+
+    def member(self, group: Group, index: int) -> Future:
+        """A future for a member of a group."""
+        session, counter = group.task_of(index)
+        future = Future(self._connection, session, counter)
+        with self._lock:
+            self._others.setdefault((session, counter), []).append(future)
+        raw = group.raw(index)
+        if raw is not None:  # its news has come already, or comes now: who takes it out settles it
+            with self._lock:
+                waiting = self._others.get((session, counter), [])
+                mine = any(each is future for each in waiting)
+                if mine:
+                    waiting[:] = [each for each in waiting if each is not future]
+                    if not waiting:
+                        del self._others[session, counter]
+            if mine:
+                future.settle(*raw)
+        return future
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing this client submitted is open."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._nothing_open or self._ended, timeout)
+
+    @property
+    def _nothing_open(self) -> bool:
+        return not (self._futures or self._groups or self._joined)
+
+    def own_spans(self) -> list[Span]:
+        """The client's own tasks that have not ended."""
+        with self._lock:
+            spans = [(self._session, counter, 1) for counter in sorted(self._futures)]
+            for group in self._groups.values():
+                spans += [span for span in group.open_spans() if span[0] == self._session]
+        return spans
+
+    def all_spans(self) -> list[Span]:
+        """Everything that is waited for."""
+        with self._lock:
+            others = [(s, c, 1) for s, c in self._others if s != self._session]
+        return self.own_spans() + others
+
+    # -- for the I/O thread ------------------------------------------------------------------
+
+    def is_older(self, counter: int, session: str, older: int, ended: bool) -> None:
+        """An own task is an older one."""
+        with self._lock:
+            future = self._futures.pop(counter, None)
+            group = self._group_at(counter)
+            targets = self._others.setdefault((session, older), [])
+            if future is not None:
+                future.is_older(session, older)
+                targets.append(future)
+                self._joined.add(future)
+            if group is not None:
+                group.is_older(counter - group.first, session, older, ended=ended)
+                targets.append((group, counter - group.first))
+
+    def news(self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]) -> None:
+        """Tasks have ended."""
+        if session == self._session and counters:
+            with self._lock:
+                group = self._group_at(counters[0])
+            if group is not None and min(counters) >= group.first and max(counters) < group.end:
+                group.take(counters, kinds, bodies)
+                self._tell_others(session, counters, kinds, bodies)
+                self.drop_if_ended(group)
+                return
+        for nth, counter in enumerate(counters):
+            kind, body = kinds[nth], bodies[nth]
+            if session == self._session:
+                future = self._futures.pop(counter, None)
+                if future is not None:
+                    if not future.done():
+                        future.settle(kind, body)
+                    continue
+                with self._lock:
+                    group = self._group_at(counter)
+                if group is not None:
+                    group.take([counter], [kind], [body])
+                    self.drop_if_ended(group)
+        self._tell_others(session, counters, kinds, bodies)
+        if self._nothing_open:
+            with self._idle:
+                self._idle.notify_all()
+
+    def _tell_others(
+        self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]
+    ) -> None:
+        with self._lock:  # a member's future may be joining them
+            if not self._others:
+                return
+        for nth, counter in enumerate(counters):
+            with self._lock:
+                targets = self._others.pop((session, counter), [])
+            for target in targets:
+                if isinstance(target, Future):
+                    self._joined.discard(target)
+                    if not target.done():
+                        target.settle(kinds[nth], bodies[nth])
+                else:
+                    group, i = target
+                    group.take([group.first + i], [kinds[nth]], [bodies[nth]])
+                    self.drop_if_ended(group)
+
+    def fail(self, error: BaseException) -> None:
+        """No more news will come: everything that waits is told why."""
+        with self._idle:
+            self._ended = True
+            waiting: list[Future | Group] = [*self._futures.values(), *self._groups.values()]
+            for targets in self._others.values():
+                waiting += [t if isinstance(t, Future) else t[0] for t in targets]
+            self._idle.notify_all()
+        for each in waiting:
+            each.fail(error)
+
+    def _group_at(self, counter: int) -> Group | None:
+        """The group of an own task; call with the lock held."""
+        at = bisect_right(self._firsts, counter) - 1
+        if at < 0:
+            return None
+        group = self._groups[self._firsts[at]]
+        return group if counter < group.end else None
+
+    def drop_if_ended(self, group: Group) -> None:
+        """Wait no more for a group whose members have all ended."""
+        if not group.ended:
+            return
+        with self._idle:
+            if self._groups.pop(group.first, None) is not None:
+                self._firsts.pop(bisect_right(self._firsts, group.first) - 1)
+                self._idle.notify_all()
