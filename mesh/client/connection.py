@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from typing import Any
 
 from .. import errors
-from ..core.client import ClientCore, ClientTurn
+from ..core.client import ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
 from ..errors import AccessDenied, MeshError, RouterUnreachable, StoreError, VersionMismatch
 from ..protocol import messages as m
@@ -115,8 +116,12 @@ class Connection:
 
     def cancel(self, spans: list[tuple[str, int, int]], *, running: bool) -> dict[str, int]:
         """Cancel tasks; the router's tally."""
-        rows = [list(span) for span in spans]
-        tally: dict[str, int] = self._order(lambda token: m.Cancel(token, rows, running), ANSWER_S)
+        tally = {"cancelled": 0, "running": 0, "ended": 0}
+        for page in pages(spans):  # the router has others to serve in between
+            make = partial(m.Cancel, spans=page, running=running)
+            answer = self._order(make, ANSWER_S)
+            for word, count in answer.items():
+                tally[word] += count
         return tally
 
     def _order(self, make: Callable[[int], m.Message], timeout: float | None) -> Any:

@@ -8,6 +8,7 @@ after two heartbeats (said once, fails nothing), *gone* after `router_timeout_s`
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +25,8 @@ ACK_AFTER = 64
 #: A client that has taken news acknowledges them after this long at the latest.
 ACK_AFTER_S = 0.5
 
-#: Tasks in one WATCH; the router takes twice as many.
-WATCH_TASKS = 4096
+#: Tasks in one WATCH or CANCEL; the router takes twice as many.
+PAGE_TASKS = 4096
 
 
 @dataclass(slots=True)
@@ -48,6 +49,22 @@ class ClientTurn:
     suspected_s: float | None = None
     gone_s: float | None = None
     stopped: bool = False
+
+
+def pages(spans: list[tuple[str, int, int]]) -> Iterator[list[list[Any]]]:
+    """`spans` as rows, in pages that the router takes at a time."""
+    page: list[list[Any]] = []
+    room = PAGE_TASKS
+    for session, first, count in spans:
+        while count > 0:
+            take = min(count, room)
+            page.append([session, first, take])
+            first, count, room = first + take, count - take, room - take
+            if not room:
+                yield page
+                page, room = [], PAGE_TASKS
+    if page:
+        yield page
 
 
 class ClientCore:
@@ -88,17 +105,7 @@ class ClientCore:
 
     def watch(self, spans: list[tuple[str, int, int]], now: float) -> None:
         """Ask to be told of these tasks, page by page."""
-        page: list[list[Any]] = []
-        room = WATCH_TASKS
-        for session, first, count in spans:
-            while count > 0:
-                take = min(count, room)
-                page.append([session, first, take])
-                first, count, room = first + take, count - take, room - take
-                if not room:
-                    self.send(m.Watch(page), 0, now)
-                    page, room = [], WATCH_TASKS
-        if page:
+        for page in pages(spans):
             self.send(m.Watch(page), 0, now)
 
     def handle(self, event: Any, now: float) -> None:

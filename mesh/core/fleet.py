@@ -17,7 +17,7 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.outcome import failure_body
-from ..task import SUCCESS, Kind, State
+from ..task import ENDED, SUCCESS, Kind, State
 from .block import Block, Tries
 from .events import Settings, Slice
 from .ledger import Ledger
@@ -118,6 +118,13 @@ class Fleet:
         for lease, session, counter in hello.held:
             if lease not in worker.held:
                 self._adopt(worker, lease, session, counter)
+        over = [row[0] for row in hello.held if self._has_ended(row[1], row[2])]
+        if over:  # while it was away: nobody waits for what it may still run
+            self._peers.send(peer, m.Kill(over), now)
+
+    def _has_ended(self, session: str, counter: int) -> bool:
+        found = self._ledger.blocks.find(session, counter)
+        return found is None or found[0].states[found[1]] >= ENDED
 
     def _adopt(self, worker: Worker, lease: int, session: str, counter: int) -> None:
         """A worker holds a lease of an earlier router, or one that was given up."""

@@ -25,8 +25,8 @@ from .peers import Peer, Peers
 
 _RUNNING = int(State.RUNNING)
 
-#: Tasks that one WATCH may ask for: each costs a look at the store. Clients page.
-WATCH_TASKS_MAX = 8192
+#: Tasks that one WATCH or CANCEL may name: each costs a look or a record. Clients page.
+SPAN_TASKS_MAX = 8192
 
 #: What the store knows of an alias: (session, counter, function, code, mark), and the outcome.
 Known = dict[str, tuple[Any, bytes | None]]
@@ -222,8 +222,8 @@ class Intake:
 
     def take_watch(self, peer: Peer, message: m.Watch, now: float) -> None:
         """Tell of these tasks, now or when they end."""
-        if sum(span[2] for span in message.spans) > WATCH_TASKS_MAX:
-            error = m.Error("MeshError", f"WATCH takes {WATCH_TASKS_MAX} tasks at a time")
+        if sum(span[2] for span in message.spans) > SPAN_TASKS_MAX:
+            error = m.Error("MeshError", f"WATCH takes {SPAN_TASKS_MAX} tasks at a time")
             self._peers.send(peer, error, now)
             return
         spans: list[tuple[str, int, int]] = []
@@ -259,6 +259,10 @@ class Intake:
 
     def take_cancel(self, peer: Peer, message: m.Cancel, now: float) -> None:
         """End tasks unrun; running ones too if asked."""
+        if sum(span[2] for span in message.spans) > SPAN_TASKS_MAX:
+            text = f"CANCEL takes {SPAN_TASKS_MAX} tasks at a time"
+            self._peers.send(peer, m.Tell(message.token, "MeshError", text), now)
+            return
         tally = {"cancelled": 0, "running": 0, "ended": 0}
         for session, first, count in message.spans:
             tally["ended"] += count

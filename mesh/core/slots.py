@@ -234,6 +234,10 @@ class Slots:
         slot.began = now
         if slot.ending is not None and not slot.line:
             slot.ending = None
+        if self._doomed:
+            self._doomed.difference_update(row[0] for row in event.rows)
+            if line.first in self._doomed and slot.ending is None:
+                self._kill(slot, line.first, Kind.CANCELLED)  # it was too late to take it back
 
     def exited(self, event: SlotExited, now: float) -> None:
         """A slot is dead: what it ran is lost, what it had not begun is not."""
@@ -257,6 +261,7 @@ class Slots:
             return
         lease = in_hand[0]
         self._unread(slot, list(slot.line)[1:])
+        self._doomed.discard(lease)
         piece = self.held[lease]
         task = show(piece.session, piece.counter(lease))
         body = obituary(task, event.how, ending, piece.time_limit, self._host, pid)

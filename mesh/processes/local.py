@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,7 @@ class LocalMesh:
         self._pipes: dict[str, int] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._threads: dict[str, threading.Thread] = {}
+        _owned.add(self)
         try:
             self._spawn_worker()
             self.access = self._spawn_router()
@@ -93,6 +95,12 @@ class LocalMesh:
             watch.daemon = True
             watch.start()
             self._threads[name] = watch
+
+    def forked(self) -> None:
+        """In a fork: the mesh must not live as long as this process. Its owner is the parent."""
+        for pipe in self._pipes.values():
+            os.close(pipe)
+        self._pipes.clear()
 
     def _log_of(self, name: str) -> Path:
         return self.plan.folder / "log" / f"{name}.log"
@@ -234,3 +242,15 @@ class LocalMesh:
 
 def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+#: The meshes of this process.
+_owned: weakref.WeakSet[LocalMesh] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for mesh in list(_owned):
+        mesh.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

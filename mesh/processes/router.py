@@ -43,7 +43,10 @@ from .writer import Writer
 SPIN_S = 0.000_5
 
 #: Payloads kept in memory for dispatch; what is committed beyond it is read again from the store.
-CACHE_BYTES = 16 * 1024 * 1024
+CACHE_BYTES = 8 * 1024 * 1024
+
+#: What a payload costs beside its bytes: its object, its place in a list.
+PAYLOAD_OVERHEAD_BYTES = 64
 
 #: Writes gather for so long before the writer gets them, unless a lookup waits behind them. The
 #: commit's work then falls between round trips instead of into each; only acknowledgements wait,
@@ -78,7 +81,7 @@ class Payloads:
 
     def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
         self._kept[name] = (ticket, payloads)
-        self._bytes += sum(map(len, payloads))
+        self._bytes += _size(payloads)
 
     def of_tasks(self, piece: Slice) -> list[Any]:
         """The payloads that `piece` stands for."""
@@ -99,9 +102,13 @@ class Payloads:
         for name, (ticket, payloads) in list(self._kept.items()):
             if ticket <= committed:
                 del self._kept[name]
-                self._bytes -= sum(map(len, payloads))
+                self._bytes -= _size(payloads)
                 if self._bytes <= CACHE_BYTES // 2:
                     return
+
+
+def _size(payloads: list[Any]) -> int:
+    return sum(map(len, payloads)) + PAYLOAD_OVERHEAD_BYTES * len(payloads)
 
 
 class Router:
