@@ -52,7 +52,9 @@ def error_of(kind: int, body: Any, task: str) -> BaseException:
     if kind == Kind.CANCELLED:
         return CancelledError(f"task {task} was cancelled")
     if failure.kind in BY_NAME and kind != Kind.ERROR:
-        error = BY_NAME[failure.kind](f"task {task}: {failure.message}")
+        named = task in failure.message
+        text = failure.message if named else f"task {task}: {failure.message}"
+        error = BY_NAME[failure.kind](text)
         return _annotated(error, failure)
     if failure.kind == MeshError.__name__:
         return MeshError(f"task {task}: {failure.message}")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from ..errors import MeshError, TaskNotFound
+from ..errors import MeshError, RouterUnreachable, TaskNotFound
 from ..processes import SLOT_VARIABLE
 from ..processes.local import LocalMesh, Plan
 from ..processes.spawn import cpus
 from ..task import parse
+from ..transport.access import Access, is_alive
 from . import where
 from .connection import Connection
 from .future import Future
@@ -28,6 +30,9 @@ ROUTER_TIMEOUT_S = 60.0
 
 #: A router that is there answers HELLO within this.
 WELCOME_S = 10.0
+
+#: One of this host that does not even listen by then is gone; before, it may be restarting.
+LISTENING_S = 2.0
 
 
 class Mesh(concurrent.futures.Executor):
@@ -101,18 +106,23 @@ class Mesh(concurrent.futures.Executor):
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self._connection.welcomed.result(WELCOME_S)
-        except BaseException as error:
+            self._await_welcome(place_access)
+        except BaseException:
             self._abandon()
-            if isinstance(error, concurrent.futures.TimeoutError):
-                from ..errors import RouterUnreachable
-
-                raise RouterUnreachable(
-                    f"no router answers at {place_access.addresses[0]} ({self._why}): is it "
-                    f"running? Start one with `mesh up`"
-                ) from None
             raise
         atexit.register(self._at_exit)
+
+    def _await_welcome(self, access: Access) -> None:
+        for wait_s in (LISTENING_S, WELCOME_S - LISTENING_S):
+            try:
+                return self._connection.welcomed.result(wait_s)
+            except concurrent.futures.TimeoutError:
+                if access.host == socket.gethostname() and not is_alive(access):
+                    break
+        raise RouterUnreachable(
+            f"no router answers at {access.addresses[0]} ({self._why}): is it running? Start one "
+            f"with `mesh up`"
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "embedded" if self._local is not None else "joined"

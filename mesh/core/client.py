@@ -83,6 +83,7 @@ class ClientCore:
         self._birth = b""
         self._waiting: deque[tuple[m.Message, int]] = deque()
         self._sizes: deque[tuple[int, int]] = deque()
+        self._questions: dict[int, m.Message] = {}  # not answered
         self._last_heard = self._last_sent = now
         self._hello_at = self._tick_at = now
         self._suspected = False
@@ -94,10 +95,19 @@ class ClientCore:
         return bool(self._waiting or self.link.unacked)
 
     def send(self, message: m.Message, size: int, now: float) -> None:
-        """Send `message`, now or once the link is open. `size` counts against the window."""
-        if self.welcome is None:
+        """Send `message`, now or once the link is open. `size` counts against the window.
+
+        A question (ASK, CANCEL) is asked anew of each router that welcomes us, until it is
+        answered: an answer that was on its way is nowhere kept.
+        """
+        if isinstance(message, (m.Ask, m.Cancel)):
+            self._questions[message.token] = message
+        elif self.welcome is None:
             self._waiting.append((message, size))
-            return
+        if self.welcome is not None:
+            self._put(message, size, now)
+
+    def _put(self, message: m.Message, size: int, now: float) -> None:
         self._last_sent = now
         self._turn.sends.append(self.link.stamp(message))
         if message.SEQUENCED:
@@ -133,8 +143,9 @@ class ClientCore:
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` is due at the latest."""
         due = self._tick_at
-        if self.welcome is None and self.connected:
-            due = min(due, self._hello_at)
+        if self.welcome is None:
+            if self.connected:
+                due = min(due, self._hello_at)
         elif self.link.owes_ack:
             due = min(due, self._last_sent + ACK_AFTER_S)
         return max(due, now)
@@ -150,7 +161,7 @@ class ClientCore:
         resend = [
             (message, sizes.get(number, 0))
             for number, message in zip(numbers, again, strict=True)
-            if type(message) is not m.Watch  # asked anew, of what is still unknown
+            if not isinstance(message, (m.Watch, m.Ask, m.Cancel))  # asked anew, if still unknown
         ]
         self._waiting.extendleft(reversed(resend))
         self._sizes.clear()
@@ -180,6 +191,7 @@ class ClientCore:
             for session, counters, kinds, bodies in message.runs:
                 self._turn.news.append((session, counters, kinds, bodies))
         elif type(message) is m.Tell:
+            self._questions.pop(message.token, None)
             self._turn.answers.append((message.token, message.error, message.value))
         elif type(message) is m.Known:
             self._turn.known += [(row[0], row[1], row[2], bool(row[3])) for row in message.rows]
@@ -208,7 +220,9 @@ class ClientCore:
         self._birth = message.birth
         waiting, self._waiting = self._waiting, deque()
         for each, size in waiting:
-            self.send(each, size, now)
+            self._put(each, size, now)
+        for question in self._questions.values():
+            self._put(question, 0, now)
 
     def _on_tick(self, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2

@@ -36,6 +36,7 @@ class Worker:
     Attributes:
         who: the id of its store; what a ref's holder names.
         held: lease → (block, index), in the order they were given.
+        strays: what it runs of tasks that were given to another while it was away.
         window: how many leases it takes at once.
         functions: the digests it has been sent.
         peer: its connection, or None while it is away.
@@ -51,6 +52,7 @@ class Worker:
         "recall_after",
         "recalled",
         "slots",
+        "strays",
         "who",
         "window",
     )
@@ -62,6 +64,7 @@ class Worker:
         self.slots = int(about.get("slots", 0))
         self.window = int(about.get("window", self.slots))
         self.held: dict[int, tuple[Block, int]] = {}
+        self.strays: dict[int, tuple[Block, int]] = {}
         self.functions: set[bytes] = set()
         self.peer: Peer | None = None
         self.away_since: float | None = None
@@ -71,12 +74,14 @@ class Worker:
     @property
     def room(self) -> int:
         """How many more leases it takes now."""
-        return self.window - len(self.held) if self.peer is not None else 0
+        if self.peer is None:
+            return 0
+        return self.window - len(self.held) - len(self.strays)
 
     @property
     def idle_slots(self) -> int:
         """Slots that have nothing to run."""
-        return min(self.slots - len(self.held), self.room)
+        return min(self.slots - len(self.held) - len(self.strays), self.room)
 
     def report(self, message: m.Report) -> None:
         """What it says of itself has changed."""
@@ -115,23 +120,24 @@ class Fleet:
         in_hand = {row[0] for row in hello.held}
         lost = [lease for lease in worker.held if lease not in in_hand]
         self._requeue(worker, lost, Cause.RETURNED)
-        for lease, session, counter in hello.held:
-            if lease not in worker.held:
-                self._adopt(worker, lease, session, counter)
-        over = [row[0] for row in hello.held if self._has_ended(row[1], row[2])]
-        if over:  # while it was away: nobody waits for what it may still run
+        worker.strays = {}
+        over = [row[0] for row in hello.held if not self._reclaim(worker, *row)]
+        if over:
             self._peers.send(peer, m.Kill(over), now)
 
-    def _has_ended(self, session: str, counter: int) -> bool:
+    def _reclaim(self, worker: Worker, lease: int, session: str, counter: int) -> bool:
+        """A worker says that it holds a lease, perhaps of an earlier router or one that was given
+        up. False if its task has ended: nobody waits for what it may still run."""
         found = self._ledger.blocks.find(session, counter)
-        return found is None or found[0].states[found[1]] >= ENDED
-
-    def _adopt(self, worker: Worker, lease: int, session: str, counter: int) -> None:
-        """A worker holds a lease of an earlier router, or one that was given up."""
-        found = self._ledger.blocks.find(session, counter)
-        if found is not None and found[0].states[found[1]] == _QUEUED:
-            self._ledger.move(found[0], found[1], Cause.DISPATCHED)
-            worker.held[lease] = found
+        if found is None or found[0].states[found[1]] >= ENDED:
+            return False
+        if lease not in worker.held:
+            if found[0].states[found[1]] == _QUEUED:
+                self._ledger.move(found[0], found[1], Cause.DISPATCHED)
+                worker.held[lease] = found
+            else:
+                worker.strays[lease] = found
+        return True
 
     def away(self, peer: Peer) -> None:
         """A worker's connection is gone; it may come back, and `tick` gives it up if not."""
@@ -140,8 +146,13 @@ class Fleet:
             worker.peer = None
 
     def tick(self, now: float) -> None:
-        """Give up who has been away for too long."""
+        """Give up who has been away for too long; end strays whose task has ended elsewhere."""
         for worker in list(self):
+            over = [lease for lease, (block, i) in worker.strays.items() if block.states[i] >= ENDED]
+            if over and worker.peer is not None:
+                for lease in over:
+                    del worker.strays[lease]
+                self._peers.send(worker.peer, m.Kill(over), now)
             if worker.peer is not None:
                 worker.away_since = None
             elif worker.away_since is None:
@@ -201,6 +212,8 @@ class Fleet:
         store = worker.who.encode("ascii")
         for session, counters, leases, kinds, bodies in message.runs:
             entries = [worker.held.pop(lease, None) for lease in leases]
+            for lease in leases if worker.strays else ():
+                worker.strays.pop(lease, None)
             for nth, kind in enumerate(kinds):
                 if kind not in SUCCESS:
                     entry, entries[nth] = entries[nth], None
@@ -231,6 +244,8 @@ class Fleet:
         """A worker gives back what it has not begun."""
         worker.window = message.window
         self._requeue(worker, message.leases, Cause.RETURNED)
+        for lease in message.leases if worker.strays else ():
+            worker.strays.pop(lease, None)
         worker.recalled = False
         if not message.leases:
             worker.recall_after = now + RECALL_PAUSE_S
@@ -315,6 +330,7 @@ class Fleet:
         """Raise AssertionError unless each running task is held exactly once."""
         held: dict[tuple[bytes, int], str] = {}
         for worker in self:
+            assert not worker.held.keys() & worker.strays.keys(), worker.who
             for block, i in worker.held.values():
                 if block.states[i] == _RUNNING:
                     assert (block.key, i) not in held, f"{block.key!r}[{i}] is held twice"

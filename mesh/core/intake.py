@@ -53,6 +53,8 @@ class Intake:
         self._lookups = lookups
         self._resume = resume
         self._mesh = mesh
+        self._asking = 0  # submits that wait for the store
+        self._recent: Known = {}  # aliases given while some waited: their answer may be too old
 
     # -- submitting --------------------------------------------------------------------------
 
@@ -85,11 +87,16 @@ class Intake:
             self._record_submit(peer, message, {}, set(), now)
             return
         peer.parked = deque()
+        self._asking += 1
 
         def found(answer: tuple[Known, set[bytes]], now: float) -> None:
+            self._asking -= 1
             if self._peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
-                self._record_submit(peer, message, *answer, now)
+                known, recorded = answer
+                self._record_submit(peer, message, known | self._recent, recorded, now)
                 self._resume(peer, now)
+            if not self._asking:
+                self._recent = {}
 
         self._lookups.ask("submitted", (names, doubtful), found)
 
@@ -168,6 +175,8 @@ class Intake:
             taken = self._taken(alias, known)
             if taken is None:
                 known[alias] = ((block.session, block.first + i, name, code, marks[i]), None)
+                if self._asking:
+                    self._recent[alias] = known[alias]
                 continue
             session, counter, old_name, old_code, old_mark = taken
             counter_here = block.first + i

@@ -321,3 +321,5 @@ class RouterCore:
         """Raise AssertionError if an invariant does not hold. For tests."""
         self.ledger.check()
         self.fleet.check()
+        for peer in self.peers.by_id.values():
+            assert peer.link.recorded <= peer.link.received, f"{peer.who}: more than came"

@@ -48,7 +48,7 @@ class Slots:
         self.broken: str | None = None
         self._stored: dict[int, tuple[int, int, bytes]] = {}  # ticket → outcome awaiting the store
         self._ticket = 0
-        self._alone: set[int] = set()  # one of their packet killed its slot
+        self._alone: set[int] = set()  # one of their packet killed its slot; all in the backlog
         self._doomed: set[int] = set()  # cancelled while they waited at a slot
         self._restart_at = dict.fromkeys(self._by_number, 0.0)
         self._start_failures = 0
@@ -75,6 +75,7 @@ class Slots:
         leases = self.backlog.take_end(count)
         for lease in leases:
             del self.held[lease]
+        self._alone.difference_update(leases)
         return leases
 
     def take_back_unread(self) -> None:
@@ -93,12 +94,14 @@ class Slots:
             self._doomed.add(lease)
             self.orders.take_back.append(slot.number)
         elif self.backlog.take_out(piece, lease - piece.lease):
+            self._alone.discard(lease)
             self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
 
     def drop_backlog(self) -> None:
         """Forget what has not begun: the router will, too."""
         for lease in self.backlog.clear():
             del self.held[lease]
+        self._alone.clear()
 
     def drop(self) -> None:
         """Forget everything: the slots are about to be ended."""
@@ -107,6 +110,7 @@ class Slots:
             for lease in slot.line:
                 self.held.pop(lease, None)
             slot.line = Line()
+        self._doomed.clear()
 
     # -- what slots do -----------------------------------------------------------------------
 
@@ -185,7 +189,7 @@ class Slots:
         """What a slot had not read is here again."""
         slot = self._by_number[event.slot]
         slot.read = True
-        self._unread(slot, event.leases)
+        self._unread(slot, [lease for lease in event.leases if lease in self.held])
 
     def _unread(self, slot: Slot, leases: list[int]) -> None:
         slot.line.remove(leases)
@@ -256,8 +260,8 @@ class Slots:
             return
         if len(in_hand) > 1 and ending is None:
             # Which of them it was cannot be told: each runs again, alone. Nobody is blamed yet.
-            self._alone.update(in_hand)
             self._unread(slot, list(slot.line))
+            self._alone.update(lease for lease in in_hand if lease in self.held)
             return
         lease = in_hand[0]
         self._unread(slot, list(slot.line)[1:])
@@ -340,3 +344,4 @@ class Slots:
         places += [lease for slot in self for lease in slot.line]
         places += [lease for lease, _, _ in self._stored.values()]
         assert sorted(places) == sorted(self.held), (sorted(places), sorted(self.held))
+        assert self._alone | self._doomed <= self.held.keys(), (self._alone, self._doomed)

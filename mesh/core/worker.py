@@ -95,9 +95,11 @@ class WorkerCore:
         slots = self.slots
         if self.leaving is None:
             slots.start(now)
-        if self.may_begin(now):
-            slots.fill(now)
-            slots.level()
+            if self.may_begin(now):
+                slots.fill(now)
+                slots.level()
+        elif slots.backlog:
+            self._give_back()
         if self.welcome is not None:
             self._answer_recall(now)
             self._tell_done(now)
@@ -192,6 +194,13 @@ class WorkerCore:
         if self._recalled is not None:
             count, self._recalled = self._recalled, None
             self._send(m.Returned(self.slots.give_back(count), self._window()), now)
+
+    def _give_back(self) -> None:
+        """Nothing more begins here: the router gives it to others, now or when it hears HELLO."""
+        if self.welcome is not None:
+            self._recalled = len(self.slots.held)
+        else:
+            self.slots.drop_backlog()
 
     def _tell_done(self, now: float) -> None:
         if not self._gathered or self.slots.backlog and now < self._done_at:

@@ -44,18 +44,19 @@ class Slot:
     """
 
     def __init__(self, pair: socket.socket, folder: Path, store: bytes, inline_bytes: int) -> None:
+        self.pid = os.getpid()
         self.pair = pair
         self.folder = folder
         self.store = store
         self.inline_bytes = inline_bytes
         self.host = socket.gethostname()
-        self.capture = Capture(folder / f"slot-{os.getpid()}.out")
+        self.capture = Capture(folder / f"slot-{self.pid}.out")
         self._packed: dict[int, Any] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
 
     def run(self) -> None:
         """Serve until the worker is gone."""
-        self.pair.send(packets.pack_ready(os.getpid()))
+        self.pair.send(packets.pack_ready(self.pid))
         receive, send = self.pair.recv, self.pair.send
         while packet := receive(packets.PACKET_BYTES_MAX * 2):
             if packet[0] == packets.FUNCTION:
@@ -90,7 +91,9 @@ class Slot:
         try:
             value = function(*args, **kwargs)
         except BaseException as error:
+            self._end_fork()
             return self._answer(lease, Kind.ERROR, begun, start, self._failure(error))
+        self._end_fork()
         del args, kwargs
         try:
             parts = payload.dump(value)
@@ -100,6 +103,11 @@ class Slot:
             failure = Failure("PayloadError", text, "", self.host, os.getpid())
             return self._answer(lease, Kind.REFUSED, begun, start, [outcome.pack_failure(failure)])
         return self._answer(lease, Kind.VALUE, begun, start, parts)
+
+    def _end_fork(self) -> None:
+        """A task may fork, and both return from it: the slot is the one that was there before."""
+        if os.getpid() != self.pid:
+            os._exit(0)
 
     def _decode(
         self, number: int, arguments: Any

@@ -75,6 +75,7 @@ class Listener:
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # else it drops what it cannot route
         events = zmq.EVENT_DISCONNECTED
         self.monitor = self.socket.get_monitor_socket(events)
+        self._file: Path | None = None
         try:
             self.socket.bind(address)
         except zmq.ZMQError as error:
@@ -83,7 +84,8 @@ class Listener:
         bound = self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self.address = _MAPPED.sub(r"\1", bound)
         if address.startswith("ipc://"):
-            os.chmod(address.removeprefix("ipc://"), 0o600)
+            self._file = Path(address.removeprefix("ipc://"))
+            self._file.chmod(0o600)
 
     def receive(self, most: int | None = RECEIVE_MAX) -> Iterator[tuple[bytes, list[bytes]]]:
         """What has come in: (routing id, frames) each; all of it if `most` is None."""
@@ -116,6 +118,12 @@ class Listener:
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
+        if self._file is not None:  # libzmq leaves it
+            self._file.unlink(missing_ok=True)
+            try:
+                self._file.parent.rmdir()
+            except OSError:
+                pass  # others listen there
 
 
 class Dialer:

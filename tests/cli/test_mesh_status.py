@@ -1,0 +1,106 @@
+"""`mesh status`, `mesh tasks`, `mesh workers`: looking at a mesh."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from shell import Shell
+
+from mesh.cli.lines import seconds, size
+from mesh.task import State
+
+
+def test_status_for_programs(meshed: Shell) -> None:
+    status = meshed.mesh("status", "--json").json
+    assert status["schema"] == 1 and len(status["mesh"]) == 8
+    router = status["router"]
+    assert set(router) >= {"pid", "epoch", "address", "uptime_s", "memory_bytes"}
+    os.kill(router["pid"], 0)
+    assert router["epoch"] == 1 and router["uptime_s"] > 0 and router["memory_bytes"] > 1_000_000
+    (worker,) = status["workers"]
+    assert set(worker) >= {"id", "host", "pid", "incarnation", "slots", "last_seen_s"}
+    assert worker["host"] == socket.gethostname()
+    assert [set(slot) for slot in worker["slots"]] == [{"pid", "task"}] * 2
+    assert list(status["tasks"]) == [state.word for state in State]
+
+
+def test_status_counts(meshed: Shell) -> None:
+    before = meshed.mesh("status", "--json").json["tasks"]
+    held = [meshed.held() for _ in range(2)]
+    tasks = [meshed.submit(*each.call) for each in held]
+    for each in held:
+        each.await_begin()
+    meshed.submit("sim:scaled", 1)
+    status = meshed.mesh("status", "--json").json
+    assert status["tasks"]["running"] == 2 and status["tasks"]["queued"] == 1
+    for each in held:
+        each.let_go()
+    meshed.mesh("wait")
+    assert meshed.mesh("wait", *tasks).code == 0
+    assert meshed.mesh("status", "--json").json["tasks"] == before | {"done": before["done"] + 3}
+
+
+def test_status_for_people(meshed: Shell) -> None:
+    lines = meshed.mesh("status").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["mesh", "router", "address", "workers", "tasks"]
+    assert "1 worker, 2 slots" in lines[3] and "0 queued" in lines[4]
+
+
+def test_workers(meshed: Shell) -> None:
+    (row,) = meshed.mesh("workers", "--json").rows
+    assert row["schema"] == 1 and len(row["slots"]) == 2
+    header, line = meshed.mesh("workers").out.splitlines()
+    assert header.split() == ["ID", "HOST", "PROCESS", "SLOTS", "BUSY", "HEARD"]
+    assert line.split()[:4] == [row["id"], row["host"], str(row["pid"]), "2"]
+
+
+def test_tasks(meshed: Shell) -> None:
+    good = meshed.submit("--id", "good one", "sim:scaled", 1)
+    bad = meshed.submit("sim:fail", "no")
+    held = meshed.held()
+    running = meshed.submit(*held.call)
+    held.await_begin()
+    meshed.mesh("wait", good, bad, code=1)
+    rows = {row["id"]: row for row in meshed.mesh("tasks", "--json").rows}
+    assert rows[good] == {
+        "schema": 1,
+        "id": good,
+        "state": "done",
+        "name": "good one",
+        "function": "sim:scaled",
+    }
+    assert rows[bad]["state"] == "failed" and rows[bad]["name"] is None
+    assert rows[running]["state"] == "running"
+    failed = meshed.mesh("tasks", "--state", "failed", "--json").rows
+    assert {row["state"] for row in failed} == {"failed"} and bad in {row["id"] for row in failed}
+    both = meshed.mesh("tasks", "--state", "failed", "--state", "running", "--json").rows
+    assert {row["state"] for row in both} == {"failed", "running"}
+
+    few = meshed.mesh("tasks", "--limit", 1)
+    header, line = few.out.splitlines()
+    assert header.split() == ["ID", "STATE", "OWN", "ID", "FUNCTION"]
+    assert line.split() == [running, "running", "-", "sim:hold"]
+    assert "--limit" in few.err
+    held.let_go()
+    meshed.mesh("wait", running)
+    assert meshed.mesh("tasks", "--state", "waiting", "--json").out == ""
+    for wrong in (["--state", "lost"], ["--limit", 0], ["--limit", 100_000]):
+        meshed.mesh("tasks", *wrong, code=2)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7500, "2 h 5 min"), (200_000, "2 d 7 h")],
+)
+def test_durations(count: float, text: str) -> None:
+    assert seconds(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (30_474_240, "30 MB"), (5e15, "5000 TB")],
+)
+def test_amounts_of_memory(count: float, text: str) -> None:
+    assert size(count) == text

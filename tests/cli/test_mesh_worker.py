@@ -1,0 +1,115 @@
+"""`mesh router` and `mesh worker`: the parts of a mesh."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from shell import Command, Shell
+
+
+def start_router(shell: Shell) -> tuple[Command, str]:
+    router = shell.start("router", "--dir", shell.folder / "m", "--json")
+    return router, json.loads(router.line())["mesh"]
+
+
+def test_a_router_and_workers_make_a_mesh(shell: Shell) -> None:
+    router, mesh = start_router(shell)
+    worker = shell.start("worker", "--slots", 1, "--dir", shell.folder / "w1")
+    assert worker.line() == f"joined mesh {mesh} with 1 slot; store {shell.folder / 'w1'}"
+    other = shell.start("worker", "--slots", 2, "--dir", shell.folder / "w2", "--json")
+    told = json.loads(other.line())
+    assert told == {
+        "schema": 1,
+        "mesh": mesh,
+        "pid": other.process.pid,
+        "slots": 2,
+        "store": str(shell.folder / "w2"),
+    }
+    assert shell.mesh("wait", "--slots", 3, "--timeout", 30).out == "3 slots ready\n"
+    rows = shell.mesh("workers", "--json").rows
+    assert {row["pid"] for row in rows} == {worker.process.pid, other.process.pid}
+    assert shell.mesh("submit", "--wait", "sim:big", 50_000).out.strip() == "x" * 50_000
+    shell.mesh("stop")
+    for part in (router, worker, other):
+        assert part.finish().code == 0
+
+
+def test_ctrl_c_of_a_worker_is_a_drain(shell: Shell) -> None:
+    router, _ = start_router(shell)
+    worker = shell.start("worker", "--slots", 1, "--dir", shell.folder / "w1")
+    worker.line()
+    held = shell.held()
+    task = shell.submit(*held.call)
+    held.await_begin()
+    worker.send(signal.SIGINT)
+    held.let_go()
+    assert worker.finish().code == 0
+    assert shell.mesh("result", task).out == "held\n"
+    router.send(signal.SIGTERM)
+    assert router.finish().code == 0
+
+
+def test_a_worker_without_a_router_gives_up(shell: Shell) -> None:
+    shell.mesh("worker", code=3)  # not even an access file
+    router, _ = start_router(shell)
+    shell.kill_all()
+    router.finish()
+    options = ["--slots", 1, "--dir", shell.folder / "w", "--router-timeout", 0.5]
+    lost = shell.mesh("worker", *options, code=3)
+    assert "no router answered" in lost.err and "joined" not in lost.out
+    lost = shell.mesh("worker", *options, "--json", code=3)
+    assert lost.json["error"]["type"] == "RouterUnreachable"
+
+
+def test_a_worker_leaves_some_time_after_its_router(shell: Shell) -> None:
+    router, _ = start_router(shell)
+    worker = shell.start("worker", "--slots", 1, "--dir", shell.folder / "w", "--router-timeout", 2)
+    worker.line()
+    router.send(signal.SIGKILL)
+    router.finish()
+    assert worker.finish().code == 3
+
+
+def test_a_worker_waits_for_a_router_that_comes_back(shell: Shell) -> None:
+    router, mesh = start_router(shell)
+    worker = shell.start("worker", "--slots", 1, "--dir", shell.folder / "w")
+    worker.line()
+    router.send(signal.SIGKILL)
+    router.finish()
+    router, again = start_router(shell)
+    assert again == mesh
+    assert shell.mesh("submit", "--wait", "sim:scaled", 4).out == "40\n"
+    shell.mesh("stop")
+    assert worker.finish().code == router.finish().code == 0
+
+
+def test_each_worker_has_a_folder_of_its_own_and_the_next_one_takes_it_over(shell: Shell) -> None:
+    router, mesh = start_router(shell)
+    root = Path(f"/var/tmp/mesh-{os.getuid()}") / mesh
+    try:
+        workers = [shell.start("worker", "--slots", 0, "--json") for _ in range(3)]
+        stores = [json.loads(worker.line())["store"] for worker in workers]
+        assert len(set(stores)) == 3 and {Path(store).parent for store in stores} == {root}
+        workers[1].send(signal.SIGTERM)
+        assert workers[1].finish().code == 0
+        again = shell.start("worker", "--slots", 0, "--json")
+        assert json.loads(again.line())["store"] == stores[1]
+        shell.mesh("stop")
+        for each in (router, workers[0], workers[2], again):
+            assert each.finish().code == 0
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_a_worker_whose_folder_is_taken_says_so(shell: Shell) -> None:
+    router, _ = start_router(shell)
+    worker = shell.start("worker", "--slots", 0, "--dir", shell.folder / "w")
+    worker.line()
+    refused = shell.mesh("worker", "--slots", 0, "--dir", shell.folder / "w", code=1)
+    assert f"in use by process {worker.process.pid}" in refused.err
+    shell.mesh("stop")
+    assert worker.finish().code == router.finish().code == 0

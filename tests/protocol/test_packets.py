@@ -1,0 +1,73 @@
+"""What a worker and its slots say to each other."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.protocol import packets
+
+leases = st.integers(0, 2**63 - 1)
+tasks = st.lists(st.tuples(leases, st.booleans(), st.binary(max_size=50)), max_size=8)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.binary())
+def test_a_function_comes_back(number: int, by_path: bool, payload: bytes):
+    packet = packets.pack_function(number, by_path, payload)
+
+    assert packet[0] == packets.FUNCTION
+    assert packets.parse_function(packet) == (number, by_path, payload)
+    assert packets.leases_of(packet) == []
+
+
+@given(st.integers(0, 2**32 - 1), tasks)
+def test_tasks_come_back_in_order(number: int, sent: list[tuple[int, bool, bytes]]):
+    packet = packets.pack_tasks(number, [(lease, p, memoryview(raw)) for lease, p, raw in sent])
+
+    got_number, got = packets.parse_tasks(packet)
+
+    assert packet[0] == packets.TASKS
+    assert (got_number, list(got)) == (number, sent)
+    assert packets.leases_of(packet) == [lease for lease, _, _ in sent]
+
+
+@given(leases, st.integers(0, 8), st.booleans(), st.floats(0, 1e6, width=32), st.binary())
+def test_an_outcome_comes_back(lease: int, kind: int, stored: bool, took_s: float, body: bytes):
+    packet = packets.pack_outcome(lease, kind, stored, took_s, body)
+
+    assert packet[0] == packets.OUTCOME
+    assert packets.parse_outcome(packet) == (lease, kind, body, took_s, stored)
+
+
+def test_a_slot_says_which_process_it_is():
+    packet = packets.pack_ready(4_194_304)
+
+    assert packet[0] == packets.READY
+    assert packets.parse_ready(packet) == 4_194_304
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no SOCK_SEQPACKET pairs")
+def test_what_a_slot_has_not_read_can_be_taken_back_whole():
+    # Given three packets, of which the slot reads one
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    kept = theirs.dup()
+    with ours, theirs, kept:
+        for lease in range(3):
+            ours.send(packets.pack_tasks(0, [(lease, False, b"x" * 1000)]))
+        theirs.recv(packets.PACKET_BYTES_MAX)
+
+        unread = [kept.recv(packets.PACKET_BYTES_MAX) for _ in range(2)]
+
+    assert [packets.leases_of(packet) for packet in unread] == [[1], [2]]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no SOCK_SEQPACKET pairs")
+def test_the_largest_packet_fits_the_socket_beside_another():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        for _ in range(2):
+            ours.send(bytes(packets.PACKET_BYTES_MAX), socket.MSG_DONTWAIT)

@@ -1,0 +1,166 @@
+"""A worker's results: kept, found, and missed when they are gone."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mesh.errors import ResultLost, StoreError
+from mesh.store import results
+from mesh.store.results import Results, open_results
+from mesh.store.tables import LmdbTables
+
+Open = Callable[[], Results]
+
+
+@pytest.fixture
+def reopen(tmp_path: Path, request: pytest.FixtureRequest) -> Open:
+    """Opens the results in a folder, each time as a new life of the worker."""
+    opened: list[Results] = []
+
+    def make() -> Results:
+        while opened:
+            opened.pop().close()
+        opened.append(Results(tmp_path, "k3f9x2m2", sync=False))
+        return opened[-1]
+
+    request.addfinalizer(lambda: [each.close() for each in opened])
+    return make
+
+
+def wait(store: Results, lease: int, content: bytes, index: int = 0) -> tuple[int, int, int, int]:
+    """Content as a slot leaves it, and what the outcome says of it."""
+    (store.incoming / f"{lease:016x}-{index}").write_bytes(content)
+    return lease, index, len(content), zlib.crc32(content)
+
+
+def test_what_is_kept_is_found(reopen: Open):
+    store = reopen()
+
+    store.keep([wait(store, 7, b"a result"), wait(store, 7, b"its log", 1), wait(store, 8, b"")])
+
+    file, size, crc = store.find(7, 0)
+    assert (file.read_bytes(), size, crc) == (b"a result", 8, zlib.crc32(b"a result"))
+    assert store.find(7, 1)[0].read_bytes() == b"its log"
+    assert store.find(8, 0)[1] == 0
+    assert list(store.incoming.iterdir()) == []
+
+
+def test_it_outlives_its_worker(reopen: Open):
+    store = reopen()
+    store.keep([wait(store, 2**63 - 1, b"x" * 100_000)])
+
+    again = reopen()
+
+    assert again.find(2**63 - 1, 0)[0].read_bytes() == b"x" * 100_000
+
+
+def test_a_store_keeps_its_id(reopen: Open, tmp_path: Path):
+    assert reopen().id == "k3f9x2m2"
+
+    reopen().close()
+
+    assert Results(tmp_path, "another2", sync=False).id == "k3f9x2m2"
+
+
+def test_a_result_nobody_made_is_lost(reopen: Open):
+    with pytest.raises(ResultLost, match=r"store k3f9x2m2 does not hold result ff-0"):
+        reopen().find(255, 0)
+
+
+@pytest.mark.parametrize(
+    ("harm", "bytes_left"),
+    [
+        (lambda file: file.unlink(), -1),
+        (lambda file: file.write_bytes(b"a res"), 5),
+        (lambda file: file.write_bytes(b""), 0),
+        (lambda file: file.write_bytes(b"a result and more"), 17),
+    ],
+    ids=["gone", "short", "empty", "long"],
+)
+def test_a_result_whose_file_is_not_whole_is_lost(
+    reopen: Open, harm: Callable[[Path], object], bytes_left: int
+):
+    store = reopen()
+    store.keep([wait(store, 7, b"a result")])
+    harm(store.find(7, 0)[0])
+
+    with pytest.raises(ResultLost, match=f"has {bytes_left} bytes of 8"):
+        reopen().find(7, 0)
+
+
+def test_what_was_written_and_never_indexed_is_cleared_away(reopen: Open):
+    store = reopen()
+    wait(store, 7, b"half a res")
+    (store.incoming / "slot-123.out").write_bytes(b"printed")
+
+    again = reopen()
+
+    assert list(again.incoming.iterdir()) == []
+    with pytest.raises(ResultLost):
+        again.find(7, 0)
+
+
+def test_many_results_lie_on_many_shelves(reopen: Open):
+    store = reopen()
+
+    store.keep([wait(store, lease, b"%d" % lease) for lease in range(600)])
+
+    assert len(list(store.content.iterdir())) == 256
+    assert [store.find(lease, 0)[0].read_bytes() for lease in (0, 299, 599)] == [
+        b"0",
+        b"299",
+        b"599",
+    ]
+
+
+def test_a_store_of_another_schema_is_refused(
+    reopen: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    reopen().close()
+    monkeypatch.setattr(results, "SCHEMA", 2)
+
+    with pytest.raises(StoreError, match=r"has schema 1, this Mesh reads 2: use the Mesh version"):
+        reopen()
+
+    monkeypatch.undo()
+    assert reopen().id == "k3f9x2m2", "it is left as it was"
+
+
+def test_a_damaged_index_is_refused_and_the_folder_let_go(tmp_path: Path):
+    (tmp_path / "index.mdb").write_bytes(b"garbage" * 5000)
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match="cannot be opened as a store"):
+            open_results(tmp_path, "k3f9x2m2", sync=False)
+
+
+def test_two_workers_cannot_share_a_folder(tmp_path: Path):
+    store, lock = open_results(tmp_path / "worker", "k3f9x2m2", sync=False)
+
+    with pytest.raises(StoreError, match="in use"):
+        open_results(tmp_path / "worker", "another2", sync=False)
+
+    store.close()
+    lock.release()
+    store, lock = open_results(tmp_path / "worker", "another2", sync=False)
+    assert store.id == "k3f9x2m2"
+    store.close()
+    lock.release()
+
+
+def test_the_index_is_lmdb_with_the_entries_it_documents(reopen: Open, tmp_path: Path):
+    store = reopen()
+    store.keep([wait(store, 0x0102030405060708, b"a result", 1)])
+    store.close()
+
+    tables = LmdbTables(tmp_path / "index.mdb", results.TABLES, sync=False)
+    with tables.begin() as txn:
+        rows = dict(txn.scan("result"))
+    tables.close()
+
+    key, entry = bytes([1, 2, 3, 4, 5, 6, 7, 8, 0, 1]), (8).to_bytes(8, "little")
+    assert rows == {key: entry + zlib.crc32(b"a result").to_bytes(4, "little")}

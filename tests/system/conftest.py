@@ -1,0 +1,109 @@
+"""Tests with real processes: each has folders of its own, and leaves nothing behind.
+
+Linux: they wait for processes by pidfd and look for what is left in /proc.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy  # noqa: F401  # its threads and files are there before any test looks
+import pytest
+from leftovers import Leftovers
+from scripts import Script
+
+from mesh import Mesh
+
+#: Longer than any test should take, and shorter than anybody's patience with a hang.
+TEST_S = 30
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.system)
+            if sys.platform != "linux":
+                item.add_marker(pytest.mark.skip(reason="waits on pidfds and reads /proc"))
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError(f"the test has not ended within {TEST_S} s")
+
+
+@contextmanager
+def place_of_its_own(folder: Path) -> Iterator[Leftovers]:
+    """A home, a temporary folder and a socket folder for what is started inside; afterwards all of
+    it is gone: processes, files, descriptors, threads."""
+    temporary, home = folder / "tmp", folder / "home"
+    temporary.mkdir()
+    home.mkdir()
+    sockets = Path(tempfile.mkdtemp(prefix="mesh-test-", dir="/tmp"))  # ipc paths must be short
+    leftovers = Leftovers([temporary, sockets / "mesh"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_RUNTIME_DIR", str(sockets))
+        patch.delenv("MESH_ACCESS", raising=False)
+        patch.setenv(leftovers.VARIABLE, leftovers.mark)
+        try:
+            yield leftovers
+            leftovers.check()
+        finally:
+            leftovers.end()
+            shutil.rmtree(sockets)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(tmp_path: Path) -> Iterator[Leftovers]:
+    """Each test has a place of its own, leaves nothing there, and ends in time."""
+    before = signal.signal(signal.SIGALRM, _too_long)
+    with place_of_its_own(tmp_path) as leftovers:
+        signal.setitimer(signal.ITIMER_REAL, TEST_S, 5)  # and again, should leaving hang too
+        try:
+            yield leftovers
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """A mesh with two slots, shared by the tests of a file that do it no harm."""
+    with place_of_its_own(tmp_path_factory.mktemp("shared")), Mesh(slots=2) as m:
+        # What is made when it is first needed is there before a test counts descriptors.
+        called = threading.Event()
+        large = m.submit(bytes, 100_000)
+        large.add_done_callback(lambda _: called.set())
+        assert len(large.result(20)) == 100_000 and called.wait(20)
+        yield m
+
+
+@pytest.fixture
+def own_mesh(nothing_left_behind: Leftovers) -> Iterator[Mesh]:
+    """A mesh with two slots for one test."""
+    with Mesh(slots=2) as m:
+        yield m
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[type[Script]]:
+    """`script(source, *arguments)` runs a script of its own; it is ended with the test."""
+    running: list[Script] = []
+
+    def run(source: str, *arguments: object, **environment: str) -> Script:
+        running.append(Script(tmp_path, source, arguments, environment))
+        return running[-1]
+
+    yield run
+    for each in running:
+        each.close()

@@ -1,0 +1,107 @@
+"""What a test leaves behind: processes, files, descriptors, threads."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import threading
+import uuid
+from pathlib import Path
+
+#: What was told to go may take this long to be gone.
+GOING_S = 3.0
+
+
+def await_end(pid: int, timeout_s: float) -> bool:
+    """Wait until process `pid` has ended (a zombie has); False if it takes longer."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], timeout_s)[0])
+    finally:
+        os.close(descriptor)
+
+
+class Leftovers:
+    """Remembers what is there now; `check` fails if there is more."""
+
+    #: Every process that a test starts inherits this mark in its environment.
+    VARIABLE = "MESH_TEST"
+
+    def __init__(self, folders: list[Path]) -> None:
+        self.mark = uuid.uuid4().hex
+        self.folders = folders
+        self._descriptors = _descriptors()
+        self._threads = set(threading.enumerate())
+        self._tasks = _system_threads()
+
+    def processes(self) -> dict[int, str]:
+        """The living processes of this test, with their command lines."""
+        wanted = f"{self.VARIABLE}={self.mark}".encode()
+        found = {}
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            try:
+                environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                if pid != os.getpid() and wanted in environment:
+                    line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    found[pid] = line.replace(b"\0", b" ").decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it ended meanwhile, or is another user's
+        return found
+
+    def check(self) -> None:
+        """Fail if anything of the test is still there."""
+        left = [
+            f"process {pid}: {line}"
+            for pid, line in self.processes().items()
+            if not await_end(pid, GOING_S)
+        ]
+        left += [f"child {pid} was not waited for" for pid in _zombies()]
+        for folder in self.folders:
+            left += [f"file {path}" for path in sorted(folder.rglob("*"))]
+        for thread in set(threading.enumerate()) - self._threads:
+            thread.join(GOING_S)
+            if thread.is_alive():
+                left.append(f"thread {thread.name}")
+        gc.collect()
+        for number, target in _descriptors().items():
+            if self._descriptors.get(number) != target:
+                left.append(f"descriptor {number}: {target}")
+        if not left and _system_threads() > self._tasks:
+            left.append(f"{_system_threads() - self._tasks} threads that Python does not know")
+        assert not left, "left behind:\n" + "\n".join(left)
+
+    def end(self) -> None:
+        """End what is still there, so that no other test meets it."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            await_end(pid, GOING_S)
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue  # that of the listing itself
+    return found
+
+
+def _system_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def _zombies() -> list[int]:
+    children = []
+    for thread in os.listdir("/proc/self/task"):
+        children += Path(f"/proc/self/task/{thread}/children").read_text().split()
+    states = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2] for pid in children}
+    return [int(pid) for pid, state in states.items() if state.split()[0] == "Z"]

@@ -1,0 +1,100 @@
+"""Tasks that the tests have run. They travel by value, as a user's own functions do.
+
+Waiting is done at named pipes: opening one waits until the other side is there, so a test knows
+that a task has begun, and a task that it may go on, without anybody sleeping.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+def pipe_at(path: Path) -> str:
+    """A new named pipe."""
+    os.mkfifo(path)
+    return str(path)
+
+
+def let_go(pipe: str) -> None:
+    """Let the task go on that waits at `pipe`, as soon as it is there."""
+    with open(pipe, "w"):
+        pass
+
+
+def heard_at(pipe: str) -> str:
+    """What a task says at `pipe`: waits for it."""
+    with open(pipe) as said:
+        return said.read()
+
+
+def hold(gate: str, value: Any = None) -> Any:
+    """Wait at `gate`."""
+    with open(gate) as opened:
+        opened.read()
+    return value
+
+
+def say_and_hold(begun: str, gate: str, value: Any = None) -> Any:
+    """Say the slot's pid at `begun`, then wait at `gate`."""
+    with open(begun, "w") as said:
+        said.write(str(os.getpid()))
+    return hold(gate, value)
+
+
+def say_and_sleep(begun: str, seconds: float) -> None:
+    """Say the slot's pid at `begun`, then sleep."""
+    with open(begun, "w") as said:
+        said.write(str(os.getpid()))
+    time.sleep(seconds)
+
+
+def nap(seconds: float, value: Any = None) -> Any:
+    """Sleep, as a task may."""
+    time.sleep(seconds)
+    return value
+
+
+def note(folder: str, name: str, seconds: float = 0.0) -> str:
+    """Leave a trace in `folder`, one byte a run, and return the name."""
+    with open(f"{folder}/{name}", "ab") as file:
+        file.write(b".")
+    time.sleep(seconds)
+    return name
+
+
+def runs(folder: Path) -> dict[str, int]:
+    """How often each name was noted."""
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+def fail(message: str) -> None:
+    """Fail as user code does."""
+    raise ValueError(message)
+
+
+def fail_until(folder: str, runs: int) -> int:
+    """Fail in all but the last of so many runs; how many there were."""
+    with open(f"{folder}/runs", "ab") as file:
+        file.write(b".")
+        run = file.tell()
+    if run < runs:
+        raise OSError(f"run {run}")
+    return run
+
+
+def exit_at_once(code: int = 3) -> None:
+    """End the slot's process without a word."""
+    os._exit(code)
+
+
+def kill_itself(number: int) -> None:
+    """Die of a signal."""
+    os.kill(os.getpid(), number)
+
+
+def pid() -> int:
+    """The slot's process id."""
+    return os.getpid()
