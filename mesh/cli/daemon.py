@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def main() -> None:
     try:
         code = serve(Site(Path(folder), Path(access), listen, takeover), slots, tell)
     except (MeshError, TimeoutError) as error:
-        traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
         tell({"error": [type(error).__name__, str(error)]})
         code = 1
     raise SystemExit(code)

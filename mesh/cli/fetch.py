@@ -40,13 +40,13 @@ def result(place: Place, id: str, output: str | None, timeout: float | None, as_
     mesh result last --json
     mesh result T=2.30 --name ising -o spins.pickle
     """
-    import_from_here()
     mesh, runs = place.open()
+    import_from_here()  # what the value is made of may be there
     with mesh:
         if not runs:
             check_ended(mesh, place, id)
         found = find(mesh, id)
-        value = value_of(found, timeout)
+        value = value_of(mesh, found, timeout)
         if output is not None:
             write(output, value)
         elif as_json:
@@ -76,7 +76,7 @@ def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
         if not runs:
             check_ended(mesh, place, id)
         found = find(mesh, id)
-        await_end(found, timeout)
+        await_end(mesh, found, timeout)
         futures = [found] if isinstance(found, Future) else list(found)
         for future in futures:
             log = future.logs()
@@ -110,18 +110,20 @@ def check_ended(mesh: Mesh, place: Place, id: str) -> None:
         )
 
 
-def await_end(found: Future | Group, timeout: float | None) -> None:
+def await_end(mesh: Mesh, found: Future | Group, timeout: float | None) -> None:
     """Wait until a task or group has ended, however it ended.
 
     Raises:
         TimeoutError: it has not in time.
         MeshError: that cannot be known any more.
     """
+    if timeout is not None and not mesh.unfinished(found.id):
+        timeout = None  # it has ended, and the news of it are on their way
     if not found.wait(timeout):
         raise TimeoutError(f"{found.id} has not ended within {timeout:g} s; it goes on")
 
 
-def value_of(found: Future | Group, timeout: float | None) -> Any:
+def value_of(mesh: Mesh, found: Future | Group, timeout: float | None) -> Any:
     """The value of a task, the list of values of a group.
 
     Raises:
@@ -130,7 +132,7 @@ def value_of(found: Future | Group, timeout: float | None) -> Any:
     """
     from ..client.group import Group
 
-    await_end(found, timeout)
+    await_end(mesh, found, timeout)
     if isinstance(found, Group):
         errors = found.errors()
         if errors:

@@ -84,7 +84,7 @@ def submit(
                 click.echo(future.id)
             return
         click.echo(future.id, err=True)
-        value = value_of(future, None)
+        value = value_of(mesh, future, None)
         if as_json:
             print_values(future, value)
         else:

@@ -72,7 +72,7 @@ def _await_tasks(mesh: Mesh, ids: tuple[str, ...], deadline: float | None) -> Co
 
     ended: Counter[str] = Counter()
     for found in [find(mesh, id) for id in ids]:
-        await_end(found, _rest(deadline))
+        await_end(mesh, found, _rest(deadline))
         ended += Counter(found.status() if isinstance(found, Group) else [str(found.state)])
     return Counter({state.word: ended[state.word] for state in State if state >= ENDED})
 
@@ -82,6 +82,6 @@ def _await_all(mesh: Mesh, deadline: float | None) -> Counter[str]:
     before = mesh.status()["tasks"]
     while rows := mesh.tasks(OPEN, PAGE):
         for row in rows:
-            await_end(mesh.future(row["id"]), _rest(deadline))
+            await_end(mesh, mesh.future(row["id"]), _rest(deadline))
     after = mesh.status()["tasks"]
     return Counter({state: after[state] - before[state] for state in after if state not in OPEN})

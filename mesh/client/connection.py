@@ -62,7 +62,11 @@ class Connection:
         self.session = session_of(os.urandom(8))
         self._warn = warn
         self._context = sockets.context()
-        self._dialer = sockets.Dialer(self._context, access.addresses[0])
+        try:
+            self._dialer = sockets.Dialer(self._context, access.addresses[0])
+        except MeshError:
+            self._context.term()
+            raise
         self._core = ClientCore(self.session, os.urandom(8), router_timeout_s, time.monotonic())
         self._wake = Wake()
         self._poller = Poller()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import functools
 import time
@@ -141,6 +140,8 @@ class Future(concurrent.futures.Future):
         return self._wait().__await__()
 
     async def _wait(self) -> Any:
+        import asyncio  # only who awaits has it loaded, and then long since
+
         loop = asyncio.get_running_loop()
         try:
             await asyncio.wrap_future(_Watched(self))

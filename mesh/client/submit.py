@@ -75,6 +75,8 @@ class Submitter:
         """See `Mesh.submit_many`."""
         if not iterables and kwargs is None:
             raise TypeError("submit_many() takes at least one iterable of arguments, or kwargs=")
+        if name is not None and not (isinstance(name, str) and 0 < len(name) <= 256):
+            raise ValueError(f"name= is a string of 1 to 256 characters, not {name!r:.80}")
         packed = self._packer.pack(fn)
         options = {**options_in(fn), **options}
         if "id" in options:

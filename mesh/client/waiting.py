@@ -12,6 +12,9 @@ import threading
 from bisect import bisect_right, insort
 from typing import TYPE_CHECKING, Any
 
+from ..errors import TaskNotFound
+from ..protocol import outcome
+from ..task import Kind
 from .future import Future
 from .group import Group
 
@@ -19,6 +22,14 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 Span = tuple[str, int, int]
+
+
+def is_not_found(kind: int, body: Any) -> bool:
+    """Whether an outcome says that the router does not know the task."""
+    if kind != Kind.REFUSED:
+        return False
+    failure, _ = outcome.parse_failure(outcome.parse(body).rest)
+    return failure.kind == TaskNotFound.__name__
 
 
 class Waiting:
@@ -127,6 +138,11 @@ class Waiting:
 
     def news(self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]) -> None:
         """Tasks have ended."""
+        if session == self._session and Kind.REFUSED in kinds:
+            # After a new HELLO we ask for all our tasks, those too that are about to be sent.
+            known = [n for n, body in enumerate(bodies) if not is_not_found(kinds[n], body)]
+            counters = [counters[n] for n in known]
+            kinds, bodies = bytes(kinds[n] for n in known), [bodies[n] for n in known]
         if session == self._session and counters:
             with self._lock:
                 group = self._group_at(counters[0])

@@ -48,7 +48,7 @@ class Desk:
             return
         try:
             ask(peer, message.token, message.about, now)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # `about` is anything that msgpack can hold
             self._tell(peer, message.token, now, error=f"{message.what}: {error!r}")
 
     def _tell(
@@ -136,7 +136,7 @@ class Desk:
         """Store ids → the addresses at which they are served now. One that is away has
         `lost_after_s` to come back, as after a restart of the mesh; then its address is None."""
         until = now + self.core.settings.lost_after_s
-        self._want_stores.append((peer, token, list(about["stores"]), until))
+        self._want_stores.append((peer, token, [str(store) for store in about["stores"]], until))
         self.tick(now)
 
     def tick(self, now: float) -> None:

@@ -148,7 +148,8 @@ class Fleet:
     def tick(self, now: float) -> None:
         """Give up who has been away for too long; end strays whose task has ended elsewhere."""
         for worker in list(self):
-            over = [lease for lease, (block, i) in worker.strays.items() if block.states[i] >= ENDED]
+            strays = worker.strays.items()
+            over = [lease for lease, (block, i) in strays if block.states[i] >= ENDED]
             if over and worker.peer is not None:
                 for lease in over:
                     del worker.strays[lease]
@@ -211,6 +212,8 @@ class Fleet:
         worker.window = message.window
         store = worker.who.encode("ascii")
         for session, counters, leases, kinds, bodies in message.runs:
+            if not len(counters) == len(leases) == len(kinds) == len(bodies):
+                continue  # not a row: nothing in it can be told apart
             entries = [worker.held.pop(lease, None) for lease in leases]
             for lease in leases if worker.strays else ():
                 worker.strays.pop(lease, None)

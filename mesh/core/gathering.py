@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..protocol import messages as m
+
+#: Outcomes in one DONE: what fits a message even after a long time without the router.
+DONE_TASKS_MAX = 4096
 
 #: What is to be told of one session: counters, leases, kinds, bodies.
 Run = tuple[list[int], list[int], bytearray, list[Any]]
@@ -40,12 +43,13 @@ class Gathering:
                     for mine, theirs in zip(self.run(session), columns, strict=True):
                         mine.extend(theirs)
 
-    def rows(self) -> list[list[Any]]:
-        """The rows of a DONE."""
-        return [
-            [session, counters, leases, bytes(kinds), bodies]
-            for session, (counters, leases, kinds, bodies) in self._runs.items()
-        ]
+    def take(self) -> Iterator[list[list[Any]]]:
+        """The rows of one DONE after the other; they have been told then."""
+        runs, self._runs = self._runs, {}
+        for session, columns in runs.items():
+            for at in range(0, len(columns[0]), DONE_TASKS_MAX):
+                counters, leases, kinds, bodies = (c[at : at + DONE_TASKS_MAX] for c in columns)
+                yield [[session, counters, leases, bytes(kinds), bodies]]
 
     def held(self) -> list[list[Any]]:
         """The rows of a HELLO: [lease, session, counter] each."""
@@ -54,7 +58,3 @@ class Gathering:
             for session, (counters, leases, _, _) in self._runs.items()
             for counter, lease in zip(counters, leases, strict=True)
         ]
-
-    def clear(self) -> None:
-        """They have been told."""
-        self._runs = {}

@@ -11,17 +11,18 @@ alias is taken the store knows; until it has answered, the client's further mess
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
 from ..protocol.outcome import failure_body
-from ..task import ENDED, SUCCESS, Kind, State, key, options_of, show
+from ..task import ENDED, SUCCESS, Kind, State, key, options_of, show, sparse
 from .block import HOLE, Block
-from .fleet import Fleet
-from .ledger import RECORD, Ledger
-from .lookups import Lookups
-from .peers import Peer, Peers
+from .ledger import RECORD
+from .peers import Peer
+
+if TYPE_CHECKING:
+    from .router import RouterCore
 
 _RUNNING = int(State.RUNNING)
 
@@ -36,23 +37,14 @@ Older = tuple[int, str, int, bytes | None]
 
 
 class Intake:
-    """Takes clients' messages; `resume(peer, now)` goes on with what was parked."""
+    """Takes clients' messages for `core`."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        peers: Peers,
-        fleet: Fleet,
-        lookups: Lookups,
-        resume: Callable[[Peer, float], None],
-        mesh: str,
-    ) -> None:
-        self._ledger = ledger
-        self._peers = peers
-        self._fleet = fleet
-        self._lookups = lookups
-        self._resume = resume
-        self._mesh = mesh
+    def __init__(self, core: RouterCore) -> None:
+        self._core = core
+        self._ledger = core.ledger
+        self._peers = core.peers
+        self._fleet = core.fleet
+        self._lookups = core.lookups
         self._asking = 0  # submits that wait for the store
         self._recent: Known = {}  # aliases given while some waited: their answer may be too old
 
@@ -94,7 +86,7 @@ class Intake:
             if self._peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
                 known, recorded = answer
                 self._record_submit(peer, message, known | self._recent, recorded, now)
-                self._resume(peer, now)
+                self._core.resume(peer, now)
             if not self._asking:
                 self._recent = {}
 
@@ -132,7 +124,8 @@ class Intake:
             self._ledger.sessions[peer.who] = max(last, self._ledger.sessions.get(peer.who, -1))
             self._write(block, {own - block.first: (s, c) for own, s, c, _ in older}, sent)
             self._ledger.admit(block)
-            self._tell_older(peer, older, now)  # of which some may be in this very block
+            if older:  # and told when it is on disk: which is older must not change again
+                self._core.after_commit(partial(self._tell_older, peer, older))
 
     def _write(self, block: Block, foreign: dict[int, tuple[str, int]], sent: m.Block) -> None:
         header = [
@@ -155,7 +148,7 @@ class Intake:
         if sent.function not in self._ledger.functions:
             return f"function {sent.function.hex()} was never sent"
         try:
-            options_of(sent.options)
+            sent.options = sparse(options_of(sent.options))
         except (TypeError, ValueError) as error:
             return str(error)
         return None
@@ -215,7 +208,9 @@ class Intake:
         record = RECORD.pack(Kind.REFUSED, 0, bytes(8)) + body
         self._ledger.writes.append(("outcomes", [(key(block.session, counter), record)]))
         self._ledger.counts[State.FAILED] += 1
-        peer.tell(block.session, [counter], [Kind.REFUSED], [body])
+        self._core.after_commit(
+            lambda now: peer.tell(block.session, [counter], [Kind.REFUSED], [body])
+        )
 
     def _taken(self, alias: str, known: Known) -> tuple[Any, ...] | None:
         """The record of the task that has `alias`, unless it ended without success."""
@@ -261,7 +256,7 @@ class Intake:
             elif record is not None:
                 peer.tell(session, [counter], [record[0]], [record[RECORD.size :]])
             else:
-                text = f"no task {show(session, counter)} on mesh {self._mesh}"
+                text = f"no task {show(session, counter)} on mesh {self._core.mesh}"
                 body = failure_body("TaskNotFound", text)
                 peer.tell(session, [counter], [Kind.REFUSED], [body])
         self._tell_older(peer, older, now)

@@ -54,14 +54,20 @@ class Line:
             self._packets.popleft()
 
     def remove(self, leases: Iterable[int]) -> None:
-        """These leases were not read, and are taken out: whole packets, or the end of one that
-        was too big to travel as one."""
+        """These leases were not read, and are taken out: whole packets, or parts of one that was
+        too big to travel as one, of which slot and worker may have read in turns."""
         gone = set(leases)
         kept: deque[list[int]] = deque()
         for low, high in self._packets:
-            while high > low and high - 1 in gone:
-                high -= 1
-            if high > low:
+            if gone.isdisjoint(range(low, high)):
                 kept.append([low, high])
+                continue
+            for lease in range(low, high):
+                if lease in gone:
+                    continue
+                if kept and kept[-1][1] == lease and lease - 1 >= low and lease - 1 not in gone:
+                    kept[-1][1] = lease + 1
+                else:
+                    kept.append([lease, lease + 1])
         self._packets = kept
         self._count = sum(high - low for low, high in kept)

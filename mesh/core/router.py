@@ -56,12 +56,14 @@ class RouterCore:
         self.lookups = Lookups()
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.fleet = Fleet(self.ledger, self.peers, settings, self.epoch)
-        intake = Intake(self.ledger, self.peers, self.fleet, self.lookups, self._unpark, self.mesh)
+        intake = Intake(self)
         self.desk = Desk(self)
         self._ticket = 0
         self._tick_at = now + settings.heartbeat_s / 2  # however busy it is meanwhile
         self._heard: dict[Peer, int] = {}  # the last message taken of each, this turn
         self._to_record: deque[tuple[int, dict[Peer, int]]] = deque()
+        self._promised: list[Callable[[float], None]] = []
+        self._after_commit: deque[tuple[int, list[Callable[[float], None]]]] = deque()
         self._on: dict[type, Callable[[Any, float], None]] = {
             Heard: self._on_heard,
             Garbled: self._on_garbled,
@@ -112,6 +114,9 @@ class RouterCore:
             turn.writes.append(("counts", list(self.ledger.counts[ENDED:])))
             self._ticket += 1
             turn.ticket = self._ticket
+        if self._promised:
+            self._after_commit.append((self._ticket, self._promised))
+            self._promised = []
         if self._heard:
             self._to_record.append((self._ticket, self._heard))
             self._heard = {}
@@ -244,7 +249,11 @@ class RouterCore:
             worker.report(message)
             self.desk.slots_changed(now)
 
-    def _unpark(self, peer: Peer, now: float) -> None:
+    def after_commit(self, then: Callable[[float], None]) -> None:
+        """`then(now)` is called when what this turn writes is on disk."""
+        self._promised.append(then)
+
+    def resume(self, peer: Peer, now: float) -> None:
         """The message that waited for the store is taken; those behind it follow, in order."""
         waiting, peer.parked = peer.parked or deque(), None
         behind = sum(envelope.message.SEQUENCED for envelope in waiting)
@@ -286,6 +295,9 @@ class RouterCore:
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.committed = event.ticket
+        while self._after_commit and self._after_commit[0][0] <= self.committed:
+            for then in self._after_commit.popleft()[1]:
+                then(now)
 
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2

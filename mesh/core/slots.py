@@ -49,7 +49,7 @@ class Slots:
         self._stored: dict[int, tuple[int, int, bytes]] = {}  # ticket → outcome awaiting the store
         self._ticket = 0
         self._alone: set[int] = set()  # one of their packet killed its slot; all in the backlog
-        self._doomed: set[int] = set()  # cancelled while they waited at a slot
+        self._doomed: set[int] = set()  # cancelled while they were at a slot
         self._restart_at = dict.fromkeys(self._by_number, 0.0)
         self._start_failures = 0
 
@@ -88,11 +88,12 @@ class Slots:
         if piece is None:
             return
         slot = next((slot for slot in self if lease in slot.line), None)
-        if slot is not None and slot.line.first == lease:
-            self._kill(slot, lease, Kind.CANCELLED)
-        elif slot is not None:
+        if slot is not None:
             self._doomed.add(lease)
-            self.orders.take_back.append(slot.number)
+            if slot.line.first == lease:
+                self._kill(slot, lease, Kind.CANCELLED)
+            else:
+                self.orders.take_back.append(slot.number)
         elif self.backlog.take_out(piece, lease - piece.lease):
             self._alone.discard(lease)
             self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
@@ -180,7 +181,7 @@ class Slots:
         back."""
         if self.backlog:
             return
-        if any(slot.ready and not slot.line for slot in self):
+        if any(slot.ready and slot.ending is None and not slot.line for slot in self):
             busiest = max(self, key=lambda slot: len(slot.line))
             if len(busiest.line) > len(busiest.line.in_hand) and not busiest.read:
                 self.orders.take_back.append(busiest.number)
@@ -240,8 +241,7 @@ class Slots:
             slot.ending = None
         if self._doomed:
             self._doomed.difference_update(row[0] for row in event.rows)
-            if line.first in self._doomed and slot.ending is None:
-                self._kill(slot, line.first, Kind.CANCELLED)  # it was too late to take it back
+            self._kill_doomed(slot)
 
     def exited(self, event: SlotExited, now: float) -> None:
         """A slot is dead: what it ran is lost, what it had not begun is not."""
@@ -275,6 +275,12 @@ class Slots:
         slot.ending = why
         self.orders.kills.append((slot.number, lease))
 
+    def _kill_doomed(self, slot: Slot) -> None:
+        """What was cancelled too late to be taken back is killed when its turn has come."""
+        running = slot.line.first
+        if running is not None and running in self._doomed and slot.ending is None:
+            self._kill(slot, running, Kind.CANCELLED)
+
     def unlearn(self, digest: bytes, slot: int) -> None:
         """A function was taken back out of a slot's socket: it has to be sent again."""
         self._by_number[slot].functions.discard(digest)
@@ -282,6 +288,7 @@ class Slots:
     def spared(self, slot: int) -> None:
         """The shell found that the lease to be killed had ended by itself."""
         self._by_number[slot].ending = None
+        self._kill_doomed(self._by_number[slot])
 
     def limit(self, slot: Slot) -> float | None:
         """The time limit of what runs in `slot`; such a task is alone there."""
@@ -306,7 +313,7 @@ class Slots:
         ]
         for slot in self:
             limit = self.limit(slot)
-            if limit is not None:
+            if limit is not None and slot.ending is None:
                 due.append(slot.began + limit)
         return min(due, default=None)
 

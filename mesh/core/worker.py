@@ -93,15 +93,16 @@ class WorkerCore:
     def settle(self, now: float) -> WorkerTurn:
         """Fill the slots and gather what this turn wants done."""
         slots = self.slots
+        if self.leaving is not None and slots.backlog:
+            self._give_back()
+        if self.welcome is not None and not slots.orders.take_back:
+            self._answer_recall(now)  # else when it is known what slots have not read
         if self.leaving is None:
             slots.start(now)
-            if self.may_begin(now):
+            if self.may_begin(now) and self._recalled is None:
                 slots.fill(now)
                 slots.level()
-        elif slots.backlog:
-            self._give_back()
         if self.welcome is not None:
-            self._answer_recall(now)
             self._tell_done(now)
             if slots.changed:
                 slots.changed = False
@@ -206,8 +207,8 @@ class WorkerCore:
         if not self._gathered or self.slots.backlog and now < self._done_at:
             return
         self._done_at = now + GATHER_S
-        self._send(m.Done(self._gathered.rows(), self._window()), now)
-        self._gathered.clear()
+        for rows in self._gathered.take():
+            self._send(m.Done(rows, self._window()), now)
 
     def _window(self) -> int:
         return 0 if self.leaving is not None else self.slots.window()

@@ -37,12 +37,12 @@ class Server:
         try:
             file, size, _ = self._results.find(get.lease, get.number)
             descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                chunk = os.pread(descriptor, get.length, min(get.offset, size))
+            finally:
+                os.close(descriptor)
         except (ResultLost, OSError) as error:
             return [transfer.pack_lost(get.token), str(error).encode()]
-        try:
-            chunk = os.pread(descriptor, get.length, get.offset)
-        finally:
-            os.close(descriptor)
         return [transfer.pack_chunk(get.token, get.offset, size), chunk]
 
     def close(self) -> None:

@@ -136,7 +136,7 @@ class Slot:
                 rest = self._store(lease, outcome.RESULT, parts)
                 kind, stored = Kind.STORED, True
             else:
-                rest = payload.join(parts)[: packets.PAYLOAD_BYTES_MAX]
+                rest = payload.join(parts)  # a failure: it has been made to fit
         body = outcome.body(begun, took_s, log, rest, flags)
         return packets.pack_outcome(lease, kind, stored, took_s, body)
 
@@ -153,7 +153,7 @@ class Slot:
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next  # our frames are not the user's concern
         lines = traceback.format_exception(type(error), error, trace)
-        text = "".join(lines)[-packets.PAYLOAD_BYTES_MAX // 4 :]
+        text = "".join(lines)
         failure = Failure(kind, _message(error), text, self.host, os.getpid())
         try:
             exception = payload.join(payload.dump(error.with_traceback(None)))

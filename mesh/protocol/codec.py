@@ -21,11 +21,16 @@ from .messages import FIELDS, MESSAGES, VERSION_MAX, VERSION_MIN, Message
 #: outweighs the copy into the header.
 FRAME_BYTES = 16 * 1024
 
-#: The header of the largest regular message (256 tasks, 256 KiB, names and marks) is below 1 MB.
+#: With this much in the header already, smaller blobs have frames of their own too, so that a
+#: worker's whole window of tasks fits one message.
+CROWDED_BYTES = 1024 * 1024
+CROWDED_FRAME_BYTES = 256
+
+#: The largest regular message: 8192 outcomes of less than CROWDED_FRAME_BYTES, with their columns.
 HEADER_BYTES_MAX = 8 * 1024 * 1024
 
-#: A block has at most 256 blobs and a message few blocks; more frames are an attack or a bug.
-FRAMES_MAX = 8192
+#: A message has at most a worker's window of blobs; more frames are an attack or a bug.
+FRAMES_MAX = 16384
 
 #: Where the blobs are: message class → (row field or None, index of the blob or list of blobs).
 _BLOBS: dict[type[Message], tuple[str, int]] = {
@@ -55,7 +60,10 @@ def encode(envelope: Envelope) -> list[Any]:
     frames: list[Any] = [b""]
     where = _BLOBS.get(cls)
     if where is not None:
-        body[0] = [_without_large(row, where[1], frames) for row in body[0]]
+        column = where[1]
+        inline = sum(sum(map(len, row[column])) for row in body[0])
+        limit = FRAME_BYTES if inline < CROWDED_BYTES else CROWDED_FRAME_BYTES
+        body[0] = [_without_large(row, column, frames, limit) for row in body[0]]
     elif cls is messages.Function and len(body[3]) >= FRAME_BYTES:
         frames.append(body[3])
         body[3] = None
@@ -74,13 +82,13 @@ def encode(envelope: Envelope) -> list[Any]:
     return frames
 
 
-def _without_large(row: list[Any], column: int, frames: list[Any]) -> list[Any]:
+def _without_large(row: list[Any], column: int, frames: list[Any], limit: int) -> list[Any]:
     blobs = row[column]
-    if max(map(len, blobs), default=0) < FRAME_BYTES:
+    if max(map(len, blobs), default=0) < limit:
         return row
     kept = []
     for blob in blobs:
-        if len(blob) < FRAME_BYTES:
+        if len(blob) < limit:
             kept.append(blob)
         else:
             kept.append(None)

@@ -62,6 +62,29 @@ def _plain(value: Any, depth: int) -> bool:
     return kind in (str, int, float, bool, bytes, type(None))
 
 
+def _about(value: Any) -> bool:
+    """What a worker says of itself: the router counts with some of it."""
+    return (
+        type(value) is dict
+        and _small(value.get("slots", 0))
+        and _small(value.get("window", 0))
+        and _dicts(value.get("running", []))
+    )
+
+
+def _dicts(value: Any) -> bool:
+    return type(value) is list and set(map(type, value)) <= {dict}
+
+
+def _about(value: Any) -> bool:
+    """What a peer says of itself: anything, but what the router counts with must be numbers."""
+    return (
+        type(value) is dict
+        and all(_small(value.get(name, 0)) for name in ("slots", "window", "pid"))
+        and type(value.get("running", [])) is list
+    )
+
+
 def _any(value: Any) -> bool:
     return True
 
@@ -133,7 +156,7 @@ class Hello(Message):
 
     COMMAND = 1
     SEQUENCED = False
-    SHAPE = (_text, _text, _bytes, _small, _small, _map, _rows(_int, _session, _int))
+    SHAPE = (_text, _text, _bytes, _small, _small, _about, _rows(_int, _session, _int))
 
     role: str
     who: str
@@ -408,7 +431,7 @@ class Report(Message):
     """worker → router. What has changed about the worker: its slots, what each runs. No reply."""
 
     COMMAND = 26
-    SHAPE = (_map,)
+    SHAPE = (_about,)
 
     about: dict[str, Any]
 

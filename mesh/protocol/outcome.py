@@ -28,6 +28,9 @@ _PICKLE = b"\x80"  # how a pickle of protocol 2 or later begins
 #: The log is not inline: its field holds a ref.
 LOG_STORED = 1
 
+#: Of a message or traceback, the last so many bytes are kept.
+TEXT_BYTES_MAX = 8192
+
 #: The index of a result and of a log among what one lease stored.
 RESULT, LOG = 0, 1
 
@@ -105,8 +108,16 @@ def parse_ref(raw: Any) -> Ref:
 def pack_failure(failure: Failure, exception: bytes = b"") -> bytes:
     """The bytes of a failure, and the pickled exception if there is one."""
     texts = (failure.kind, failure.message, failure.traceback, failure.host, str(failure.pid))
-    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
+    encoded = [_clipped(text) for text in texts]
     return b"".join(_LENGTH.pack(len(text)) + text for text in encoded) + exception
+
+
+def _clipped(text: str) -> bytes:
+    """The end of `text` in utf-8, whole characters: a failure must fit a packet."""
+    raw = text.encode("utf-8", "backslashreplace")
+    if len(raw) <= TEXT_BYTES_MAX:
+        return raw
+    return raw[-TEXT_BYTES_MAX:].decode("utf-8", "ignore").encode()
 
 
 def parse_failure(raw: Any) -> tuple[Failure, memoryview]:

@@ -83,7 +83,7 @@ def read(path: Path) -> Access:
     """
     try:
         stat = path.stat()
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     except FileNotFoundError:
         raise RouterUnreachable(
             f"no access file {path}: start a mesh with `mesh up`, or name another with --access"
@@ -98,10 +98,18 @@ def read(path: Path) -> Access:
         data: dict[str, Any] = json.loads(text)
         known = {name: data[name] for name in Access.__dataclass_fields__ if name in data}
         access = Access(**known)
-        good = access.addresses and all(isinstance(each, str) for each in access.addresses)
-    except (ValueError, TypeError, KeyError) as error:
+        good = (
+            type(access.mesh) is str
+            and type(access.schema) is type(access.pid) is int
+            and type(access.addresses) is list
+            and all(
+                isinstance(each, str) and each.startswith(("ipc://", "tcp://"))
+                for each in access.addresses
+            )
+        )
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise AccessDenied(f"{path} is no access file: {error}") from None
-    if not good or access.schema > SCHEMA:
+    if not (good and access.addresses) or access.schema > SCHEMA:
         raise AccessDenied(f"{path} is no access file that this Mesh understands")
     return access
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
-from ..errors import MeshError
+from ..errors import MeshError, RouterUnreachable
 from .poller import has_input
 
 #: One frame: the largest payload taken. Beyond it the sender's connection is dropped by libzmq.
@@ -32,6 +32,9 @@ HIGH_WATER_MARK = 100_000
 IO_THREADS = 1
 
 IPC_PATH_MAX = 107
+
+#: What happened, and a value that tells more.
+_MONITORED = struct.Struct("=Hi")
 
 #: With IPv6 enabled libzmq names an IPv4 address so.
 _MAPPED = re.compile(r"\[::ffff:([0-9.]+)\]")
@@ -127,7 +130,11 @@ class Listener:
 
 
 class Dialer:
-    """A DEALER connected to one address: libzmq reconnects it by itself, with backoff."""
+    """A DEALER connected to one address: libzmq reconnects it by itself, with backoff.
+
+    Raises:
+        RouterUnreachable: it is no address.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
         self.address = address
@@ -135,7 +142,13 @@ class Dialer:
         _common(self.socket)
         events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         self.monitor = self.socket.get_monitor_socket(events)
-        self.socket.connect(address)
+        try:
+            self.socket.connect(address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise RouterUnreachable(
+                f"{address} is no address that can be dialled: {error}"
+            ) from error
 
     def receive(self) -> Iterator[list[bytes]]:
         """What has come in: frames, RECEIVE_MAX messages at most."""
@@ -157,7 +170,7 @@ class Dialer:
         """What happened to the connection since the last call: "connected", "cut"."""
         changes = []
         while has_input(self.monitor):
-            event = recv_monitor_message(self.monitor)["event"]
+            event = _event(self.monitor)
             changes.append("cut" if event == zmq.EVENT_DISCONNECTED else "connected")
         return changes
 
@@ -171,8 +184,14 @@ class Dialer:
 def _drain(monitor: zmq.Socket[bytes], event: int) -> int:
     seen = 0
     while has_input(monitor):
-        seen += recv_monitor_message(monitor)["event"] == event
+        seen += _event(monitor) == event
     return seen
+
+
+def _event(monitor: zmq.Socket[bytes]) -> int:
+    """The next event of a monitor. `zmq.utils.monitor` would load asyncio for it."""
+    event, _ = _MONITORED.unpack(monitor.recv_multipart()[0])
+    return int(event)
 
 
 def ipc_folder(mesh: str) -> Path:

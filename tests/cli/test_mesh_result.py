@@ -124,9 +124,11 @@ def test_not_yet_and_never(meshed: Shell) -> None:
     task = meshed.submit(*held.call)
     late = meshed.mesh("result", task, "--timeout", 0.2, code=5)
     assert f"{task} has not ended within 0.2 s" in late.err
+    meshed.mesh("result", task, "--timeout", 0, code=5)
     held.await_begin()
     held.let_go()
-    assert meshed.mesh("result", task, "--timeout", 30).out == "held\n"
+    meshed.mesh("wait", task)
+    assert meshed.mesh("result", task, "--timeout", 0).out == "held\n"
     for command in ("result", "logs", "wait", "cancel"):
         assert "k3f9x2m1.17" in meshed.mesh(command, "k3f9x2m1.17", code=6).err
         assert meshed.mesh(command, "nobody", "--json", code=6).json["error"] == {

@@ -105,6 +105,16 @@ def test_what_cannot_be_submitted_is_a_usage_error(shell: Shell, wrong: list[str
     assert refused.out == "" and "Error: " in refused.err
 
 
+def test_files_of_the_folder_are_not_taken_for_libraries(shell: Shell) -> None:
+    up = shell.up()
+    for name in ("click", "zmq", "msgpack", "queue", "subprocess"):
+        (shell.work / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")
+    assert shell.mesh("submit", "--wait", "sim:scaled", 4).out == "40\n"
+    assert shell.mesh("result", "last").out == "40\n"
+    shell.mesh("stop")
+    assert up.finish().code == 0
+
+
 def test_a_module_that_does_not_import_shows_where(meshed: Shell) -> None:
     (meshed.work / "broken.py").write_text("x = 1 / 0\n")
     refused = meshed.mesh("submit", "broken:run", code=1)

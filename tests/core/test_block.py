@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +48,7 @@ def test_queued_runs_are_the_maximal_ones(states: list[int], data: st.DataObject
     queued = [i for start, end in runs for i in range(start, end)]
     assert queued == [i for i in range(low, high) if states[i] == QUEUED]
     assert all(start < end for start, end in runs)
-    assert all(end < start for (_, end), (start, _) in zip(runs, runs[1:]))
+    assert all(end < start for (_, end), (start, _) in itertools.pairwise(runs))
 
 
 def test_a_task_is_found_in_its_block():
@@ -76,9 +78,7 @@ def test_a_task_before_the_first_block_is_not_found():
     st.integers(0, 40),
     st.integers(0, 40),
 )
-def test_what_overlaps_a_span_is_found_whole(
-    layout: list[tuple[int, int]], first: int, count: int
-):
+def test_what_overlaps_a_span_is_found_whole(layout: list[tuple[int, int]], first: int, count: int):
     blocks, at = Blocks(), 0
     tasks: set[int] = set()
     for size, gap in layout:

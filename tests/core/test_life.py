@@ -34,7 +34,9 @@ def cells() -> list[tuple[State, Cause, State | None]]:
     ]
 
 
-@pytest.mark.parametrize(("state", "cause", "after"), cells(), ids=lambda each: getattr(each, "name", "-"))
+@pytest.mark.parametrize(
+    ("state", "cause", "after"), cells(), ids=lambda each: getattr(each, "name", "-")
+)
 def test_every_cause_in_every_state(state: State, cause: Cause, after: State | None):
     assert step(state, cause) is after
     assert step(int(state), cause) is after, "a state may come as the byte it is kept in"

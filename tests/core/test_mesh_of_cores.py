@@ -13,7 +13,20 @@ import random
 from collections.abc import Callable
 
 import pytest
-from fakes import ERROR, FLAKY, FOREVER, KILLER, OK, STORED, Client, Task, Worker, World, outcome_of, succeeded
+from fakes import (
+    ERROR,
+    FLAKY,
+    FOREVER,
+    KILLER,
+    OK,
+    STORED,
+    Client,
+    Task,
+    Worker,
+    World,
+    outcome_of,
+    succeeded,
+)
 
 from mesh.core import pace
 from mesh.core.events import Settings
@@ -62,7 +75,7 @@ class Tale:
             "slots": [(3, self.slot_dies)],
             "workers": [(1, self.worker_dies), (2, self.worker_starts), (1, self.worker_leaves)],
             "router": [(1, self.router_restarts)],
-            "time": [(1, lambda: self.world.advance(self.chance.random() * 40))],
+            "time": [(1, lambda: self.wait(20))],
         }
         moves = common + [move for each in sorted(self.troubles) for move in rare[each]]
         self.weights = [weight for weight, _ in moves]
@@ -130,7 +143,7 @@ class Tale:
         running = worker.running.get(number)
         if running is None:
             return
-        lease, payload = running
+        payload = running[1]
         if payload.startswith(KILLER):
             worker.slot_dies(number)
             return
@@ -256,6 +269,10 @@ class Tale:
         worker = self.world.add_worker(who, self.chance.randint(1, 3))
         worker.packet_tasks = self.chance.choice([1, 2, 1000])
 
+    def wait(self, heartbeats: float) -> None:
+        """Nothing is delivered for a while."""
+        self.world.advance(self.chance.random() * heartbeats * self.world.settings.heartbeat_s)
+
     def router_restarts(self) -> None:
         """The router dies, with a commit under way, and comes back on its store."""
         router = self.world.router
@@ -264,7 +281,7 @@ class Tale:
             router.commit(self.chance.randint(1, len(router.wanted)))
         self.world.kill_router()
         if self.chance.random() < 0.3:
-            self.world.advance(self.chance.random() * 20)
+            self.wait(10)
         self.world.start_router()
 
     # -- the end -----------------------------------------------------------------------------

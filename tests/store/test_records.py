@@ -261,12 +261,26 @@ def test_a_member_that_is_an_older_task_leads_to_it(reopen: Open):
     ]
 
 
+def who_has(store: Records, aliases: list[str]) -> dict[str, Any]:
+    return store.look_up("submitted", (aliases, []))[0]
+
+
+def test_blocks_that_are_there_are_known_from_those_that_are_not(reopen: Open):
+    store = reopen()
+    store.apply([function(), block(SESSION, 0, 2), block(SESSION, 4, 2, names=["a", "b"])])
+    store.apply([ended(SESSION, (0, Kind.VALUE), (1, Kind.VALUE)), ("close", key(SESSION, 0))])
+
+    asked = [key(SESSION, first) for first in (0, 1, 2, 4, 6)]
+
+    assert store.look_up("submitted", ([], asked)) == ({}, {key(SESSION, 0), key(SESSION, 4)})
+
+
 def test_an_alias_leads_to_its_task_and_call(reopen: Open):
     store = reopen()
     names = ["T=1", None, "T=3"]
     store.apply([function(), block(SESSION, 4, 3, names=names), ended(SESSION, (6, Kind.VALUE))])
 
-    found = store.look_up("names", ["T=1", "T=2", "T=3"])
+    found = who_has(store, ["T=1", "T=2", "T=3"])
 
     assert found == {
         "T=1": ([SESSION, 4, "sim:simulate", b"codeffff", b"mark0004"], None),
@@ -279,7 +293,7 @@ def test_an_alias_means_the_last_task_that_got_it_and_holes_get_none(reopen: Ope
     store.apply([function(), block(SESSION, 0, 1, names=["a"]), block(SESSION, 1, 1, names=["a"])])
     store.apply([block(SESSION, 2, 2, names=["a", "b"], holes=(0,))])
 
-    found = store.look_up("names", ["a", "b"])
+    found = who_has(store, ["a", "b"])
 
     assert [found[name][0][1] for name in ("a", "b")] == [1, 3]
 
@@ -293,7 +307,7 @@ def test_any_alias_is_found(reopen: Open, alias: str):
     store = reopen()
     store.apply([function(), block(SESSION, 0, 2, names=[alias, alias + "!"])])
 
-    found = store.look_up("names", [alias, alias + "!", alias + "?"])
+    found = who_has(store, [alias, alias + "!", alias + "?"])
 
     assert {name: entry[0][1] for name, entry in found.items()} == {alias: 0, alias + "!": 1}
     assert reopen().restore().blocks[0].names == [alias, alias + "!"]
@@ -556,7 +570,7 @@ def test_a_store_that_schema_1_wrote_is_still_read(tmp_path: Path):
     assert back.tries[1].worker_losses == 3
     assert store.payloads(back.key) == [b"0", b"1", b"2", b"3"]
     assert store.function(F) == b"Vpickle"
-    assert store.look_up("names", ["T=2.3"])["T=2.3"][0][:2] == ["aaaabbbb", 0]
+    assert who_has(store, ["T=2.3"])["T=2.3"][0][:2] == ["aaaabbbb", 0]
     assert store.look_up("group", key(SESSION, 0)) == {
         "size": 4,
         "name": "a sweep",

@@ -1,0 +1,266 @@
+"""Folders in which no mesh can live: what is said, and that the next folder works."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import msgpack
+import pytest
+import sample_tasks as tasks
+
+from mesh import Mesh, ResultLost, StoreError
+
+
+@pytest.fixture(autouse=True)
+def the_next_folder_works(nothing_left_behind, tmp_path: Path) -> Iterator[None]:
+    yield
+    with Mesh(dir=tmp_path / "the next", slots=1) as m:
+        assert m.submit(pow, 2, 3).result(20) == 8
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> Path:
+    """A folder in which a mesh has lived."""
+    with Mesh(dir=tmp_path / "used", slots=1) as m:
+        m.options(id="small").submit(pow, 2, 10).result(20)
+        m.options(id="large").submit(bytes, 300_000).result(20)
+    return tmp_path / "used"
+
+
+def refusal(folder: Path) -> str:
+    """Why no mesh can live there; nothing of it is left."""
+    with pytest.raises(StoreError) as caught:
+        Mesh(dir=folder, slots=1)
+    return str(caught.value)
+
+
+# -- whose and where ------------------------------------------------------------------------------
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert str(tmp_path / "file") in refusal(tmp_path / "file")
+    assert str(tmp_path / "file") in refusal(tmp_path / "file" / "below")
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("only root can give a folder away")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, -1)
+    said = refusal(theirs)
+    assert "uid 65534" in said and str(theirs) in said
+
+
+def test_a_folder_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    with Mesh(dir=folder, slots=1) as m:
+        m.submit(bytes, 100_000).result(20)
+        for path in (folder / "router", folder / "worker", *folder.rglob("*.mdb*")):
+            assert path.stat().st_mode & 0o077 == 0, path
+        assert (folder / "access.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_without_the_right_to_write_is_refused(tmp_path: Path) -> None:
+    if not os.getuid():
+        pytest.skip("root may write everywhere; see the read-only file system below")
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0o500)
+    try:
+        assert str(folder) in refusal(folder)
+    finally:
+        folder.chmod(0o700)
+
+
+def mounted(options: list[str], point: Path) -> bool:
+    return subprocess.run(["mount", *options, point], capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def read_only(used: Path, tmp_path: Path) -> Iterator[Path]:
+    """The folder of a mesh on a file system that cannot be written to."""
+    point = tmp_path / "mounted"
+    point.mkdir()
+    if os.getuid() or not mounted(["--bind", str(used)], point):
+        pytest.skip("needs the right to mount")
+    try:
+        if not mounted(["-o", "remount,ro,bind"], point):
+            pytest.skip("needs the right to mount read-only")
+        yield point
+    finally:
+        subprocess.run(["umount", point], check=True)
+
+
+def test_a_read_only_file_system_is_refused(read_only: Path) -> None:
+    said = refusal(read_only)
+    assert "read-only" in said and str(read_only) in said
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes."""
+    point = tmp_path / "tiny"
+    point.mkdir()
+    if os.getuid() or not mounted(["-t", "tmpfs", "-o", "size=4m", "tmpfs"], point):
+        pytest.skip("needs the right to mount")
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", point], check=True)
+
+
+# -- what is in it --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", ["router/records.mdb", "worker/index.mdb"])
+@pytest.mark.parametrize("damage", ["noise", "zeros", "empty", "text", "folder", "cut"])
+def test_a_damaged_store_is_refused_with_the_remedy(used: Path, store: str, damage: str) -> None:
+    file = used / store
+    whole = file.read_bytes()
+    if damage == "noise":
+        file.write_bytes(os.urandom(len(whole)))
+    elif damage == "zeros":
+        file.write_bytes(bytes(len(whole)))
+    elif damage == "empty":
+        file.write_bytes(b"")
+        with Mesh(dir=used, slots=1) as m:  # LMDB takes an empty file for a new one
+            assert m.submit(pow, 2, 3).result(20) == 8
+        return
+    elif damage == "text":
+        file.write_text("Dear diary, " * 1000)
+    elif damage == "folder":
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_bytes(whole[: len(whole) // 2 // 4096 * 4096])
+    said = refusal(used)
+    assert str(file) in said and ("another folder" in said or "anew" in said)
+    if damage != "folder":
+        file.write_bytes(whole)
+        with Mesh(dir=used, slots=1) as m:  # the refusal has made nothing worse
+            assert m.result("small", 20) == 1024
+            assert len(m.result("large", 20)) == 300_000
+
+
+def test_a_store_of_a_newer_version_is_refused_and_left_alone(used: Path) -> None:
+    for store, value in (("router/records.mdb", msgpack.packb(99)), ("worker/index.mdb", b"\x63")):
+        whole = (used / store).read_bytes()
+        with lmdb.open(str(used / store), subdir=False, max_dbs=30) as env:
+            meta = env.open_db(b"meta")
+            with env.begin(write=True) as txn:
+                txn.put(b"schema", value, db=meta)
+        said = refusal(used)
+        assert "schema 99" in said and "Mesh version that wrote it" in said
+        (used / store).write_bytes(whole)
+    with Mesh(dir=used, slots=1) as m:
+        assert m.result("small", 20) == 1024
+
+
+def test_a_folder_in_use_is_joined_and_without_its_access_file_refused(tmp_path: Path) -> None:
+    with Mesh(dir=tmp_path / "own", slots=1) as owner:
+        with Mesh(dir=tmp_path / "own") as joined:
+            assert joined.submit(pow, 2, 3).result(20) == 8
+        file = tmp_path / "own" / "access.json"
+        hidden = file.rename(tmp_path / "hidden.json")
+        said = refusal(tmp_path / "own")
+        status = owner.status()
+        pids = {status["router"]["pid"], status["workers"][0]["pid"]}
+        assert "in use by process" in said and any(str(pid) in said for pid in pids)
+        hidden.rename(file)
+        assert owner.submit(pow, 2, 4).result(20) == 16
+
+
+def test_two_scripts_that_start_on_one_folder_share_one_mesh_or_one_is_told(
+    script, tmp_path: Path
+) -> None:
+    source = """
+        import sys
+        from mesh import Mesh, StoreError
+        with open(sys.argv[2]) as start:
+            start.read()
+        try:
+            with Mesh(dir=sys.argv[1], slots=1) as m:
+                print(m.submit(pow, 2, 3).result())
+        except StoreError as error:
+            print("in use" if "in use by process" in str(error) else error)
+    """
+    start = tasks.pipe_at(tmp_path / "start")
+    both = [script(source, tmp_path / "own", start) for _ in range(2)]
+    tasks.let_go(start)
+    said = sorted(each.finish().strip() for each in both)
+    assert said in (["8", "8"], ["8", "in use"])
+
+
+# -- what was in it and is not any more -----------------------------------------------------------
+
+
+def content(used: Path) -> Path:
+    (file,) = [path for path in (used / "worker" / "content").rglob("*") if path.is_file()]
+    return file
+
+
+def test_a_result_that_is_gone_from_the_disk_is_lost_by_name(used: Path) -> None:
+    content(used).unlink()
+    with Mesh(dir=used, slots=1) as m:
+        with pytest.raises(ResultLost):
+            m.result("large", 20)
+        assert m.result("small", 20) == 1024
+
+
+def test_a_result_that_is_cut_short_is_lost_rather_than_wrong(used: Path) -> None:
+    file = content(used)
+    file.write_bytes(file.read_bytes()[:-1])
+    with Mesh(dir=used, slots=1) as m, pytest.raises(ResultLost, match="of 300"):
+        m.result("large", 20)
+
+
+def test_a_result_that_is_damaged_is_lost_rather_than_wrong(used: Path) -> None:
+    file = content(used)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with Mesh(dir=used, slots=1) as m, pytest.raises(ResultLost, match="checksum"):
+        m.result("large", 20)
+
+
+def test_a_store_that_was_thrown_away_leaves_its_results_unreachable(used: Path) -> None:
+    from mesh import ResultUnreachable
+
+    shutil.rmtree(used / "worker")
+    with Mesh(dir=used, slots=1, settings={"lost_after_s": 0.5}) as m:
+        with pytest.raises((ResultUnreachable, ResultLost), match="store"):
+            m.result("large", 20)
+        assert m.result("small", 20) == 1024
+
+
+def test_records_that_were_thrown_away_are_gone_and_said_to_be(used: Path) -> None:
+    from mesh import TaskNotFound
+
+    shutil.rmtree(used / "router")
+    with Mesh(dir=used, slots=1) as m:
+        with pytest.raises(TaskNotFound, match="'small'"):
+            m.result("small", 20)
+        assert m.options(id="small").submit(pow, 2, 10).result(20) == 1024
+
+
+# -- no room --------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_and_what_was_recorded_stays(tiny: Path) -> None:
+    """Results that find no room fail their task; what is there stays, and small tasks go on."""
+    with Mesh(dir=tiny / "own", slots=1) as m:
+        kept = m.submit(bytes, 100_000)
+        assert len(kept.result(20)) == 100_000
+        too_large = m.submit(bytes, 8_000_000)
+        error = too_large.exception(20)
+        assert error is not None and "space" in str(error)
+        assert m.submit(pow, 2, 3).result(20) == 8
+        assert len(m.result(kept.id, 20)) == 100_000
