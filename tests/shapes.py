@@ -12,11 +12,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mesh.protocol import messages as m
+from mesh.protocol import shape
 from mesh.protocol.codec import FRAME_BYTES
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 sessions = st.text("23456789abcdefgh", min_size=8, max_size=8)
-counters = st.one_of(st.integers(0, 50), st.integers(0, m.NUMBER_MAX))
+counters = st.one_of(st.integers(0, 50), st.integers(0, shape.NUMBER_MAX))
 #: Small ones mostly, now and then one that has to travel in a frame of its own.
 blobs = st.one_of(
     st.binary(max_size=40),
@@ -37,18 +38,21 @@ values = st.recursive(
 )
 
 BASIC: dict[Any, st.SearchStrategy[Any]] = {
-    m._int: counters,
-    m._small: st.integers(0, 2**31 - 1),
-    m._text: texts,
-    m._bytes: st.binary(max_size=64),
-    m._map: st.dictionaries(texts, values, max_size=4),
-    m._any: values,
-    m._blob: blobs,
-    m._ints: st.lists(counters, max_size=5),
-    m._blobs: st.lists(blobs, max_size=5),
-    m._kinds: st.lists(st.integers(0, 8), max_size=5).map(bytes),
-    m._session: sessions,
-    m._names: st.lists(st.none() | texts.filter(bool), max_size=5),
+    shape.is_int: counters,
+    shape.is_small: st.integers(0, 2**31 - 1),
+    shape.is_text: texts,
+    shape.is_bytes: st.binary(max_size=64),
+    shape.is_map: st.dictionaries(texts, values, max_size=4),
+    shape.is_any: values,
+    shape.is_blob: blobs,
+    shape.is_ints: st.lists(counters, max_size=5),
+    shape.is_blobs: st.lists(blobs, max_size=5),
+    shape.is_kinds: st.lists(st.integers(0, 8), max_size=5).map(bytes),
+    shape.is_session: sessions,
+    shape.is_names: st.lists(st.none() | texts.filter(bool), max_size=5),
+    shape.is_about: st.fixed_dictionaries(
+        {"slots": st.integers(0, 64), "window": st.integers(0, 4096)}, optional={"host": texts}
+    ),
 }
 
 

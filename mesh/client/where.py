@@ -79,9 +79,11 @@ def _join(path: Path, why: str) -> Place:
 
 def _folder(folder: Path, why: str) -> Place:
     path = folder / "access.json"
+    if not path.exists():
+        return Place(None, folder, False, why)
     try:
         access = access_files.read(path)
-    except RouterUnreachable:
+    except RouterUnreachable:  # it has just gone
         return Place(None, folder, False, why)
     if not access_files.is_alive(access):
         return Place(None, folder, False, why)  # left behind by a mesh that was killed

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
@@ -80,12 +80,15 @@ class LocalMesh:
         self._closing = False
         self._deaths: list[float] = []
         self._pipes: dict[str, int] = {}
+        self._answers: dict[str, IO[bytes]] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._threads: dict[str, threading.Thread] = {}
         _owned.add(self)
         try:
             self._spawn_worker()
-            self.access = self._spawn_router()
+            self._spawn_router()
+            self._await_router()
+            self._await("worker")
             self._introduce()
         except BaseException:
             self.close(now=True)
@@ -114,55 +117,67 @@ class LocalMesh:
         self._pipes[name] = write
         return read
 
-    def _spawn_router(self) -> Access:
+    def _spawn_router(self) -> None:
         plan = self.plan
+        self._spawn(
+            "router",
+            {
+                "folder": str(plan.folder),
+                "listen": plan.listen,
+                "access": str(plan.access_file),
+                "sync": plan.sync,
+                "temporary": plan.temporary,
+                "settings": plan.settings,
+            },
+        )
+
+    def _spawn_worker(self) -> None:
+        plan = self.plan
+        self._spawn(
+            "worker",
+            {
+                "folder": str(plan.folder / "worker"),
+                "slots": plan.slots,
+                "sync": plan.sync,
+                "temporary": plan.temporary,
+            },
+        )
+
+    def _spawn(self, name: str, options: dict[str, Any]) -> None:
+        """Start a child; `_await` hears how that went."""
         ready, tell = os.pipe()
-        pipe = self._pipe_to("router")
+        self._answers[name] = open(ready, "rb")  # noqa: SIM115
+        pipe = self._pipe_to(name)
         os.set_inheritable(tell, True)
-        options = {
-            "folder": str(plan.folder),
-            "listen": plan.listen,
-            "access": str(plan.access_file),
-            "sync": plan.sync,
-            "temporary": plan.temporary,
-            "settings": plan.settings,
-            "ready": tell,
-        }
         try:
-            self._children["router"] = spawn.service(
-                "router", options, self._log_of("router"), [pipe, tell]
+            self._children[name] = spawn.service(
+                name, options | {"ready": tell}, self._log_of(name), [pipe, tell]
             )
         finally:
             os.close(pipe)
             os.close(tell)
-        with open(ready, "rb") as answer:
+
+    def _await(self, name: str) -> dict[str, Any]:
+        """What a child says when it is ready.
+
+        Raises:
+            MeshError: what it says about why it cannot be, or that it says nothing.
+        """
+        with self._answers.pop(name) as answer:
             if not select.select([answer], [], [], READY_S)[0]:
-                raise RouterUnreachable(f"the router did not start within {READY_S:g} s")
+                raise RouterUnreachable(f"the {name} did not start within {READY_S:g} s")
             line = answer.readline()
         if not line:
-            raise MeshError(f"the router died at its start: {self._tail('router')}")
-        said = json.loads(line)
+            raise MeshError(f"the {name} died at its start: {self._tail(name)}")
+        said: dict[str, Any] = json.loads(line)
         if "error" in said:
             raise getattr(errors, said["error"]["type"], MeshError)(said["error"]["message"])
-        access = Access(**said)
-        if plan.listen is not None:
-            plan.listen = access.addresses[0]  # where a restarted one is looked for
-        return access
+        return said
 
-    def _spawn_worker(self) -> None:
-        pipe = self._pipe_to("worker")
-        options = {
-            "folder": str(self.plan.folder / "worker"),
-            "slots": self.plan.slots,
-            "sync": self.plan.sync,
-            "temporary": self.plan.temporary,
-        }
-        try:
-            self._children["worker"] = spawn.service(
-                "worker", options, self._log_of("worker"), [pipe]
-            )
-        finally:
-            os.close(pipe)
+    def _await_router(self) -> None:
+        self.access = Access(**self._await("router"))
+        if self.plan.listen is not None:
+            self.plan.listen = self.access.addresses[0]  # where a restarted one is looked for
 
     def _introduce(self) -> None:
         """Tell the worker where the router is: the first line of its life pipe."""
@@ -197,9 +212,11 @@ class LocalMesh:
                 self._warn(f"the {name} died ({_how(code)}) and is started again")
                 try:
                     if name == "router":
-                        self.access = self._spawn_router()
+                        self._spawn_router()
+                        self._await_router()
                     else:
                         self._spawn_worker()
+                        self._await("worker")
                         self._introduce()
                 except (MeshError, OSError) as error:
                     self._warn(f"the {name} cannot be started again: {error}")
@@ -228,6 +245,8 @@ class LocalMesh:
         for pipe in self._pipes.values():
             os.close(pipe)
         self._pipes.clear()
+        for answer in self._answers.values():
+            answer.close()
         for child in self._children.values():
             try:
                 child.wait(LEAVE_S)

@@ -128,13 +128,19 @@ class Slot:
         flags = 0
         stored = False
         if len(log) > LOG_INLINE_BYTES:
-            log = self._store(lease, outcome.LOG, [log])
-            flags, stored = outcome.LOG_STORED, True
+            try:
+                log = self._store(lease, outcome.LOG, [log])
+                flags, stored = outcome.LOG_STORED, True
+            except OSError:  # no room for all of it
+                log = log[-LOG_INLINE_BYTES:]
         rest = parts[0] if len(parts) == 1 else None
         if rest is None or len(rest) > self.inline_bytes:
             if kind is Kind.VALUE:
-                rest = self._store(lease, outcome.RESULT, parts)
-                kind, stored = Kind.STORED, True
+                try:
+                    rest = self._store(lease, outcome.RESULT, parts)
+                    kind, stored = Kind.STORED, True
+                except OSError as error:
+                    kind, rest = Kind.REFUSED, self._no_room(error)
             else:
                 rest = payload.join(parts)  # a failure: it has been made to fit
         body = outcome.body(begun, took_s, log, rest, flags)
@@ -144,6 +150,10 @@ class Slot:
         """Leave `parts` where the worker will find them; the ref to them."""
         size, crc = spool.write(spool.path(self.folder, lease, index), parts)
         return outcome.REF.pack(lease, index, size, crc, self.store)
+
+    def _no_room(self, error: OSError) -> bytes:
+        text = f"the result cannot be kept on {self.host}: {error.strerror} ({self.folder})"
+        return outcome.pack_failure(Failure("StoreError", text, "", self.host, self.pid))
 
     def _failure(self, error: BaseException) -> list[Any]:
         import traceback  # only failures need it

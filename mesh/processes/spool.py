@@ -20,7 +20,11 @@ def path(folder: Path, lease: int, index: int) -> Path:
 
 
 def write(file: Path, parts: list[Any]) -> tuple[int, int]:
-    """Write `parts` one after the other; (size, crc32)."""
+    """Write `parts` one after the other; (size, crc32).
+
+    Raises:
+        OSError: there is no room for them.
+    """
     size = crc = 0
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -30,6 +34,9 @@ def write(file: Path, parts: list[Any]) -> tuple[int, int]:
             size += len(view)
             while len(view):
                 view = view[os.write(descriptor, view) :]
+    except OSError:
+        os.unlink(file)  # a full disk: what is there of it only takes room
+        raise
     finally:
         os.close(descriptor)
     return size, crc

@@ -357,14 +357,27 @@ def refs_in(kind: int, body: bytes) -> list[tuple[int, int, int, int]]:
 
 
 def main() -> None:
-    """``python -c … OPTIONS``: a worker whose owner holds the life pipe and sends the access."""
+    """``python -c … OPTIONS``: a worker whose owner holds the life pipe, hears when it is ready,
+    and then sends the access."""
     options = json.loads(sys.argv[1])
     log = Log(options["log"])
     life = Life(options["pipe"])
+    ready = open(options["ready"], "w")  # noqa: SIM115
+
+    def access() -> str:
+        ready.write("{}\n")
+        ready.close()
+        return life.first_line()
+
     try:
-        code = serve(options, life, log, lambda: life.first_line())
+        code = serve(options, life, log, access)
     except MeshError as error:
         log(f"error: {error}")
+        if not ready.closed:
+            ready.write(
+                json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}) + "\n"
+            )
+            ready.close()
         code = 1
     raise SystemExit(code)
 

@@ -10,9 +10,27 @@ The direction "peer" is a client or a worker: whoever dialled the router.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
+
+from .shape import (
+    Check,
+    is_about,
+    is_any,
+    is_blob,
+    is_blobs,
+    is_bytes,
+    is_int,
+    is_ints,
+    is_kinds,
+    is_map,
+    is_names,
+    is_session,
+    is_small,
+    is_text,
+    maybe,
+    rows,
+)
 
 #: The protocol versions that this code speaks; HELLO carries them, WELCOME picks one.
 VERSION_MIN = 1
@@ -21,119 +39,6 @@ VERSION_MAX = 1
 #: Tasks in one block. Large enough that a message's fixed cost is shared by hundreds, small
 #: enough that a block's payloads stay a quarter of a megabyte.
 BLOCK_TASKS_MAX = 256
-
-#: Counters and leases end here: they are eight bytes in a store's keys, and spans add to them.
-NUMBER_MAX = 2**63 - 1
-
-#: Maps nest no deeper: what is recorded or told on has to pack again.
-DEPTH_MAX = 8
-
-Check = Callable[[Any], bool]
-
-
-def _int(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= NUMBER_MAX
-
-
-def _small(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**31
-
-
-def _text(value: Any) -> bool:
-    return type(value) is str and len(value) <= 4096
-
-
-def _bytes(value: Any) -> bool:
-    return type(value) is bytes and len(value) <= 64
-
-
-def _map(value: Any) -> bool:
-    return type(value) is dict and (not value or _plain(value, DEPTH_MAX))
-
-
-def _plain(value: Any, depth: int) -> bool:
-    kind = type(value)
-    if kind is dict:
-        return depth > 0 and all(
-            type(name) is str and _plain(item, depth - 1) for name, item in value.items()
-        )
-    if kind is list:
-        return depth > 0 and all(_plain(item, depth - 1) for item in value)
-    return kind in (str, int, float, bool, bytes, type(None))
-
-
-def _about(value: Any) -> bool:
-    """What a worker says of itself: the router counts with some of it."""
-    return (
-        type(value) is dict
-        and _small(value.get("slots", 0))
-        and _small(value.get("window", 0))
-        and _dicts(value.get("running", []))
-    )
-
-
-def _dicts(value: Any) -> bool:
-    return type(value) is list and set(map(type, value)) <= {dict}
-
-
-def _about(value: Any) -> bool:
-    """What a peer says of itself: anything, but what the router counts with must be numbers."""
-    return (
-        type(value) is dict
-        and all(_small(value.get(name, 0)) for name in ("slots", "window", "pid"))
-        and type(value.get("running", [])) is list
-    )
-
-
-def _any(value: Any) -> bool:
-    return True
-
-
-def _blob(value: Any) -> bool:
-    return isinstance(value, (bytes, memoryview))
-
-
-def _ints(value: Any) -> bool:
-    return (
-        type(value) is list
-        and set(map(type, value)) <= {int}
-        and min(value, default=0) >= 0
-        and max(value, default=0) <= NUMBER_MAX
-    )
-
-
-def _blobs(value: Any) -> bool:
-    return type(value) is list and set(map(type, value)) <= {bytes, memoryview}
-
-
-def _kinds(value: Any) -> bool:
-    return type(value) is bytes and max(value, default=0) <= 8
-
-
-def _session(value: Any) -> bool:
-    return type(value) is str and len(value) == 8 and value.isascii()
-
-
-def _rows(*checks: Check) -> Check:
-    def check(value: Any) -> bool:
-        return type(value) is list and all(
-            type(row) is list
-            and len(row) == len(checks)
-            and all(good(cell) for good, cell in zip(checks, row, strict=True))
-            for row in value
-        )
-
-    return check
-
-
-def _maybe(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def _names(value: Any) -> bool:
-    return type(value) is list and all(
-        type(name) is str and 0 < len(name) <= 256 or name is None for name in value
-    )
 
 
 @dataclass(slots=True)
@@ -156,7 +61,15 @@ class Hello(Message):
 
     COMMAND = 1
     SEQUENCED = False
-    SHAPE = (_text, _text, _bytes, _small, _small, _about, _rows(_int, _session, _int))
+    SHAPE = (
+        is_text,
+        is_text,
+        is_bytes,
+        is_small,
+        is_small,
+        is_about,
+        rows(is_int, is_session, is_int),
+    )
 
     role: str
     who: str
@@ -173,7 +86,7 @@ class Welcome(Message):
 
     COMMAND = 2
     SEQUENCED = False
-    SHAPE = (_text, _bytes, _int, _small, _map)
+    SHAPE = (is_text, is_bytes, is_int, is_small, is_map)
 
     mesh: str
     birth: bytes
@@ -204,7 +117,7 @@ class Error(Message):
 
     COMMAND = 5
     SEQUENCED = False
-    SHAPE = (_text, _text)
+    SHAPE = (is_text, is_text)
 
     kind: str
     text: str
@@ -223,7 +136,7 @@ class Function(Message):
     """client → router → worker. The code behind a digest, before the first task that calls it."""
 
     COMMAND = 10
-    SHAPE = (_bytes, _text, _bytes, _blob)
+    SHAPE = (is_bytes, is_text, is_bytes, is_blob)
 
     digest: bytes
     name: str
@@ -261,7 +174,16 @@ def _block(row: Any) -> bool:
     )
 
 
-_BLOCK = (_int, _bytes, _map, _maybe(_int), _int, _blobs, _maybe(_names), _maybe(_blobs))
+_BLOCK = (
+    is_int,
+    is_bytes,
+    is_map,
+    maybe(is_int),
+    is_int,
+    is_blobs,
+    maybe(is_names),
+    maybe(is_blobs),
+)
 
 
 @dataclass(slots=True)
@@ -283,7 +205,7 @@ class Group(Message):
     """client → router. `size` tasks from `first` on belong together, under `name`."""
 
     COMMAND = 12
-    SHAPE = (_int, _int, _maybe(_text))
+    SHAPE = (is_int, is_int, maybe(is_text))
 
     first: int
     size: int
@@ -296,7 +218,7 @@ class Known(Message):
     [ended] (1) or not yet (0)."""
 
     COMMAND = 13
-    SHAPE = (_rows(_int, _session, _int, _int),)
+    SHAPE = (rows(is_int, is_session, is_int, is_int),)
 
     rows: list[list[Any]]
 
@@ -306,7 +228,7 @@ class Outcomes(Message):
     """router → client. How tasks ended: rows of [session, counters, kinds, bodies]."""
 
     COMMAND = 14
-    SHAPE = (_rows(_session, _ints, _kinds, _blobs),)
+    SHAPE = (rows(is_session, is_ints, is_kinds, is_blobs),)
 
     runs: list[list[Any]]
 
@@ -320,7 +242,7 @@ class Watch(Message):
     """
 
     COMMAND = 15
-    SHAPE = (_rows(_session, _int, _int),)
+    SHAPE = (rows(is_session, is_int, is_int),)
 
     spans: list[list[Any]]
 
@@ -331,7 +253,7 @@ class Cancel(Message):
     the number of tasks `cancelled`, `running` (left alone) and `ended` (too late)."""
 
     COMMAND = 16
-    SHAPE = (_int, _rows(_session, _int, _int), _any)
+    SHAPE = (is_int, rows(is_session, is_int, is_int), is_any)
 
     token: int
     spans: list[list[Any]]
@@ -343,7 +265,7 @@ class Ask(Message):
     """client → router. A question or an order, by name; core/desk.py has them. Reply: TELL."""
 
     COMMAND = 17
-    SHAPE = (_int, _text, _map)
+    SHAPE = (is_int, is_text, is_map)
 
     token: int
     what: str
@@ -355,7 +277,7 @@ class Tell(Message):
     """router → client. The answer to ASK or CANCEL; `error` names an error class, or is None."""
 
     COMMAND = 18
-    SHAPE = (_int, _maybe(_text), _any)
+    SHAPE = (is_int, maybe(is_text), is_any)
 
     token: int
     error: str | None
@@ -368,7 +290,7 @@ class Tasks(Message):
     consecutive tasks under consecutive leases. Reply, in time: DONE or RETURNED for each."""
 
     COMMAND = 20
-    SHAPE = (_rows(_session, _int, _int, _bytes, _map, _blobs),)
+    SHAPE = (rows(is_session, is_int, is_int, is_bytes, is_map, is_blobs),)
 
     pieces: list[list[Any]]
 
@@ -379,7 +301,7 @@ class Done(Message):
     the worker will hold from now on. The link's acknowledgement says: recorded, let go."""
 
     COMMAND = 21
-    SHAPE = (_rows(_session, _ints, _ints, _kinds, _blobs), _small)
+    SHAPE = (rows(is_session, is_ints, is_ints, is_kinds, is_blobs), is_small)
 
     runs: list[list[Any]]
     window: int
@@ -390,7 +312,7 @@ class Recall(Message):
     """router → worker. Give back up to `count` tasks that have not begun. Reply: RETURNED."""
 
     COMMAND = 22
-    SHAPE = (_small,)
+    SHAPE = (is_small,)
 
     count: int
 
@@ -400,7 +322,7 @@ class Returned(Message):
     """worker → router. These leases were not begun and are free again; perhaps none."""
 
     COMMAND = 23
-    SHAPE = (_ints, _small)
+    SHAPE = (is_ints, is_small)
 
     leases: list[int]
     window: int
@@ -411,7 +333,7 @@ class Kill(Message):
     """router → worker. End these leases, running or not. Reply: DONE of kind CANCELLED."""
 
     COMMAND = 24
-    SHAPE = (_ints,)
+    SHAPE = (is_ints,)
 
     leases: list[int]
 
@@ -421,7 +343,7 @@ class Leave(Message):
     """router → worker. The mesh ends: stop, now or after what runs. Reply: BYE."""
 
     COMMAND = 25
-    SHAPE = (_any,)
+    SHAPE = (is_any,)
 
     drain: bool
 
@@ -431,7 +353,7 @@ class Report(Message):
     """worker → router. What has changed about the worker: its slots, what each runs. No reply."""
 
     COMMAND = 26
-    SHAPE = (_about,)
+    SHAPE = (is_about,)
 
     about: dict[str, Any]
 

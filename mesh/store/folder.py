@@ -30,24 +30,14 @@ def prepare(folder: Path) -> None:
     Raises:
         StoreError: it cannot be made or written, is another user's, or lies on a network.
     """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stat = folder.stat()
-    except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be made: {error.strerror}. Choose another folder"
-        ) from error
-    if stat.st_uid != os.getuid():
-        raise StoreError(f"{folder} belongs to another user (uid {stat.st_uid}): choose your own")
-    if not os.access(folder, os.W_OK | os.X_OK) or _is_read_only(folder):
-        raise StoreError(f"{folder} is read-only: choose a folder that you can write to")
+    _make(folder)
     kind = file_system_of(folder)
     if kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse.") and "overlay" not in kind:
         raise StoreError(
             f"{folder} is on a network file system ({kind}), where a store breaks. "
             f"Use a local one, such as {default_root() / folder.name}"
         )
-    if stat.st_mode & 0o077:
+    if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
 
 
@@ -55,16 +45,26 @@ def make(folder: Path) -> None:
     """Make `folder` (0700) for what is in it to be prepared; one that is there stays as it is.
 
     Raises:
-        StoreError: it cannot be made, or lies in a default root that is not the user's own.
+        StoreError: it cannot be made or written, is another user's, or lies in a default root that
+            is not the user's own.
     """
     if default_root() in folder.parents:
         prepare(default_root())
+    _make(folder)
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
     except OSError as error:
         raise StoreError(
             f"{folder} cannot be made: {error.strerror}. Choose another folder"
         ) from error
+    if owner != os.getuid():
+        raise StoreError(f"{folder} belongs to another user (uid {owner}): choose your own")
+    if not os.access(folder, os.W_OK | os.X_OK) or _is_read_only(folder):
+        raise StoreError(f"{folder} is read-only: choose a folder that you can write to")
 
 
 def _is_read_only(folder: Path) -> bool:

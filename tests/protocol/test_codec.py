@@ -12,7 +12,7 @@ import shapes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mesh.protocol import codec
+from mesh.protocol import codec, shape
 from mesh.protocol import messages as m
 from mesh.protocol.codec import FRAME_BYTES, FRAMES_MAX, DecodeError, decode, encode
 from mesh.protocol.link import Envelope
@@ -181,7 +181,7 @@ def test_an_ill_formed_block_is_refused(row: Any):
 
 def test_a_map_nests_only_so_deep():
     value: Any = 0
-    for _ in range(m.DEPTH_MAX + 1):
+    for _ in range(shape.DEPTH_MAX + 1):
         value = [value]
 
     with pytest.raises(DecodeError, match=r"Report\.about"):

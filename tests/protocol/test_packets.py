@@ -35,12 +35,19 @@ def test_tasks_come_back_in_order(number: int, sent: list[tuple[int, bool, bytes
     assert packets.leases_of(packet) == [lease for lease, _, _ in sent]
 
 
-@given(leases, st.integers(0, 8), st.booleans(), st.floats(0, 1e6, width=32), st.binary())
-def test_an_outcome_comes_back(lease: int, kind: int, stored: bool, took_s: float, body: bytes):
-    packet = packets.pack_outcome(lease, kind, stored, took_s, body)
+outcomes = st.tuples(
+    leases, st.integers(0, 8), st.booleans(), st.floats(0, 1e6, width=32), st.binary()
+)
 
-    assert packet[0] == packets.OUTCOME
-    assert packets.parse_outcome(packet) == (lease, kind, body, took_s, stored)
+
+@given(st.lists(outcomes, min_size=1, max_size=5))
+def test_outcomes_come_back_in_their_order(sent: list[tuple[int, int, bool, float, bytes]]):
+    packet = packets.pack_outcomes([packets.pack_outcome(*each) for each in sent])
+
+    assert packet[0] == packets.OUTCOMES
+    assert packets.parse_outcomes(packet) == [
+        (lease, kind, body, took_s, stored) for lease, kind, stored, took_s, body in sent
+    ]
 
 
 def test_a_slot_says_which_process_it_is():
