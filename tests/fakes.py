@@ -238,6 +238,7 @@ class Router:
         self.core = RouterCore(self.records.restore(), world.settings, world.now)
         self.wanted: deque[tuple[int, list[Any], list[Any]]] = deque()
         self.events: deque[Committed | Found] = deque()
+        self.left = False
         self._payloads: dict[bytes, list[Any]] = {}
         self.due = self.core.deadline(world.now)
 
@@ -258,6 +259,8 @@ class Router:
 
     def settle(self) -> bool:
         """End a turn; whether there was anything to do."""
+        if self.left:
+            return False
         turn = self.core.settle(self.world.now)
         self.core.check()
         self.due = self.core.deadline(self.world.now)
@@ -280,6 +283,7 @@ class Router:
             self.handle(Gone(id))
         if turn.stop:
             self.world.say("router leaves")
+            self.left, self.due = True, float("inf")
         return bool(turn.sends or turn.writes or turn.lookups)
 
     def _complete(self, message: m.Message) -> None:
@@ -374,6 +378,8 @@ class Worker:
     def settle(self) -> bool:
         """End a turn; whether there was anything to do."""
         now = self.world.now
+        if self.left is not None:
+            return False
         turn = self.core.settle(now)
         self.core.check()
         for envelope in turn.sends:
@@ -513,6 +519,7 @@ class Client:
         self.counter = 0
         self.token = 0
         self._met = False
+        self._noted: tuple[int, int] = (0, 0)
         self._others: dict[tuple[str, int], list[Task]] = {}
         self._unrecorded: deque[tuple[int, list[int]]] = deque()
         self._introduced: set[bytes] = set()
@@ -650,6 +657,16 @@ class Client:
                 task.ended = end
         for task in self._others.get((session, counter), []):
             task.ended = task.ended or end
+
+    def note(self, say: Callable[[str], None]) -> None:
+        """Say what has come to be known since the last call."""
+        recorded = [counter for counter, task in self.tasks.items() if task.recorded]
+        new, errors = recorded[self._noted[0] :], self.errors[self._noted[1] :]
+        self._noted = len(recorded), len(self.errors)
+        if new:
+            say(f"{self.session} knows that {span(self.session, new)} is recorded")
+        for kind, text in errors:
+            say(f"{self.session} is told {kind}: {text}")
 
     def open_spans(self) -> list[tuple[str, int, int]]:
         """What it still wants to hear of."""

@@ -31,6 +31,9 @@ ROUTER_TIMEOUT_S = 60.0
 #: A router that is there answers HELLO within this.
 WELCOME_S = 10.0
 
+#: What was cancelled is told so within this.
+CANCELLED_S = 5.0
+
 #: One of this host that does not even listen by then is gone; before, it may be restarting.
 LISTENING_S = 2.0
 
@@ -420,6 +423,7 @@ class Mesh(concurrent.futures.Executor):
         spans = self._connection.waiting.own_spans()
         if spans:
             self._connection.cancel(spans, running=True)
+            self._connection.waiting.wait_for_own(CANCELLED_S)
 
     def _abandon(self, *, told: bool = False) -> None:
         """Let go of everything; children of ours that were not `told` to leave are ended."""

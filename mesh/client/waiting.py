@@ -45,7 +45,8 @@ class Waiting:
         self._firsts: list[int] = []
         self._others: dict[tuple[str, int], list[Future | tuple[Group, int]]] = {}
         self._joined: set[Future] = set()  # submitted here, and found to be an older task
-        self._ended = False
+        self._leaving = False
+        self._error: BaseException | None = None
 
     # -- for the threads of the script -------------------------------------------------------
 
@@ -70,7 +71,13 @@ class Waiting:
         future = Future(self._connection, session, counter)
         with self._lock:
             self._others.setdefault((session, counter), []).append(future)
+        self._fail_late(future)
         return future
+
+    def _fail_late(self, future: Future) -> None:
+        """Who comes to wait when no more news will come is told at once."""
+        if self._error is not None:
+            future.fail(self._error)
 
     def join_group(self, group: Group) -> None:
         """A group that was submitted elsewhere, or earlier."""
@@ -95,12 +102,15 @@ class Waiting:
                         del self._others[session, counter]
             if mine:
                 future.settle(*raw)
+        self._fail_late(future)
         return future
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until nothing this client submitted is open."""
         with self._idle:
-            return self._idle.wait_for(lambda: self._nothing_open or self._ended, timeout)
+            return self._idle.wait_for(
+                lambda: self._nothing_open or self._error is not None, timeout
+            )
 
     @property
     def _nothing_open(self) -> bool:
@@ -109,10 +119,21 @@ class Waiting:
     def own_spans(self) -> list[Span]:
         """The client's own tasks that have not ended."""
         with self._lock:
-            spans = [(self._session, counter, 1) for counter in sorted(self._futures)]
-            for group in self._groups.values():
-                spans += [span for span in group.open_spans() if span[0] == self._session]
+            return self._own_spans()
+
+    def _own_spans(self) -> list[Span]:
+        spans = [(self._session, counter, 1) for counter in sorted(self._futures)]
+        for group in self._groups.values():
+            spans += [span for span in group.open_spans() if span[0] == self._session]
         return spans
+
+    def wait_for_own(self, timeout: float) -> bool:
+        """Wait until none of the client's own tasks is open: they have just been cancelled."""
+        with self._idle:
+            self._leaving = True
+            return self._idle.wait_for(
+                lambda: not self._own_spans() or self._error is not None, timeout
+            )
 
     def all_spans(self) -> list[Span]:
         """Everything that is waited for."""
@@ -150,6 +171,7 @@ class Waiting:
                 group.take(counters, kinds, bodies)
                 self._tell_others(session, counters, kinds, bodies)
                 self.drop_if_ended(group)
+                self._tell_idle()
                 return
         for nth, counter in enumerate(counters):
             kind, body = kinds[nth], bodies[nth]
@@ -165,7 +187,10 @@ class Waiting:
                     group.take([counter], [kind], [body])
                     self.drop_if_ended(group)
         self._tell_others(session, counters, kinds, bodies)
-        if self._nothing_open:
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if self._leaving or self._nothing_open:
             with self._idle:
                 self._idle.notify_all()
 
@@ -191,7 +216,7 @@ class Waiting:
     def fail(self, error: BaseException) -> None:
         """No more news will come: everything that waits is told why."""
         with self._idle:
-            self._ended = True
+            self._error = error
             waiting: list[Future | Group] = [*self._futures.values(), *self._groups.values()]
             for targets in self._others.values():
                 waiting += [t if isinstance(t, Future) else t[0] for t in targets]

@@ -315,7 +315,10 @@ class RouterCore:
 
     def _end_grace(self, now: float) -> None:
         """After a restart: what no worker has claimed by now is ready."""
-        if self._held_back and (not self._expected or now > self._grace_until):
+        if self._expected and now > self._grace_until:
+            self.ledger.writes += [("worker", who, None) for who in sorted(self._expected)]
+            self._expected = set()  # the next life need not wait for them
+        if self._held_back and not self._expected:
             held_back, self._held_back = self._held_back, []
             for span in held_back:
                 self.ledger.ready.push(*span)

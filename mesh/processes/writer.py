@@ -7,6 +7,7 @@ handed over before it.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +38,7 @@ class Writer:
         self._writes: list[Any] = []
         self._lookups: list[Lookup] = []
         self._ticket = 0
-        self._events: list[Committed | Found] = []
+        self._events: queue.SimpleQueue[Committed | Found] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="mesh-writer", daemon=True)
@@ -60,8 +61,7 @@ class Writer:
         """
         if self._error is not None:
             raise self._error
-        events, self._events = self._events, []
-        return events
+        return [self._events.get_nowait() for _ in range(self._events.qsize())]
 
     def close(self) -> None:
         """Finish what was handed over and end the thread."""
@@ -83,10 +83,10 @@ class Writer:
             try:
                 if writes:
                     self._apply(writes)
-                    self._events.append(Committed(ticket))
+                    self._events.put(Committed(ticket))
                 for token, what, about in lookups:
                     assert self._look_up is not None
-                    self._events.append(Found(token, self._look_up(what, about)))
+                    self._events.put(Found(token, self._look_up(what, about)))
             except BaseException as error:
                 self._error = error
                 self._wake.set()

@@ -57,7 +57,7 @@ def is_plain(value: Any, depth: int) -> bool:
 def is_about(value: Any) -> bool:
     """What a worker says of itself: the router counts with some of it."""
     return (
-        type(value) is dict
+        is_map(value)
         and is_small(value.get("slots", 0))
         and is_small(value.get("window", 0))
         and is_dicts(value.get("running", []))

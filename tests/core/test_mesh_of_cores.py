@@ -33,7 +33,7 @@ from mesh.core.events import Settings
 from mesh.protocol import messages as m
 from mesh.task import Kind, key, show
 
-SEEDS = range(*map(int, os.environ.get("MESH_SEEDS", "0:300").split(":")))
+SEEDS = range(*map(int, os.environ.get("MESH_SEEDS", "0:120").split(":")))
 EVENTS = 250
 
 WORKERS = ("wwwwwwww", "vvvvvvvv", "uuuuuuuu")

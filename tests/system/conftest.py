@@ -5,18 +5,15 @@ Linux: they wait for processes by pidfd and look for what is left in /proc.
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy  # noqa: F401  # its threads and files are there before any test looks
 import pytest
-from leftovers import Leftovers
+from leftovers import Leftovers, place_of_its_own
 from scripts import Script
 
 from mesh import Mesh
@@ -37,30 +34,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _too_long(number: int, frame: object) -> None:
     raise TimeoutError(f"the test has not ended within {TEST_S} s")
-
-
-@contextmanager
-def place_of_its_own(folder: Path) -> Iterator[Leftovers]:
-    """A home, a temporary folder and a socket folder for what is started inside; afterwards all of
-    it is gone: processes, files, descriptors, threads."""
-    temporary, home = folder / "tmp", folder / "home"
-    temporary.mkdir()
-    home.mkdir()
-    sockets = Path(tempfile.mkdtemp(prefix="mesh-test-", dir="/tmp"))  # ipc paths must be short
-    leftovers = Leftovers([temporary, sockets / "mesh"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(temporary))
-        patch.setenv("TMPDIR", str(temporary))
-        patch.setenv("HOME", str(home))
-        patch.setenv("XDG_RUNTIME_DIR", str(sockets))
-        patch.delenv("MESH_ACCESS", raising=False)
-        patch.setenv(leftovers.VARIABLE, leftovers.mark)
-        try:
-            yield leftovers
-            leftovers.check()
-        finally:
-            leftovers.end()
-            shutil.rmtree(sockets)
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import select
+import shutil
 import signal
+import tempfile
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 #: What was told to go may take this long to be gone.
 GOING_S = 3.0
@@ -100,8 +106,37 @@ def _system_threads() -> int:
 
 
 def _zombies() -> list[int]:
-    children = []
+    found = []
     for thread in os.listdir("/proc/self/task"):
-        children += Path(f"/proc/self/task/{thread}/children").read_text().split()
-    states = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2] for pid in children}
-    return [int(pid) for pid, state in states.items() if state.split()[0] == "Z"]
+        try:
+            for pid in Path(f"/proc/self/task/{thread}/children").read_text().split():
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if state == "Z":
+                    found.append(int(pid))
+        except FileNotFoundError:
+            continue  # the thread has just ended, or the child was just waited for
+    return found
+
+
+@contextmanager
+def place_of_its_own(folder: Path) -> Iterator[Leftovers]:
+    """A home, a temporary folder and a socket folder for what is started inside; afterwards all of
+    it is gone: processes, files, descriptors, threads."""
+    temporary, home = folder / "tmp", folder / "home"
+    temporary.mkdir()
+    home.mkdir()
+    sockets = Path(tempfile.mkdtemp(prefix="mesh-test-", dir="/tmp"))  # ipc paths must be short
+    leftovers = Leftovers([temporary, sockets / "mesh"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_RUNTIME_DIR", str(sockets))
+        patch.delenv("MESH_ACCESS", raising=False)
+        patch.setenv(leftovers.VARIABLE, leftovers.mark)
+        try:
+            yield leftovers
+            leftovers.check()
+        finally:
+            leftovers.end()
+            shutil.rmtree(sockets)

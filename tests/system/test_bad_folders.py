@@ -12,28 +12,34 @@ import lmdb
 import msgpack
 import pytest
 import sample_tasks as tasks
+from leftovers import place_of_its_own
 
 from mesh import Mesh, ResultLost, StoreError
 
 
 @pytest.fixture(autouse=True)
-def the_next_folder_works(nothing_left_behind, tmp_path: Path) -> Iterator[None]:
+def other_meshes_go_on(mesh: Mesh) -> Iterator[None]:
     yield
-    with Mesh(dir=tmp_path / "the next", slots=1) as m:
-        assert m.submit(pow, 2, 3).result(20) == 8
+    assert mesh.submit(pow, 2, 3).result(20) == 8
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "used"
+    with place_of_its_own(folder.parent), Mesh(dir=folder, slots=1) as m:
+        m.options(id="small").submit(pow, 2, 10).result(20)
+        m.options(id="large").submit(bytes, 300_000).result(20)
+    return folder
 
 
 @pytest.fixture
-def used(tmp_path: Path) -> Path:
+def used(template: Path, tmp_path: Path) -> Path:
     """A folder in which a mesh has lived."""
-    with Mesh(dir=tmp_path / "used", slots=1) as m:
-        m.options(id="small").submit(pow, 2, 10).result(20)
-        m.options(id="large").submit(bytes, 300_000).result(20)
-    return tmp_path / "used"
+    return Path(shutil.copytree(template, tmp_path / "used"))
 
 
 def refusal(folder: Path) -> str:
-    """Why no mesh can live there; nothing of it is left."""
+    """Why no mesh can live there; the next folder works."""
     with pytest.raises(StoreError) as caught:
         Mesh(dir=folder, slots=1)
     return str(caught.value)
@@ -46,6 +52,8 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert str(tmp_path / "file") in refusal(tmp_path / "file")
     assert str(tmp_path / "file") in refusal(tmp_path / "file" / "below")
+    with Mesh(dir=tmp_path / "folder", slots=1) as m:
+        assert m.submit(pow, 2, 3).result(20) == 8
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:

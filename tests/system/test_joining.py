@@ -116,6 +116,7 @@ def test_either_client_can_cancel(owner: Mesh, tmp_path: Path) -> None:
 def test_leaving_does_not_wait_for_what_others_submitted(owner: Mesh, tmp_path: Path) -> None:
     gate = tasks.pipe_at(tmp_path / "gate")
     future = owner.submit(tasks.hold, gate, "value")
+    owner.flush(20)
     with Mesh(access=owner.folder) as joined:
         watching = joined.future(future.id)
     assert not future.done()
@@ -245,6 +246,8 @@ def test_a_client_whose_mesh_is_gone_is_told_who_where_and_how_long(script, tmp_
     ):
         with pytest.raises(RouterUnreachable, match=r"router\.sock has not answered for \d+ s"):
             ask()
+    with pytest.raises(RouterUnreachable):
+        group[2].result()  # first asked for when all is over
     assert isinstance(open_.exception(), ConnectionError)
     assert done.result() == 8
     joined.shutdown()

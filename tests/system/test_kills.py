@@ -21,6 +21,8 @@ from leftovers import await_end
 import mesh as mesh_package
 from mesh import Mesh, ResultUnreachable, TaskFailed, WorkerLost
 
+SOON = {"heartbeat_s": 0.2, "lost_after_s": 2.0}
+
 #: Enough to be everywhere at once: queued, prefetched, in slots, on their way back.
 MANY = 400
 
@@ -35,7 +37,7 @@ def traces(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(tmp_path: Path, nothing_left_behind):
     """A mesh with a folder that notices silence soon."""
-    with Mesh(dir=tmp_path / "own", slots=2, settings={"heartbeat_s": 0.2}) as m:
+    with Mesh(dir=tmp_path / "own", slots=2, settings=SOON) as m:
         m.wait_for_slots(2, 20)
         yield m
 
@@ -215,15 +217,17 @@ def test_a_worker_that_leaves_in_order_costs_nothing(
 def test_a_result_whose_worker_is_away_says_so_and_comes_when_it_is_back(
     quick: Mesh, tmp_path: Path
 ) -> None:
-    def make(host_pid: int) -> bytes:
-        assert os.getppid() == host_pid
+    def make(worker: int) -> bytes:
+        tasks.nap(0.05)
+        if os.getppid() != worker:
+            raise LookupError("made elsewhere")
         return bytes(300_000)
 
     with another_worker(quick, tmp_path / "other", slots=1) as other:
         assert quick.wait_for_slots(3, 20) == 3
-        future = None
-        while future is None or future.exception(20) is not None:
-            future = quick.submit(make, other.pid)  # until it is that worker that runs it
+        group = quick.submit_many(make, [other.pid] * 12)
+        assert group.wait(20)
+        future = next(future for future in group if future.exception() is None)
         kill(other.pid)
         other.wait()
         with pytest.raises(ResultUnreachable, match="start its worker again"):
