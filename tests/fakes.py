@@ -405,6 +405,7 @@ class Worker:
         self.due = self.core.deadline(now)
         if turn.stop is not None and self.left is None:
             self.left = turn.stop
+            self.due = float("inf")
             self.world.say(f"{self.who} leaves: {turn.stop}")
         return bool(turn.sends or turn.tasks or turn.starts)
 

@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
 from ..errors import MeshError, RouterUnreachable, TaskNotFound
@@ -434,12 +433,7 @@ class Mesh(concurrent.futures.Executor):
     def _at_exit(self) -> None:
         self.shutdown()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=kind is not None)
 
     def _check_open(self) -> None:

@@ -232,9 +232,13 @@ class ClientCore:
                 self._hello(now)
         elif now - self._last_sent >= self.settings.heartbeat_s:
             self._beat(now)
-        if silent > self.router_timeout_s:
+        suspicious_s = 2 * self.settings.heartbeat_s + 1
+        patience_s = self.router_timeout_s
+        if self.welcome is not None:
+            patience_s = max(patience_s, suspicious_s)  # a router need not speak more often
+        if silent > patience_s:
             self._turn.gone_s = silent
-        elif silent > 2 * self.settings.heartbeat_s + 1 and not self._suspected:
+        elif silent > suspicious_s and not self._suspected:
             self._suspected = True
             self._turn.suspected_s = silent
 

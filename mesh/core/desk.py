@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
+from ..protocol.shape import is_session
 from ..task import ENDED, State, key, parse, show
 from .peers import Peer
 
@@ -96,7 +97,7 @@ class Desk:
     def _ask_tasks(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """Open tasks from memory, then, if asked for, ended ones from the store."""
         states = {State[word.upper()] for word in about.get("states", [])} or set(State)
-        limit = min(int(about.get("limit", PAGE_TASKS)), PAGE_TASKS)
+        limit = max(0, min(int(about.get("limit", PAGE_TASKS)), PAGE_TASKS))
         rows: list[dict[str, Any]] = []
         for block in self.core.ledger.blocks:
             for i, state in enumerate(block.states):
@@ -155,6 +156,8 @@ class Desk:
 
     def _ask_group(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A group's record: its size, name, and the members that are older tasks."""
+        if not is_session(about["session"]):
+            raise ValueError(f"no session {about['session']!r}")
         group = key(about["session"], about["first"])
         self.core.lookups.ask(
             "group", group, lambda answer, now: self._tell(peer, token, now, answer)

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Envelope, Gap
+from ..protocol.shape import is_session
 from ..task import ENDED, State
 from .block import Block
 from .desk import Desk
@@ -215,7 +216,7 @@ class RouterCore:
                 f"this router speaks protocol {m.VERSION_MIN} to {m.VERSION_MAX}, "
                 f"you {hello.version_min} to {hello.version_max}: use the same Mesh version",
             )
-        if hello.role not in ("client", "worker") or len(hello.who) != 8:
+        if hello.role not in ("client", "worker") or not is_session(hello.who):
             return m.Error("MeshError", f"no role {hello.role!r} of {hello.who!r}")
         if hello.role == "client" and old is not None and old.incarnation != hello.incarnation:
             return m.Error("SessionTaken", f"session {hello.who} belongs to another client")

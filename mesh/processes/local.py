@@ -84,6 +84,8 @@ class LocalMesh:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._threads: dict[str, threading.Thread] = {}
         _owned.add(self)
+        store_folder.prepare(plan.folder)
+        self._owned = store_folder.Lock(plan.folder)  # of two that start at once, one is told
         try:
             self._spawn_worker()
             self._spawn_router()
@@ -255,6 +257,7 @@ class LocalMesh:
                 child.wait()
         for thread in self._threads.values():
             thread.join()
+        self._owned.release()
         if self.plan.temporary:
             shutil.rmtree(self.plan.folder, ignore_errors=True)
 

@@ -179,6 +179,25 @@ def test_an_ill_formed_block_is_refused(row: Any):
         decoded([1, m.Submit.COMMAND, 1, 1, 0, [row]])
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"slots": "many"},
+        {"slots": -1},
+        {"slots": 1.5},
+        {"window": 2**31},
+        {"window": None},
+        {"running": 7},
+        {"running": [7]},
+    ],
+    ids=str,
+)
+def test_what_a_worker_says_of_itself_is_checked(about: dict[str, Any]):
+    for message in (m.Hello("worker", "abcdefgh", b"", 1, 1, about, []), m.Report(about)):
+        with pytest.raises(DecodeError, match=r"\.about has a wrong shape"):
+            decode(on_wire(Envelope(1, 1, 0, message)))
+
+
 def test_a_map_nests_only_so_deep():
     value: Any = 0
     for _ in range(shape.DEPTH_MAX + 1):

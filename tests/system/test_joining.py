@@ -222,6 +222,7 @@ def test_a_client_whose_mesh_is_gone_is_told_who_where_and_how_long(script, tmp_
         import sys, time
         from mesh import Mesh
         with Mesh(dir=sys.argv[1], slots=1) as m:
+            m.wait_for_slots(1)
             status = m.status()
             print(status["router"]["pid"], status["workers"][0]["pid"], flush=True)
             time.sleep(600)
@@ -233,6 +234,7 @@ def test_a_client_whose_mesh_is_gone_is_told_who_where_and_how_long(script, tmp_
     done, open_ = joined.submit(pow, 2, 3), joined.submit(tasks.nap, 600)
     group = joined.submit_many(tasks.nap, [600] * 3)
     assert done.result(20) == 8
+    joined.flush(20)
     for pid in (each.pid, *pids):
         os.kill(pid, signal.SIGKILL)
     for ask in (
@@ -255,6 +257,11 @@ def test_a_client_whose_mesh_is_gone_is_told_who_where_and_how_long(script, tmp_
         for id in (open_.id, group.id):
             again.cancel(id)
         assert again.result(done.id, 20) == 8
+
+
+def test_a_router_that_has_nothing_to_say_is_not_given_up(owner: Mesh) -> None:
+    with Mesh(access=owner.folder, router_timeout=0.1) as joined:
+        assert joined.submit(tasks.nap, 1.5, "rested").result(20) == "rested"
 
 
 def test_nobody_is_there_behind_an_old_access_file(tmp_path: Path) -> None:

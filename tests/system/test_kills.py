@@ -238,7 +238,7 @@ def test_a_result_whose_worker_is_away_says_so_and_comes_when_it_is_back(
 
 
 def test_a_router_that_stands_still_for_a_while_loses_nobody(
-    quick: Mesh, traces: Path, tmp_path: Path
+    quick: Mesh, traces: Path, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     pipe = tasks.pipe_at(tmp_path / "said")
     group = in_flight(quick, traces, [150], [pipe])
@@ -247,11 +247,12 @@ def test_a_router_that_stands_still_for_a_while_loses_nobody(
     slots = {each["pid"] for each in worker_of(quick)["slots"]}
     os.kill(router, signal.SIGSTOP)
     try:
-        signal.sigtimedwait([], 1.0)  # five heartbeats of silence
+        signal.sigtimedwait([], 1.8)  # nine heartbeats of silence
     finally:
         os.kill(router, signal.SIGCONT)
     check_all(group, traces, most=0)
     assert {each["pid"] for each in worker_of(quick)["slots"]} == slots
+    assert capfd.readouterr().err.count("has been silent for") == 1, "suspected, and said once"
 
 
 def test_a_task_that_holds_the_interpreter_costs_its_worker_nothing(quick: Mesh) -> None:
