@@ -734,7 +734,11 @@ def ends(session: str, counters: list[int], kinds: bytes) -> str:
 
 
 def describe_spans(spans: list[Any]) -> str:
-    return ", ".join(span(s, list(range(first, first + count))) for s, first, count in spans)
+    texts = []
+    for session, first, count in spans:
+        last = f"..{first + count - 1}" if count != 1 else ""
+        texts.append(f"{session}.{first}{last}")
+    return ", ".join(texts)
 
 
 def lease(number: int) -> str:

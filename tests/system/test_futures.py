@@ -184,7 +184,8 @@ def test_cancelling_a_group_by_its_id_stops_what_runs(mesh: Mesh, tmp_path: Path
 # -- calling back ---------------------------------------------------------------------------------
 
 
-def test_callbacks_run_in_a_thread_where_they_may_wait(mesh: Mesh) -> None:
+def test_callbacks_run_in_a_thread_where_they_may_wait(mesh: Mesh, tmp_path: Path) -> None:
+    gate = tasks.pipe_at(tmp_path / "gate")
     names: list[str] = []
     seen = threading.Event()
 
@@ -193,12 +194,14 @@ def test_callbacks_run_in_a_thread_where_they_may_wait(mesh: Mesh) -> None:
         assert mesh.submit(pow, 2, future.result()).result(20) == 16  # would hang in an I/O thread
         seen.set()
 
-    mesh.submit(tasks.nap, 0.5, 4).add_done_callback(call_back)
+    mesh.submit(tasks.hold, gate, 4).add_done_callback(call_back)
+    tasks.let_go(gate)
     assert seen.wait(20)
     assert names == ["mesh-callbacks"]
 
 
-def test_a_callback_that_fails_does_not_stop_the_next(mesh: Mesh) -> None:
+def test_a_callback_that_fails_does_not_stop_the_next(mesh: Mesh, tmp_path: Path) -> None:
+    gate = tasks.pipe_at(tmp_path / "gate")
     seen = threading.Event()
 
     def bad(future: concurrent.futures.Future) -> None:
@@ -207,12 +210,16 @@ def test_a_callback_that_fails_does_not_stop_the_next(mesh: Mesh) -> None:
     def worse(future: concurrent.futures.Future) -> None:
         raise SystemExit("expected, too")
 
-    first = mesh.submit(tasks.nap, 0.5, None)  # it has not ended when they are added
-    first.add_done_callback(bad)
-    first.add_done_callback(worse)
-    concurrent.futures.wait([first], 20)
-    second = mesh.submit(pow, 2, 2)
+    first = mesh.submit(tasks.hold, gate)
+    for call_back in (bad, worse, lambda future: seen.set()):
+        first.add_done_callback(call_back)
+    tasks.let_go(gate)
+    assert seen.wait(20)
+    seen.clear()
+    os.unlink(gate)
+    second = mesh.submit(tasks.hold, tasks.pipe_at(tmp_path / "gate"))
     second.add_done_callback(lambda future: seen.set())
+    tasks.let_go(gate)
     assert seen.wait(20)
 
 
