@@ -40,6 +40,8 @@ class Worker:
         window: how many leases it takes at once.
         functions: the digests it has been sent.
         peer: its connection, or None while it is away.
+        recorded: whether the roster has it. Until then it is given nothing: a router that
+            restarts waits for the roster alone before what may run is dispatched again.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Worker:
         "peer",
         "recall_after",
         "recalled",
+        "recorded",
         "slots",
         "strays",
         "who",
@@ -68,13 +71,14 @@ class Worker:
         self.functions: set[bytes] = set()
         self.peer: Peer | None = None
         self.away_since: float | None = None
+        self.recorded = False
         self.recalled = False  # a RECALL is on its way
         self.recall_after = 0.0
 
     @property
     def room(self) -> int:
         """How many more leases it takes now."""
-        if self.peer is None:
+        if self.peer is None or not self.recorded:
             return 0
         return self.window - len(self.held) - len(self.strays)
 
@@ -82,6 +86,10 @@ class Worker:
     def idle_slots(self) -> int:
         """Slots that have nothing to run."""
         return min(self.slots - len(self.held) - len(self.strays), self.room)
+
+    def is_recorded(self, now: float) -> None:
+        """The roster has it, on disk."""
+        self.recorded = True
 
     def report(self, message: m.Report) -> None:
         """What it says of itself has changed."""
@@ -104,7 +112,7 @@ class Fleet:
 
     # -- coming and going --------------------------------------------------------------------
 
-    def greet(self, peer: Peer, hello: m.Hello, now: float) -> None:
+    def greet(self, peer: Peer, hello: m.Hello, now: float) -> Worker:
         """A worker says HELLO: new, come back, or anew on the same store."""
         worker = self.workers.get(hello.who)
         if worker is not None and worker.incarnation != hello.incarnation:
@@ -124,6 +132,7 @@ class Fleet:
         over = [row[0] for row in hello.held if not self._reclaim(worker, *row)]
         if over:
             self._peers.send(peer, m.Kill(over), now)
+        return worker
 
     def _reclaim(self, worker: Worker, lease: int, session: str, counter: int) -> bool:
         """A worker says that it holds a lease, perhaps of an earlier router or one that was given
@@ -273,7 +282,7 @@ class Fleet:
             self._recall(now)
             return
         pieces: dict[str, list[list[Any]]] = {}
-        for worker, share in list(self._shares(ready.tasks)):
+        for worker, share in self._shares(ready.tasks):
             while share > 0 and (taken := ready.take(share)) is not None:
                 share -= taken[2] - taken[1]
                 pieces.setdefault(worker.who, []).append(self._lease_out(worker, *taken, now))
@@ -301,7 +310,8 @@ class Fleet:
         return [block.session, block.first + low, lease, block.function, block.options, payloads]
 
     def _shares(self, ready: int) -> Iterator[tuple[Worker, int]]:
-        """Who gets how many of `ready` tasks, most urgent first. Read room anew each time."""
+        """Who gets how many of `ready` tasks, most urgent first. Each share is given before the
+        next is asked for: rooms are read anew."""
         idle = [worker for worker in self if worker.idle_slots > 0]
         for worker in sorted(idle, key=lambda w: len(w.held)):
             share = min(worker.idle_slots, ready)

@@ -202,7 +202,9 @@ class RouterCore:
         self.peers.add(peer)
         self._welcome(peer, now)
         if hello.role == "worker":
-            self.fleet.greet(peer, hello, now)
+            worker = self.fleet.greet(peer, hello, now)
+            if not worker.recorded:
+                self.after_commit(worker.is_recorded)
             self._expected.discard(hello.who)
             self._end_grace(now)
             self.desk.slots_changed(now)

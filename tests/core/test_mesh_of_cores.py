@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -46,14 +47,16 @@ TROUBLES = ("wire", "cuts", "slots", "workers", "router", "time")
 class Tale:
     """One seed's tale. `settle` is up to chance as well: a turn takes in several events."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, troubles: set[str] | None = None) -> None:
         self.chance = random.Random(seed)
-        self.troubles = {each for each in TROUBLES if self.chance.random() < 0.5}
+        self.patient = troubles is not None  # who is cut off connects at once
+        self.troubles = troubles or {each for each in TROUBLES if self.chance.random() < 0.5}
         self.quick_s = self.chance.choice([0.0, 0.0, 0.01])  # quick tasks share packets
-        settings = Settings(heartbeat_s=self.chance.choice([0.2, 2.0]))
+        settings = Settings(heartbeat_s=1000.0 if self.patient else self.chance.choice([0.2, 2.0]))
         settings.lost_after_s = 5 * settings.heartbeat_s
         self.world = World(settings)
         self.reserved: list[tuple[Client, int, int]] = []
+        self.unrecorded: set[tuple[str, int]] = set()  # when a router died
         for who in WORKERS[: self.chance.randint(1, 3)]:
             self.add_worker(who)
         for session in SESSIONS[: self.chance.randint(1, 2)]:
@@ -279,10 +282,18 @@ class Tale:
         assert router is not None
         if router.wanted and self.chance.random() < 0.5:
             router.commit(self.chance.randint(1, len(router.wanted)))
+        self.unrecorded |= {
+            (client.session, counter)
+            for client in self.world.clients.values()
+            for counter in client.tasks
+            if not self.world.is_recorded(client.session, counter)
+        }
         self.world.kill_router()
         if self.chance.random() < 0.3:
-            self.wait(10)
+            self.wait(2 if self.patient else 10)
         self.world.start_router()
+        for name in self.world.wires if self.patient else ():
+            self.world.dial(name)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -346,6 +357,9 @@ class Tale:
         core = world.router.core
         found: list[str] = []
         for client in world.clients.values():
+            for token in range(1, client.token + 1):
+                if token not in client.answers:
+                    found.append(f"question {token} of {client.session} has no answer")
             if client.core.unrecorded:
                 found.append(f"{client.session} has sent what is not recorded")
             for counter, task in client.tasks.items():
@@ -384,6 +398,22 @@ def test_whatever_happens_every_task_ends_once_and_its_client_hears_it(seed: int
             ended_as_it_should(task)
     assert len(world.outcomes) == sum(world.router.core.ledger.counts)
     each_alias_was_computed_once(world)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:100])
+def test_what_is_recorded_does_not_run_twice_because_routers_restart(seed: int):
+    tale = Tale(seed, {"router"})
+
+    tale.tell()
+
+    runs: Counter[tuple[str, int]] = Counter()
+    for worker in tale.world.workers.values():
+        runs.update(worker.runs)
+    for client in tale.world.clients.values():
+        for counter, task in client.tasks.items():
+            once = task.payload.startswith((OK, STORED)) and "time_limit" not in task.options
+            if once and (client.session, counter) not in tale.unrecorded:
+                assert runs[client.session, counter] <= 1, show(client.session, counter)
 
 
 def ended_as_recorded(world: World, client: Client, counter: int, task: Task) -> None:

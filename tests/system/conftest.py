@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy  # noqa: F401  # its threads and files are there before any test looks
 import pytest
+import sample_tasks as tasks
 from leftovers import Leftovers, place_of_its_own
 from scripts import Script
 
@@ -54,10 +55,11 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A mesh with two slots, shared by the tests of a file that do it no harm."""
     with place_of_its_own(tmp_path_factory.mktemp("shared")), Mesh(slots=2) as m:
         # What is made when it is first needed is there before a test counts descriptors.
-        called = threading.Event()
-        large = m.submit(bytes, 100_000)
-        large.add_done_callback(lambda _: called.set())
-        assert len(large.result(20)) == 100_000 and called.wait(20)
+        called, gate = threading.Event(), tmp_path_factory.mktemp("gate") / "gate"
+        held = m.submit(tasks.hold, tasks.pipe_at(gate), None)  # not done before it has a callback
+        held.add_done_callback(lambda _: called.set())
+        tasks.let_go(gate)
+        assert len(m.submit(bytes, 100_000).result(20)) == 100_000 and called.wait(20)
         yield m
 
 

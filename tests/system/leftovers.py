@@ -19,6 +19,9 @@ import pytest
 #: What was told to go may take this long to be gone.
 GOING_S = 3.0
 
+#: Linux's flag of a process that has begun to end (include/linux/sched.h).
+_PF_EXITING = 0x4
+
 
 def await_end(pid: int, timeout_s: float) -> bool:
     """Wait until process `pid` has ended (a zombie has); False if it takes longer."""
@@ -52,7 +55,9 @@ class Leftovers:
         for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
             try:
                 environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                if pid != os.getpid() and wanted in environment:
+                # Who is ending has no memory, and for a moment longer its files and sockets.
+                ours = wanted in environment or (environment == [b""] and _is_ending(pid))
+                if pid != os.getpid() and ours:
                     line = Path(f"/proc/{pid}/cmdline").read_bytes()
                     found[pid] = line.replace(b"\0", b" ").decode(errors="replace")
             except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -89,6 +94,12 @@ class Leftovers:
             except ProcessLookupError:
                 continue
             await_end(pid, GOING_S)
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether a process, perhaps another's, is on its way out, and not yet a zombie."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return words[0] not in "ZX" and bool(int(words[6]) & _PF_EXITING)
 
 
 def _descriptors() -> dict[int, str]:

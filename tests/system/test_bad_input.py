@@ -58,12 +58,19 @@ def test_an_access_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         "except AccessDenied as error: print(error)\n"
     )
     package = Path(mesh_package.__file__).parents[1]
-    for folder in tmp_path, *tmp_path.parents[:2]:
-        if os.getuid() == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    done = subprocess.run(
-        [sys.executable, "-c", script, file, package], capture_output=True, text=True, timeout=20
-    )
+    modes = {folder: folder.stat().st_mode for folder in (tmp_path, *tmp_path.parents[:2])}
+    try:
+        for folder, mode in modes.items():
+            folder.chmod(mode | 0o011)  # so that it is the file that stops them
+        done = subprocess.run(
+            [sys.executable, "-c", script, file, package],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    finally:
+        for folder, mode in modes.items():
+            folder.chmod(mode)
     assert f"{file} cannot be read" in done.stdout, done.stderr
 
 

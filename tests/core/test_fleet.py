@@ -1,0 +1,168 @@
+"""Placement: who gets how many tasks, and what is taken back."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lone_router import C1, W1, W2, W3, LoneRouter
+
+from mesh.core.events import Gone
+from mesh.core.fleet import RECALL_PAUSE_S
+from mesh.protocol import messages as m
+from mesh.task import Kind
+
+
+def fleet(*sizes: tuple[int, int]) -> LoneRouter:
+    """A router with a client and workers of so many slots and with such windows."""
+    lone = LoneRouter()
+    lone.hello(C1)
+    for who, (slots, window) in zip((W1, W2, W3), sizes):
+        lone.hello(who, about={"slots": slots, "window": window})
+    return lone
+
+
+def held(lone: LoneRouter) -> list[int]:
+    return [len(worker.held) for worker in lone.core.fleet]
+
+
+def recalled(sent: list) -> list[tuple[str, int]]:
+    """From whom how many tasks are asked back."""
+    return [(name, message.count) for name, message in sent if type(message) is m.Recall]
+
+
+def given_out(sent: list) -> dict[str, list[int]]:
+    """Who got which tasks."""
+    found: dict[str, list[int]] = {}
+    for name, message in sent:
+        if isinstance(message, m.Tasks):
+            for _, first, _, _, _, payloads in message.pieces:
+                counters = range(first, first + payloads.high - payloads.low)
+                found.setdefault(name, []).extend(counters)
+    return found
+
+
+def test_few_tasks_are_spread_over_idle_slots():
+    lone = fleet((2, 8), (2, 8), (2, 8))
+
+    lone.submit(C1, 0, 6)
+
+    assert held(lone) == [2, 2, 2]
+
+
+def test_the_least_laden_gets_the_next():
+    lone = fleet((2, 8), (2, 8))
+    lone.submit(C1, 0, 2)
+
+    assert given_out(lone.submit(C1, 2, 1)).keys() == {W2}
+
+
+def test_the_rest_is_shared_evenly_and_travels_in_runs():
+    lone = fleet((1, 50), (1, 50), (1, 50))
+
+    sent = given_out(lone.submit(C1, 0, 90))
+
+    assert held(lone) == [30, 30, 30]
+    for counters in sent.values():
+        assert sum(b != a + 1 for a, b in itertools.pairwise(counters)) <= 1
+
+
+def test_windows_are_never_exceeded_and_filled_as_they_open():
+    lone = fleet((1, 2), (1, 5))
+    lone.submit(C1, 0, 20)
+    assert held(lone) == [2, 5]
+
+    [lease, *_] = lone.core.fleet.workers[W1].held
+    [(block, i)] = [lone.core.fleet.workers[W1].held[lease]]
+    ended = [C1, [block.first + i], [lease], bytes([Kind.VALUE]), [b"v"]]
+    lone.say(W1, m.Done([ended], 4))
+
+    assert held(lone) == [4, 5]
+
+
+def test_who_is_away_gets_nothing():
+    lone = fleet((2, 8), (2, 8))
+    lone.do(Gone(W1.encode()))
+
+    lone.submit(C1, 0, 4)
+
+    assert held(lone) == [0, 4]
+
+
+def test_a_worker_that_leaves_gets_nothing():
+    lone = fleet((2, 8), (2, 8))
+    lone.say(W1, m.Returned([], 0))
+
+    lone.submit(C1, 0, 4)
+
+    assert held(lone) == [0, 4]
+
+
+def test_a_function_is_sent_once_before_its_first_task():
+    lone = fleet((1, 4))
+
+    sent = [type(message) for _, message in lone.submit(C1, 0, 1)]
+    again = [type(message) for _, message in lone.submit(C1, 1, 1)]
+
+    assert (sent, again) == ([m.Function, m.Tasks], [m.Tasks])
+
+
+def test_a_worker_that_greets_anew_is_sent_functions_anew():
+    lone = fleet((1, 4))
+    lone.submit(C1, 0, 1)
+    [lease] = lone.core.fleet.workers[W1].held
+    about = {"slots": 1, "window": 4}
+    lone.hello(W1, session=2, about=about, held=[[lease, C1, 0]])
+
+    assert m.Function in [type(message) for _, message in lone.submit(C1, 1, 1)]
+
+
+def test_when_a_slot_idles_what_waits_elsewhere_is_recalled_once():
+    lone = fleet((1, 8))
+    lone.submit(C1, 0, 8)
+
+    sent = lone.hello(W2, about={"slots": 2, "window": 8})
+    assert recalled(sent) == [(W1, 3)], "half of what it could spare"
+    assert recalled(lone.tick(0.01)) == []
+
+    # What it gives back goes to the idle slots.
+    leases = list(lone.core.fleet.workers[W1].held)[-3:]
+    sent = lone.say(W1, m.Returned(leases, 8))
+    assert given_out(sent)[W2] == [5, 6]
+
+
+def test_after_a_recall_that_brought_nothing_the_next_one_waits():
+    lone = fleet((1, 8))
+    lone.submit(C1, 0, 8)
+    lone.hello(W2, about={"slots": 2, "window": 8})
+
+    assert lone.say(W1, m.Returned([], 8)) == []
+
+    assert recalled(lone.tick(2 * RECALL_PAUSE_S)) == [(W1, 3)]
+
+
+def test_what_comes_back_from_a_worker_goes_first():
+    lone = fleet((1, 4))
+    lone.submit(C1, 0, 8)
+
+    lone.do(Gone(W1.encode()))
+    sent = lone.hello(W1, session=2, incarnation=b"2", about={"slots": 1, "window": 4})
+
+    assert given_out(sent)[W1] == [0, 1, 2, 3]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 12)), min_size=1, max_size=3),
+    st.lists(st.integers(1, 20), max_size=4),
+)
+def test_nothing_waits_while_there_is_room(sizes: list[tuple[int, int]], counts: list[int]):
+    lone = fleet(*sizes)
+
+    for nth, count in enumerate(counts):
+        lone.submit(C1, 100 * nth, count)
+
+    room = sum(window for _, window in sizes)
+    assert sum(held(lone)) == min(room, sum(counts))
+    for (_, window), count in zip(sizes, held(lone), strict=True):
+        assert count <= window

@@ -1,0 +1,270 @@
+"""The worker's core: when it begins tasks, what it keeps, and how it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import World
+
+from mesh.core import pace
+from mesh.core.events import Connected, RouterHeard, SlotExited, SlotReady, Tick
+from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
+from mesh.core.worker import WorkerCore
+from mesh.protocol import messages as m
+from mesh.protocol.link import Envelope
+from mesh.task import Kind
+
+C1 = "cccccccc"
+F = b"f" * 16
+
+
+class LoneWorker:
+    """A worker's core alone, joined and with its slots ready."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self.now = 1000.0
+        self.core = WorkerCore("wwwwwwww", b"1", slots, "host")
+        self.number = 0
+        self.turn(Connected())
+        self.hear(m.Welcome("mesh", b"b", 1, 1, {}))
+        for number in range(slots):
+            self.turn(SlotReady(number, 100 + number))
+        self.hear(m.Function(F, "sim:f", b"code", b"V"))
+
+    def turn(self, event: Any = None) -> Any:
+        if event is not None:
+            self.core.handle(event, self.now)
+        turn = self.core.settle(self.now)
+        self.core.check()
+        return turn
+
+    def hear(self, message: m.Message, *, ack: int = 0) -> Any:
+        self.number += message.SEQUENCED
+        session = self.core.link.session
+        return self.turn(RouterHeard(Envelope(session, self.number, ack, message)))
+
+    def tasks(self, lease: int, count: int, **options: Any) -> Any:
+        return self.hear(m.Tasks([[C1, lease, lease, F, options, [b"x"] * count]]))
+
+    def tick(self, seconds: float) -> Any:
+        self.now += seconds
+        return self.turn(Tick())
+
+
+def said(turn: Any, kind: type) -> list[Any]:
+    return [envelope.message for envelope in turn.sends if type(envelope.message) is kind]
+
+
+def test_hello_says_what_is_in_hand():
+    lone = LoneWorker()
+    lone.tasks(7, 2)
+
+    [hello] = said(lone.turn(Connected()), m.Hello)
+
+    assert hello.held == [[7, C1, 7], [8, C1, 8]]
+    assert (hello.about["slots"], hello.about["window"]) == (1, len(hello.about["running"]))
+
+
+def test_it_begins_nothing_while_the_router_may_have_given_it_up():
+    lone = LoneWorker(slots=2)
+    lone.tasks(1, 3)
+
+    # It was stopped for a while: what it holds may run elsewhere by now.
+    lone.now += 10.1
+    turn = lone.turn(SlotExited(0, "was killed by SIGKILL", [1]))
+    assert not turn.tasks
+    assert not lone.turn(SlotReady(0, 200)).tasks
+
+    assert said(lone.tick(0.0), m.Hello)
+    assert not lone.turn().tasks
+    lone.number = 0
+    assert [low for _, _, low, _ in lone.hear(m.Welcome("mesh", b"b", 1, 1, {})).tasks] == [0]
+
+
+def test_a_function_that_is_new_gets_one_task_at_a_time():
+    lone = LoneWorker(slots=2)
+
+    turn = lone.tasks(1, 5)
+
+    assert [(slot, high - low) for slot, _, low, high in turn.tasks] == [(0, 1), (1, 1)]
+    assert turn.functions == [(0, F), (1, F)]
+
+
+def test_a_slot_that_does_not_start_is_tried_again_after_a_pause_and_not_for_ever():
+    lone = LoneWorker()
+    starts = 0
+    stopped = None
+
+    for _ in range(2 * START_FAILURES_MAX):
+        stopped = lone.turn(SlotExited(0, "exited with code 1", [])).stop or stopped
+        starts += len(lone.tick(RESTART_PAUSE_S + 0.1).starts)
+
+    assert 1 < starts <= START_FAILURES_MAX
+    assert stopped == "slots do not start: the last one exited with code 1"
+    assert lone.core.failed
+
+
+def test_a_slot_that_dies_of_a_task_is_replaced_at_once():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+
+    turn = lone.turn(SlotExited(0, "was killed by SIGSEGV", []))
+
+    assert turn.starts == [0]
+    [done] = said(turn, m.Done)
+    assert done.runs[0][:4] == [C1, [1], [1], bytes([Kind.SLOT_LOST])]
+
+
+def test_what_waits_for_a_deadline_does_not_keep_it_awake():
+    lone = LoneWorker()
+    lone.tasks(1, 1, time_limit=5.0)
+    assert lone.core.deadline(lone.now) <= lone.now + 5
+
+    turn = lone.tick(5.1)
+
+    assert turn.kills == [(0, 1)]
+    assert lone.core.deadline(lone.now) > lone.now, "it is being killed: there is nothing to do"
+
+
+def test_a_worker_that_is_refused_goes():
+    lone = LoneWorker()
+    lone.turn(Connected())
+
+    turn = lone.turn(
+        RouterHeard(Envelope(2, 0, 0, m.Error("VersionMismatch", "this router speaks 2")))
+    )
+
+    assert turn.stop == "refused by the router: this router speaks 2"
+    assert lone.core.failed
+
+
+def test_told_to_leave_now_it_forgets_what_runs():
+    lone = LoneWorker()
+    lone.tasks(1, 3)
+
+    turn = lone.hear(m.Leave(False))
+
+    assert turn.stop == "the mesh was stopped"
+    assert [type(envelope.message) for envelope in turn.sends][-1] is m.Bye
+
+
+def test_told_to_leave_without_a_router_it_finishes_what_runs_and_no_more():
+    lone = LoneWorker()
+    lone.tasks(1, 3)
+    lone.turn(Connected())  # and nobody answers
+
+    lone.core.leave("told to", drain=True)
+    assert lone.turn().stop is None
+
+    turn = lone.turn(SlotExited(0, "exited with code 0", []))
+    assert turn.stop == "told to"
+
+
+# -- packets ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A mesh whose worker has learnt that tasks are tiny."""
+    monkeypatch.setattr(pace, "PEAK_FIRST_S", 0.0)
+    world = World()
+    world.add_worker("wwwwwwww", 1)
+    world.add_client(C1)
+    world.dial("wwwwwwww")
+    world.dial(C1)
+    go_on(world)
+    world.clients[C1].submit([b"ok"])
+    go_on(world)
+    finish(world, 1)
+    return world
+
+
+def go_on(world: World) -> None:
+    worker = world.workers["wwwwwwww"]
+    for _ in range(6):
+        world.settle()
+        for wire in world.wires.values():
+            while wire.up:
+                world.deliver_up(wire.name)
+            while wire.down:
+                world.deliver_down(wire.name)
+        if world.router.wanted:
+            world.router.commit()
+        world.router.tell()
+        for number, process in list(worker.slots.items()):
+            if process.dead is not None:
+                worker.bury(number)
+            elif not process.ready:
+                worker.slot_ready(number)
+        world.advance(0.01)
+
+
+def finish(world: World, count: int) -> None:
+    worker = world.workers["wwwwwwww"]
+    for _ in range(count):
+        worker.answer(0, Kind.VALUE, b"v", took_s=0.0)
+        worker.hear_slot(0)
+        go_on(world)
+
+
+def line(world: World) -> list[int]:
+    return [lease & 0xFF for lease in world.workers["wwwwwwww"].core.slots[0].line]
+
+
+def test_tiny_tasks_share_a_packet(quick: World):
+    quick.clients[C1].submit([b"ok"] * 20)
+    go_on(quick)
+
+    assert [len(tasks) for _, tasks in quick.workers["wwwwwwww"].slots[0].unread] == [1, 19]
+    assert len(line(quick)) == 20
+
+
+def test_when_a_packet_kills_its_slot_nobody_is_blamed_and_each_runs_again_alone(quick: World):
+    worker = quick.workers["wwwwwwww"]
+    quick.clients[C1].submit([b"ok"] * 4)
+    go_on(quick)
+    finish(quick, 1)
+    assert len(worker.slots[0].tasks) == 3, "it has read them as one packet"
+
+    worker.slot_dies(0)
+    go_on(quick)
+
+    assert len(line(quick)) == 1, "alone"
+    finish(quick, 3)
+    assert [task.ended[0] for task in quick.clients[C1].tasks.values()] == [Kind.VALUE] * 5
+
+
+def test_a_packet_too_big_for_the_pair_can_be_taken_back_in_part(quick: World):
+    worker = quick.workers["wwwwwwww"]
+    worker.packet_tasks = 2
+    quick.clients[C1].submit([b"ok"] * 7)
+    go_on(quick)
+    finish(quick, 1)
+    assert len(worker.slots[0].tasks) == 2, "it has read the first two of six"
+
+    worker.handle(Connected())
+    worker.settle()
+    worker.handle(RouterHeard(Envelope(worker.core.link.session, 1, 0, m.Recall(9))))
+    worker.settle()
+
+    assert len(line(quick)) == 2
+    assert len(list(worker.core.slots.backlog)) == 4
+
+
+def test_what_a_slot_had_read_when_it_was_cancelled_is_killed_when_its_turn_comes(quick: World):
+    worker = quick.workers["wwwwwwww"]
+    quick.clients[C1].submit([b"ok"] * 4)
+    go_on(quick)
+    finish(quick, 1)
+    assert len(worker.slots[0].tasks) == 3
+
+    quick.clients[C1].cancel([(C1, 3, 1)], running=True)
+    go_on(quick)
+    assert worker.slots[0].pid == 100, "the first of the packet runs on"
+    finish(quick, 1)
+
+    assert worker.slots[0].pid != 100
+    finish(quick, 1)
+    ends = [task.ended[0] for task in quick.clients[C1].tasks.values()]
+    assert ends == [Kind.VALUE, Kind.VALUE, Kind.VALUE, Kind.CANCELLED, Kind.VALUE]
