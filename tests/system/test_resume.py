@@ -275,12 +275,12 @@ def test_a_folder_left_by_a_killed_mesh_is_taken_over_even_if_its_pid_lives_on(
 
     each = script(
         """
-        import sys
+        import signal, sys
         from mesh import Mesh
         m = Mesh(dir=sys.argv[1], slots=1)
         m.wait_for_slots(1)
         print(m.status()["router"]["pid"], m.status()["workers"][0]["pid"], flush=True)
-        m.submit(__import__("time").sleep, 600).result()
+        signal.pause()
         """,
         tmp_path / "own",
     )
