@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ HIGH_WATER_MARK = 100_000
 IO_THREADS = 1
 
 IPC_PATH_MAX = 107
+
+#: As plain numbers: see poller.py.
+_DONTWAIT, _SNDMORE, _RCVMORE = int(zmq.DONTWAIT), int(zmq.SNDMORE), int(zmq.RCVMORE)
+_MORE_DONTWAIT = _SNDMORE | _DONTWAIT
 
 #: What happened, and a value that tells more.
 _MONITORED = struct.Struct("=Hi")
@@ -92,24 +96,21 @@ class Listener:
 
     def receive(self, most: int | None = RECEIVE_MAX) -> Iterator[tuple[bytes, list[bytes]]]:
         """What has come in: (routing id, frames) each; all of it if `most` is None."""
-        receive = self.socket.recv_multipart
         while most != 0 and has_input(self.socket):
-            frames = receive(zmq.DONTWAIT)
-            yield frames[0], frames[1:]
+            peer = self.socket.recv(_DONTWAIT)
+            yield peer, _rest(self.socket)
             most = None if most is None else most - 1
 
     def send(self, peer: bytes, frames: list[Any]) -> bool:
         """Send to one peer; False if it is gone or does not read."""
         send = self.socket.send
         try:
-            send(peer, zmq.SNDMORE | zmq.DONTWAIT)  # the id alone decides: what follows is sure
+            send(peer, _MORE_DONTWAIT)  # the id alone decides: what follows is sure
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False
             raise
-        for frame in frames[:-1]:
-            send(frame, zmq.SNDMORE | zmq.DONTWAIT)
-        send(frames[-1], zmq.DONTWAIT)
+        _send(send, frames)
         return True
 
     def cuts(self) -> int:
@@ -152,16 +153,15 @@ class Dialer:
 
     def receive(self) -> Iterator[list[bytes]]:
         """What has come in: frames, RECEIVE_MAX messages at most."""
-        receive = self.socket.recv_multipart
         for _ in range(RECEIVE_MAX):
             if not has_input(self.socket):
                 return
-            yield receive(zmq.DONTWAIT)
+            yield _rest(self.socket)
 
     def send(self, frames: list[Any]) -> bool:
         """Send; False if not even the pipe takes it."""
         try:
-            self.socket.send_multipart(frames, zmq.DONTWAIT)
+            _send(self.socket.send, frames)
         except zmq.Again:
             return False
         return True
@@ -179,6 +179,21 @@ class Dialer:
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
+
+
+def _rest(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """The frames of a message that is there, or what is left of them."""
+    frames: list[bytes] = []
+    while not frames or socket.get(_RCVMORE):
+        frames.append(socket.recv(_DONTWAIT))
+    return frames
+
+
+def _send(send: Callable[[Any, int], Any], frames: list[Any]) -> None:
+    """Send a message: whoever takes its first frame takes the others."""
+    for frame in frames[:-1]:
+        send(frame, _MORE_DONTWAIT)
+    send(frames[-1], _DONTWAIT)
 
 
 def _drain(monitor: zmq.Socket[bytes], event: int) -> int:
