@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import task as _values  # noqa: F401  # first: its import sets the name that follows
 from .client.task import task as task
 
 __version__ = "0.1.0"

@@ -25,6 +25,8 @@ what cannot be rebuilt at the client arrives as `TaskFailed` with the remote tra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class MeshError(Exception):
     """The root of every error of Mesh."""
@@ -110,16 +112,26 @@ class Failure:
         traceback: the formatted remote traceback, the user's frames only.
         host: the name of the host it ran on.
         pid: the slot's process id.
+        bases: the qualified names of the classes that the error's class derives from.
     """
 
-    __slots__ = ("host", "kind", "message", "pid", "traceback")
+    __slots__ = ("bases", "host", "kind", "message", "pid", "traceback")
 
-    def __init__(self, kind: str, message: str, traceback: str, host: str, pid: int) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        traceback: str,
+        host: str,
+        pid: int,
+        bases: Sequence[str] = (),
+    ) -> None:
         self.kind = kind
         self.message = message
         self.traceback = traceback
         self.host = host
         self.pid = pid
+        self.bases = tuple(bases)
 
     def __str__(self) -> str:
         name = self.kind.removeprefix("builtins.")

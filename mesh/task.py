@@ -1,4 +1,4 @@
-"""A task's plain values: its id, its state, its options, how it ended.
+"""A task's plain values: its id, its state, how it ended.
 
 Nothing here knows of sockets, stores or processes. An id is 16 bytes, an 8-byte *session* (the
 client's, eight characters, so that the bytes are the text) and an 8-byte big-endian counter: ids
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Any
 
 #: Characters of a session: no 0 and o, no 1 and l to confuse. 32 ** 8 ≈ 1.1e12.
 ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"
@@ -85,6 +84,7 @@ class Kind(IntEnum):
     CANCELLED = 6  #: cancelled, before or while it ran
     EXPIRED = 7  #: was not begun in time
     WORKER_LOST = 8  #: its workers died under it, as often as is allowed
+    FINAL = 9  #: the user's code raised what `retry_on` does not name; the body is a failure
 
 
 #: The kinds that mean success.
@@ -101,47 +101,5 @@ STATE_OF = {
     Kind.CANCELLED: State.CANCELLED,
     Kind.EXPIRED: State.EXPIRED,
     Kind.WORKER_LOST: State.FAILED,
+    Kind.FINAL: State.FAILED,
 }
-
-#: The options a call may carry. An option travels only where it differs from its default, so a
-#: plain call's options are an empty map; `needs` is a vector, so that memory and GPUs can join.
-DEFAULTS: dict[str, Any] = {
-    "priority": 0,  # larger goes first
-    "retries": 0,  # further runs after the user's code raised
-    "time_limit": None,  # seconds of one run
-}
-
-
-def options_of(given: dict[str, Any]) -> dict[str, Any]:
-    """`given`, checked. None stands for the default.
-
-    Raises:
-        TypeError: an option is unknown (all are listed) or its value is of a wrong type.
-        ValueError: a value is out of range.
-    """
-    options: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in DEFAULTS:
-            known = ", ".join(["id", *DEFAULTS])
-            raise TypeError(f"unknown option {name!r}; the options are {known}")
-        if value is None:
-            value = DEFAULTS[name]
-        elif name == "time_limit":
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"time_limit is a number of seconds, not {value!r}")
-            if not value > 0:
-                raise ValueError(f"time_limit must be more than 0 s, not {value!r}")
-            value = float(value)
-        elif isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} is an integer, not {value!r}")
-        elif name == "retries" and value < 0:
-            raise ValueError(f"retries must be 0 or more, not {value!r}")
-        elif not -(2**31) < value < 2**31:
-            raise ValueError(f"{name} must fit 32 bits, not {value!r}")
-        options[name] = value
-    return options
-
-
-def sparse(options: dict[str, Any]) -> dict[str, Any]:
-    """`options` as they travel: without what equals its default."""
-    return {name: value for name, value in options.items() if value != DEFAULTS[name]}

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from fakes import Client, Worker, World, span
 
@@ -173,7 +174,7 @@ class Script:
         self.client(name).submit(
             [arguments.encode()] * int(count),
             (function or "f").encode() * 16,
-            {option: float(v) if "." in v else int(v) for option, v in given.items()},
+            {option: value_of(text) for option, text in given.items()},
             ids.split(",") if ids else None,
             group=group,
         )
@@ -291,6 +292,13 @@ class Script:
             if (piece.session, piece.counter(lease)) == (whose, counter):
                 return number
         raise ValueError(f"{name} does not run {whose}.{counter}: {key(whose, counter)!r}")
+
+
+def value_of(text: str) -> Any:
+    """A number, or a list of one word."""
+    if text[0].isalpha():
+        return [text]
+    return float(text) if "." in text else int(text)
 
 
 def ends_of(counters: str) -> tuple[int, int]:

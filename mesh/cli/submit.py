@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ..errors import MeshError
-from ..task import options_of
+from ..options import options_of
 from .fetch import print_value, print_values, value_of
 from .lines import json_option, print_json
 from .place import Place, import_from_here, place_options
@@ -36,6 +36,10 @@ def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> 
 )
 @click.option("--priority", type=int, metavar="N", help="Larger goes first; default 0.")
 @click.option("--retries", type=int, metavar="N", help="Run again so often if it raises.")
+@click.option(
+    "--retry-on", metavar="ERROR", multiple=True, help="Only after this error; may be given again."
+)
+@click.option("--backoff", type=float, metavar="SECONDS", help="Before the first retry; doubles.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Stop a run after so long.")
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 @json_option
@@ -60,7 +64,7 @@ def submit(
     mesh submit -k seed=1 --id T=2.30 --retries 2 ising:simulate 2.3
     """
     named = _keywords(keywords)
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         options_of(given)
     except (TypeError, ValueError) as error:

@@ -51,7 +51,7 @@ def error_of(kind: int, body: Any, task: str) -> BaseException:
     failure, pickled = outcome.parse_failure(outcome.parse(body).rest)
     if kind == Kind.CANCELLED:
         return CancelledError(f"task {task} was cancelled")
-    if failure.kind in BY_NAME and kind != Kind.ERROR:
+    if failure.kind in BY_NAME and kind not in (Kind.ERROR, Kind.FINAL):
         named = task in failure.message
         text = failure.message if named else f"task {task}: {failure.message}"
         error = BY_NAME[failure.kind](text)

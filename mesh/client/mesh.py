@@ -220,6 +220,9 @@ class Mesh(concurrent.futures.Executor):
             id: the task's id of your own; see `submit_many`.
             priority: larger goes first; default 0.
             retries: how often a task whose code raised is run again; default 0.
+            retry_on: the class, classes or names of errors after which it is; default any.
+            backoff: seconds before the first retry, doubled for each further one up to an hour,
+                and spread a little; default 0.1.
             time_limit: seconds after which a run is stopped; default none.
 
         Raises:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import PayloadError
+from ..options import sparse
 from ..protocol import messages as m
 from ..protocol import payload
 from ..protocol.functions import Packed
 from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
-from ..task import Kind, sparse
+from ..task import Kind
 from . import calls
 from .calls import Call
 from .connection import Connection

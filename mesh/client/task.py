@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from ..task import options_of
+from ..options import options_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,7 +6,7 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..task import options_of
+from ..options import options_of
 from .future import Future
 from .group import Group
 

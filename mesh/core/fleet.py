@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ..options import option
 from ..protocol import messages as m
 from ..protocol.outcome import failure_body
 from ..task import ENDED, SUCCESS, Kind, State
@@ -24,7 +25,7 @@ from .ledger import Ledger
 from .life import Cause
 from .peers import Peer, Peers
 
-_QUEUED, _RUNNING = int(State.QUEUED), int(State.RUNNING)
+_RUNNING = int(State.RUNNING)
 
 #: After a recall that brought nothing the next one waits: what a worker holds has begun.
 RECALL_PAUSE_S = 0.05
@@ -141,7 +142,7 @@ class Fleet:
         if found is None or found[0].states[found[1]] >= ENDED:
             return False
         if lease not in worker.held:
-            if found[0].states[found[1]] == _QUEUED:
+            if found[0].states[found[1]] != _RUNNING:
                 self._ledger.move(found[0], found[1], Cause.DISPATCHED)
                 worker.held[lease] = found
             else:
@@ -196,7 +197,7 @@ class Fleet:
                     block, i, Kind.WORKER_LOST, lease, failure_body("WorkerLost", text, host)
                 )
             else:
-                self._ledger.again(block, i, Cause.LOST)
+                self._ledger.again(block, i, Cause.LOST, now)
 
     def _requeue(self, worker: Worker, leases: Iterable[int], cause: Cause) -> None:
         """What `worker` had not begun goes elsewhere, and goes first."""
@@ -216,7 +217,7 @@ class Fleet:
 
     # -- outcomes ----------------------------------------------------------------------------
 
-    def take_done(self, worker: Worker, message: m.Done) -> None:
+    def take_done(self, worker: Worker, message: m.Done, now: float) -> None:
         """What a worker has finished. Failures count only from the lease that holds the task."""
         worker.window = message.window
         store = worker.who.encode("ascii")
@@ -230,25 +231,24 @@ class Fleet:
                 if kind not in SUCCESS:
                     entry, entries[nth] = entries[nth], None
                     if entry is not None and entry[0].states[entry[1]] == _RUNNING:
-                        self._failed(*entry, kind, leases[nth], bodies[nth])
+                        self._failed(*entry, kind, leases[nth], bodies[nth], now)
                 elif entries[nth] is None:  # late, of a lease that was given up: still welcome
                     entries[nth] = self._ledger.blocks.find(session, counters[nth])
             self._ledger.succeeded(session, counters, leases, kinds, bodies, entries, store)
 
-    def _failed(self, block: Block, i: int, kind: int, lease: int, body: Any) -> None:
+    def _failed(self, block: Block, i: int, kind: int, lease: int, body: Any, now: float) -> None:
         """A run that held the current lease did not succeed: again, or the end."""
         if kind == Kind.ERROR:
             tries = block.tries.get(i)
-            retries = block.options.get("retries", 0)
-            if retries > (tries.errors if tries is not None else 0):
+            if option(block.options, "retries") > (tries.errors if tries is not None else 0):
                 block.tries.setdefault(i, Tries()).errors += 1
-                self._ledger.again(block, i, Cause.RETRIED)
+                self._ledger.again(block, i, Cause.RETRIED, now)
                 return
         elif kind == Kind.SLOT_LOST:
             tries = block.tries.setdefault(i, Tries())
             tries.slot_losses += 1
             if tries.slot_losses < self._settings.slot_losses_max:
-                self._ledger.again(block, i, Cause.LOST)
+                self._ledger.again(block, i, Cause.LOST, now)
                 return
         self._ledger.end(block, i, kind, lease, body)
 

@@ -14,9 +14,10 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..options import options_of, sparse
 from ..protocol import messages as m
 from ..protocol.outcome import failure_body
-from ..task import ENDED, SUCCESS, Kind, State, key, options_of, show, sparse
+from ..task import ENDED, SUCCESS, Kind, State, key, show
 from .block import HOLE, Block
 from .ledger import RECORD
 from .peers import Peer

@@ -11,8 +11,10 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from ..options import option
 from ..task import ENDED, STATE_OF, Kind, State, key
 from .block import Block, Blocks
+from .due import Due
 from .life import Cause, step
 from .peers import Peers
 from .ready import Ready
@@ -36,7 +38,7 @@ class Ledger:
     """The open tasks of a mesh.
 
     Attributes:
-        blocks, ready: where tasks are, and which may run.
+        blocks, ready, due: where tasks are, which may run, and which wait for their time.
         counts: how many tasks are in each state, the ended ones included.
         functions: digest → (name, code digest).
         sessions: the highest counter recorded of each client.
@@ -53,16 +55,21 @@ class Ledger:
         self.peers = peers
         self.blocks = Blocks()
         self.ready = Ready()
+        self.due = Due()
         self.counts = counts
         self.functions = functions
         self.sessions = sessions
         self.writes: list[tuple[Any, ...]] = []
         self.sequence = 0
 
-    def restore(self, block: Block) -> None:
+    def restore(self, block: Block, now: float) -> None:
         """Take in a block that the store has brought back; its tasks are not ready yet."""
         self.sequence = max(self.sequence, block.sequence + 1)
         self.blocks.add(block)
+        for i, tries in block.tries.items():
+            if tries.errors and block.states[i] == _QUEUED:
+                block.states[i] = State.WAITING
+                self.due.add(block, i, option(block.options, "backoff"), now)
         for state in block.states:
             if state < ENDED:
                 self.counts[state] += 1
@@ -90,8 +97,15 @@ class Ledger:
         block.states[i] = state
         self.counts[state] += 1
 
-    def again(self, block: Block, i: int, cause: Cause) -> None:
-        """Queue a task once more, first in line, and remember why."""
+    def release(self, now: float) -> None:
+        """Those whose time has come are ready."""
+        for block, i in self.due.pop(now):
+            self.move(block, i, Cause.RELEASED)
+            self.ready.push(block, i, i + 1, first=True)
+
+    def again(self, block: Block, i: int, cause: Cause, now: float) -> None:
+        """A task runs once more, first in line, or after an error when its time has come; remember
+        why."""
         self.move(block, i, cause)
         tries = block.tries[i]
         self.writes.append(
@@ -101,7 +115,10 @@ class Ledger:
                 (tries.errors, tries.slot_losses, tries.worker_losses),
             )
         )
-        self.ready.push(block, i, i + 1, first=True)
+        if cause is Cause.RETRIED:
+            self.due.add(block, i, option(block.options, "backoff"), now)
+        else:
+            self.ready.push(block, i, i + 1, first=True)
 
     def succeeded(
         self,

@@ -1,9 +1,11 @@
 """A task's life as a table: every state, every cause, and nothing else.
 
     submitted ──▶ QUEUED ──dispatched──▶ RUNNING ──succeeded──▶ DONE
-        │           ▲ ▲                    │ │ └────failed────▶ FAILED
-        ▼           │ └── returned, lost, ─┘ └───cancelled────▶ CANCELLED
-     WAITING ───released       retried        (also from WAITING and QUEUED)
+        │           ▲ ▲                  │ │ │ └────failed────▶ FAILED
+        ▼           │ └── returned, lost ┘ │ └───cancelled────▶ CANCELLED
+     WAITING ───released                   │   (also from WAITING and QUEUED)
+        ▲                                  │
+        └──────────────── retried ─────────┘
 
 Rule 1: what is not in the table does not happen; `step` returns None for it, and the caller
 treats it as late news. Rule 2: the first success wins, from any state that has not ended: a worker
@@ -24,7 +26,7 @@ class Cause(IntEnum):
     DISPATCHED = 1  #: a worker has been given a lease
     RETURNED = 2  #: its worker gave it back unrun: counts as nothing
     LOST = 3  #: its slot or worker died, and its cap allows another run
-    RETRIED = 4  #: the user's code raised, and `retries` allow another run
+    RETRIED = 4  #: the user's code raised, and `retries` allow another run after a pause
     SUCCEEDED = 5
     FAILED = 6
     CANCELLED = 7
@@ -35,6 +37,8 @@ _S, _C = State, Cause
 
 TRANSITIONS: dict[tuple[State, Cause], State] = {
     (_S.WAITING, _C.RELEASED): _S.QUEUED,
+    (_S.WAITING, _C.DISPATCHED): _S.RUNNING,  # no: it ran all the time, says its worker
+    (_S.WAITING, _C.SUCCEEDED): _S.DONE,
     (_S.WAITING, _C.CANCELLED): _S.CANCELLED,
     (_S.WAITING, _C.EXPIRED): _S.EXPIRED,
     (_S.WAITING, _C.FAILED): _S.FAILED,
@@ -44,7 +48,7 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (_S.QUEUED, _C.EXPIRED): _S.EXPIRED,
     (_S.RUNNING, _C.RETURNED): _S.QUEUED,
     (_S.RUNNING, _C.LOST): _S.QUEUED,
-    (_S.RUNNING, _C.RETRIED): _S.QUEUED,
+    (_S.RUNNING, _C.RETRIED): _S.WAITING,
     (_S.RUNNING, _C.SUCCEEDED): _S.DONE,
     (_S.RUNNING, _C.FAILED): _S.FAILED,
     (_S.RUNNING, _C.CANCELLED): _S.CANCELLED,

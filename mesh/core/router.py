@@ -92,7 +92,7 @@ class RouterCore:
         self._grace_until = now + settings.lost_after_s
         self._held_back: list[tuple[Block, int, int]] = []
         for block in sorted(restored.blocks, key=lambda block: block.sequence):
-            self.ledger.restore(block)
+            self.ledger.restore(block, now)
             self._held_back += [(block, *run) for run in block.queued_runs(0, block.size)]
         self._end_grace(now)
 
@@ -105,6 +105,8 @@ class RouterCore:
     def settle(self, now: float) -> Turn:
         """Place what is ready and gather what this turn wants sent, written and looked up."""
         if not self.stopping:
+            if not self._expected:
+                self.ledger.release(now)
             self.fleet.dispatch(now)
         for peer in self.peers.by_id.values():
             if peer.news:
@@ -131,7 +133,7 @@ class RouterCore:
 
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
-        due = self._tick_at
+        due = self._tick_at if self._expected else min(self._tick_at, self.ledger.due.next)
         for peer in self.peers.by_id.values():
             if peer.ack_since is not None:
                 due = min(due, peer.ack_since + ACK_DELAY_S)
@@ -245,7 +247,7 @@ class RouterCore:
         if worker is None or worker.peer is not peer:
             return  # a client has no business here
         if type(message) is m.Done:
-            self.fleet.take_done(worker, message)
+            self.fleet.take_done(worker, message, now)
         elif type(message) is m.Returned:
             self.fleet.take_returned(worker, message, now)
         else:

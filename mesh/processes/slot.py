@@ -158,13 +158,13 @@ class Slot:
     def _failure(self, error: BaseException) -> list[Any]:
         import traceback  # only failures need it
 
-        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        kind, *bases = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next  # our frames are not the user's concern
         lines = traceback.format_exception(type(error), error, trace)
         text = "".join(lines)
-        failure = Failure(kind, _message(error), text, self.host, os.getpid())
+        failure = Failure(kind, _message(error), text, self.host, os.getpid(), bases)
         try:
             exception = payload.join(payload.dump(error.with_traceback(None)))
             payload.load(exception)  # some pickle and do not unpickle: tell here, not there

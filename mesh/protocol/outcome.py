@@ -3,8 +3,8 @@
     body    := flags u8 · begun f64 (unix time) · took f32 (seconds) · log length u32 · log · rest
     rest    := the pickled value (Kind.VALUE) | ref (Kind.STORED) | failure (all others)
     ref     := lease u64 · number u16 · size u64 · crc32 u32 · store id (8 bytes)
-    failure := five length-prefixed texts (kind, message, traceback, host, pid) · the pickled
-               exception, or nothing
+    failure := six length-prefixed texts (kind, message, traceback, host, pid, the class's bases a
+               line each) · the pickled exception, or nothing
 
 With flag LOG_STORED the log field is a ref to the log. Slots import this module: it needs nothing
 but struct, so that a slot starts quickly.
@@ -107,8 +107,8 @@ def parse_ref(raw: Any) -> Ref:
 
 def pack_failure(failure: Failure, exception: bytes = b"") -> bytes:
     """The bytes of a failure, and the pickled exception if there is one."""
-    texts = (failure.kind, failure.message, failure.traceback, failure.host, str(failure.pid))
-    encoded = [_clipped(text) for text in texts]
+    texts = [failure.kind, failure.message, failure.traceback, failure.host, str(failure.pid)]
+    encoded = [_clipped(text) for text in [*texts, "\n".join(failure.bases)]]
     return b"".join(_LENGTH.pack(len(text)) + text for text in encoded) + exception
 
 
@@ -128,7 +128,7 @@ def parse_failure(raw: Any) -> tuple[Failure, memoryview]:
     """
     view = memoryview(raw)
     texts = []
-    for _ in range(5):
+    for _ in range(6):
         if len(view) < _LENGTH.size:
             raise ValueError("a failure that is cut short")
         end = _LENGTH.size + _LENGTH.unpack_from(view)[0]
@@ -136,8 +136,8 @@ def parse_failure(raw: Any) -> tuple[Failure, memoryview]:
             raise ValueError("a failure that is cut short")
         texts.append(bytes(view[_LENGTH.size : end]).decode("utf-8"))
         view = view[end:]
-    kind, message, traceback, host, pid = texts
-    return Failure(kind, message, traceback, host, int(pid or 0)), view
+    kind, message, traceback, host, pid, bases = texts
+    return Failure(kind, message, traceback, host, int(pid or 0), bases.splitlines()), view
 
 
 def failure_body(kind: str, message: str, host: str = "", pid: int = 0) -> bytes:

@@ -96,7 +96,7 @@ def is_blobs(value: Any) -> bool:
 
 def is_kinds(value: Any) -> bool:
     """A column of kinds, a byte each."""
-    return type(value) is bytes and max(value, default=0) <= 8
+    return type(value) is bytes and max(value, default=0) <= 9
 
 
 def is_session(value: Any) -> bool:

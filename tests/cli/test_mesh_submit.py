@@ -77,7 +77,8 @@ def test_options_of_a_task(meshed: Shell) -> None:
         "        assert file.tell() == 3\n"
         "    return 'done'\n"
     )
-    command = ["submit", "--wait", "--priority", 5, "--retries", 2, "flaky:flaky", counter]
+    command = ["submit", "--wait", "--priority", 5, "--retries", 2]
+    command += ["--retry-on", "AssertionError", "--backoff", 0.01, "flaky:flaky", counter]
     assert meshed.mesh(*command).out == "done\n"
 
 
@@ -95,6 +96,7 @@ def test_options_of_a_task(meshed: Shell) -> None:
         ["-k", "not-a-name=1", "sim:run"],
         ["--retries", "many", "sim:run"],
         ["--retries", "-1", "sim:run"],
+        ["--backoff", "-1", "sim:run"],
         ["--time-limit", "0", "sim:run"],
         ["--id", "", "sim:run"],
         [],

@@ -15,9 +15,9 @@ CAUSES = list(Cause)
 #: Row by row what each cause makes of a state; "-" is what does not happen.
 TABLE = """
             RELEASED DISPATCHED RETURNED LOST   RETRIED SUCCEEDED FAILED CANCELLED EXPIRED
-WAITING     QUEUED   -          -        -      -       -         FAILED CANCELLED EXPIRED
+WAITING     QUEUED   RUNNING    -        -      -       DONE      FAILED CANCELLED EXPIRED
 QUEUED      -        RUNNING    -        -      -       DONE      -      CANCELLED EXPIRED
-RUNNING     -        -          QUEUED   QUEUED QUEUED  DONE      FAILED CANCELLED -
+RUNNING     -        -          QUEUED   QUEUED WAITING DONE      FAILED CANCELLED -
 DONE        -        -          -        -      -       -         -      -         -
 FAILED      -        -          -        -      -       -         -      -         -
 CANCELLED   -        -          -        -      -       -         -      -         -
@@ -51,7 +51,7 @@ def test_an_ended_task_never_changes_again():
 
 
 def test_a_success_ends_every_task_that_can_run():
-    assert step(QUEUED, Cause.SUCCEEDED) is step(RUNNING, Cause.SUCCEEDED) is DONE
+    assert {step(state, Cause.SUCCEEDED) for state in (WAITING, QUEUED, RUNNING)} == {DONE}
 
 
 def test_every_state_can_be_reached_and_every_open_one_left():

@@ -8,11 +8,13 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sample_tasks as tasks
 
 from mesh import Mesh, TaskNotFound, TaskTimeout, task
+from mesh.options import OPTIONS
 
 
 def add(a: int, b: int = 0, *, c: int = 0) -> int:
@@ -310,7 +312,7 @@ def test_an_unknown_option_lists_all(mesh: Mesh) -> None:
     for wrong in (lambda: mesh.options(retry=3), lambda: task(retry=3)):
         with pytest.raises(TypeError) as caught:
             wrong()
-        for name in ("retry", "id", "priority", "retries", "time_limit"):
+        for name in ("retry", "id", *OPTIONS):
             assert name in str(caught.value)
     with pytest.raises(ValueError, match="retries"):
         mesh.options(retries=-1)
@@ -342,6 +344,27 @@ def test_retries_are_further_runs_after_an_error(mesh: Mesh, tmp_path: Path) -> 
     with pytest.raises(OSError, match="run 2"):
         mesh.options(retries=1).submit(tasks.fail_until, str(tmp_path), 5).result(20)
     assert (tmp_path / "runs").stat().st_size == 2
+
+
+@pytest.mark.parametrize("error", [OSError, "OSError", (KeyError, "builtins.Exception")], ids=str)
+def test_only_after_some_errors(mesh: Mesh, tmp_path: Path, error: Any) -> None:
+    view = mesh.options(retries=2, retry_on=error, backoff=0)
+    assert view.submit(tasks.fail_until, str(tmp_path), 3).result(20) == 3
+
+
+def test_an_error_that_retry_on_leaves_out_is_the_end(mesh: Mesh, tmp_path: Path) -> None:
+    view = mesh.options(retries=2, retry_on=[KeyError, ConnectionError])
+    with pytest.raises(OSError, match="run 1"):
+        view.submit(tasks.fail_until, str(tmp_path), 3).result(20)
+
+
+def test_a_task_that_waits_for_its_next_run_can_be_cancelled(mesh: Mesh) -> None:
+    waiting = mesh.options(retries=1, backoff=600).submit(int, "no number")
+    watched = mesh.submit(pow, 2, 3)
+    assert watched.result(20) == 8
+    while mesh.status()["tasks"]["waiting"] == 0:  # each question is a round trip
+        assert not waiting.done()
+    assert waiting.cancel()
 
 
 def test_larger_priorities_go_first(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""A task's options: what they are called, what they may be, and what they are if nothing is said.
+
+An option travels only where it differs from its default, so a plain call's options are an empty
+map. Clients check what users give, the router what clients send: by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an integer, not {value!r}")
+    if not -(2**31) < value < 2**31:
+        raise ValueError(f"{name} must fit 32 bits, not {value!r}")
+    return value
+
+
+def _count(name: str, value: Any) -> int:
+    if _integer(name, value) < 0:
+        raise ValueError(f"{name} must be 0 or more, not {value!r}")
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    return float(value)
+
+
+def _time_limit(name: str, value: Any) -> float:
+    if not _number(name, value) > 0:
+        raise ValueError(f"{name} must be more than 0 s, not {value!r}")
+    return float(value)
+
+
+def _pause(name: str, value: Any) -> float:
+    if not 0 <= _number(name, value) < float("inf"):
+        raise ValueError(f"{name} must be 0 s or more, not {value!r}")
+    return float(value)
+
+
+def _errors(name: str, value: Any) -> list[str]:
+    """Classes of errors as qualified names: the router knows no classes."""
+    names: list[str] = []
+    for each in value if isinstance(value, (list, tuple, set, frozenset)) else [value]:
+        if isinstance(each, type) and issubclass(each, BaseException):
+            names.append(f"{each.__module__}.{each.__qualname__}")
+        elif isinstance(each, str) and each:
+            names.append(each)
+        else:
+            raise TypeError(f"{name} is one or several classes of errors, not {each!r}")
+    if not names:
+        raise ValueError(f"{name} names no class of errors; retries=0 is no retries")
+    return names
+
+
+#: The options a call may carry: default, and check.
+OPTIONS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
+    "priority": (0, _integer),  # larger goes first
+    "retries": (0, _count),  # further runs after the user's code raised
+    "retry_on": (None, _errors),  # only after these; None: after any
+    "backoff": (0.1, _pause),  # seconds before the first retry; doubled for each further one
+    "time_limit": (None, _time_limit),  # seconds of one run
+}
+
+
+def options_of(given: dict[str, Any]) -> dict[str, Any]:
+    """`given`, checked. None stands for the default.
+
+    Raises:
+        TypeError: an option is unknown (all are listed) or its value is of a wrong type.
+        ValueError: a value is out of range.
+    """
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in OPTIONS:
+            known = ", ".join(["id", *OPTIONS])
+            raise TypeError(f"unknown option {name!r}; the options are {known}")
+        default, check = OPTIONS[name]
+        options[name] = default if value is None else check(name, value)
+    return options
+
+
+def sparse(options: dict[str, Any]) -> dict[str, Any]:
+    """`options` as they travel: without what equals its default."""
+    return {name: value for name, value in options.items() if value != OPTIONS[name][0]}
+
+
+def option(options: dict[str, Any], name: str) -> Any:
+    """An option of sparse `options`."""
+    return options.get(name, OPTIONS[name][0])
