@@ -16,6 +16,7 @@ import msgpack
 from . import messages
 from .link import Envelope
 from .messages import FIELDS, MESSAGES, VERSION_MAX, VERSION_MIN, Message
+from .shape import NUMBER_MAX
 
 #: A blob of this size or more has a frame of its own: below, ZeroMQ's cost per frame (2-5 µs)
 #: outweighs the copy into the header.
@@ -32,13 +33,16 @@ HEADER_BYTES_MAX = 8 * 1024 * 1024
 #: A message has at most a worker's window of blobs; more frames are an attack or a bug.
 FRAMES_MAX = 16384
 
-#: Where the blobs are: message class → (row field or None, index of the blob or list of blobs).
-_BLOBS: dict[type[Message], tuple[str, int]] = {
-    messages.Submit: ("blocks", 5),
-    messages.Outcomes: ("runs", 3),
-    messages.Tasks: ("pieces", 5),
-    messages.Done: ("runs", 4),
+#: Which column of a message's rows, its first field, holds blobs.
+_BLOBS: dict[type[Message], int] = {
+    messages.Submit: 5,
+    messages.Outcomes: 3,
+    messages.Tasks: 5,
+    messages.Done: 4,
 }
+
+#: A message's own fields begin here in its header.
+FIRST = 5
 
 
 #: A name may hold what `os.listdir` made of a file name that isn't UTF-8.
@@ -46,6 +50,9 @@ TEXT_ERRORS = "surrogatepass"
 
 #: These are understood in every version: they settle which one is spoken.
 _ANY_VERSION = (messages.Hello.COMMAND, messages.Error.COMMAND)
+
+
+_pack = msgpack.Packer(use_bin_type=True, unicode_errors=TEXT_ERRORS).pack
 
 
 class DecodeError(ValueError):
@@ -56,29 +63,24 @@ def encode(envelope: Envelope) -> list[Any]:
     """The frames of `envelope`."""
     message = envelope.message
     cls = type(message)
-    body = [getattr(message, name) for name in FIELDS[cls]]
+    header: list[Any] = [
+        VERSION_MAX, cls.COMMAND, envelope.session, envelope.sequence, envelope.ack,
+    ]  # fmt: skip
+    for name, _ in FIELDS[cls]:
+        header.append(getattr(message, name))
     frames: list[Any] = [b""]
-    where = _BLOBS.get(cls)
-    if where is not None:
-        column = where[1]
-        inline = sum(sum(map(len, row[column])) for row in body[0])
-        limit = FRAME_BYTES if inline < CROWDED_BYTES else CROWDED_FRAME_BYTES
-        body[0] = [_without_large(row, column, frames, limit) for row in body[0]]
-    elif cls is messages.Function and len(body[3]) >= FRAME_BYTES:
-        frames.append(body[3])
-        body[3] = None
-    frames[0] = msgpack.packb(
-        [
-            VERSION_MAX,
-            cls.COMMAND,
-            envelope.session,
-            envelope.sequence,
-            envelope.ack,
-            *body,
-        ],
-        use_bin_type=True,
-        unicode_errors=TEXT_ERRORS,
-    )
+    column = _BLOBS.get(cls)
+    if column is not None:
+        inline = 0
+        for row in header[FIRST]:
+            inline += sum(map(len, row[column]))
+        if inline >= FRAME_BYTES:  # else none of them can be large
+            limit = FRAME_BYTES if inline < CROWDED_BYTES else CROWDED_FRAME_BYTES
+            header[FIRST] = [_without_large(row, column, frames, limit) for row in header[FIRST]]
+    elif cls is messages.Function and len(header[-1]) >= FRAME_BYTES:
+        frames.append(header[-1])
+        header[-1] = None
+    frames[0] = _pack(header)
     return frames
 
 
@@ -112,35 +114,37 @@ def decode(frames: list[Any]) -> Envelope:
         )
     except Exception as error:  # msgpack raises half a dozen unrelated classes on bad input
         raise DecodeError(f"not msgpack: {error}") from None
-    if type(header) is not list or len(header) < 5:
+    if type(header) is not list or len(header) < FIRST:
         raise DecodeError("the header is not an array of 5 or more")
-    version, command, session, sequence, ack = header[:5]
-    if not all(type(n) is int and 0 <= n < 2**63 for n in header[:5]):
-        raise DecodeError("the header does not begin with five numbers")
+    for number in header[:FIRST]:
+        if type(number) is not int or not 0 <= number <= NUMBER_MAX:
+            raise DecodeError("the header does not begin with five numbers")
+    version, command, session, sequence, ack = header[:FIRST]
     if not VERSION_MIN <= version <= VERSION_MAX and command not in _ANY_VERSION:
         raise DecodeError(f"protocol version {version}, this side speaks {VERSION_MAX}")
     cls = MESSAGES.get(command)
     if cls is None:
         raise DecodeError(f"unknown command {command}")
-    body = header[5 : 5 + len(cls.SHAPE)]
-    if len(body) < len(cls.SHAPE):
-        raise DecodeError(f"{cls.__name__} has {len(body)} of {len(cls.SHAPE)} fields")
+    shape = FIELDS[cls]
+    body = header[FIRST : FIRST + len(shape)]
+    if len(body) < len(shape):
+        raise DecodeError(f"{cls.__name__} has {len(body)} of {len(shape)} fields")
     try:
         _restore_large(cls, body, iter(frames[1:]))
     except (StopIteration, TypeError, LookupError, AttributeError):
         raise DecodeError(f"{cls.__name__} lacks a frame") from None
-    for name, check, value in zip(FIELDS[cls], cls.SHAPE, body, strict=True):
+    for (name, check), value in zip(shape, body):  # they are as many
         if not check(value):
             raise DecodeError(f"{cls.__name__}.{name} has a wrong shape")
     return Envelope(session, sequence, ack, cls(*body))
 
 
 def _restore_large(cls: type[Message], body: list[Any], frames: Iterator[Any]) -> None:
-    where = _BLOBS.get(cls)
-    if where is not None:
+    column = _BLOBS.get(cls)
+    if column is not None:
         for row in body[0]:
-            blobs = row[where[1]]
+            blobs = row[column]
             if None in blobs:
-                row[where[1]] = [next(frames) if blob is None else blob for blob in blobs]
+                row[column] = [next(frames) if blob is None else blob for blob in blobs]
     elif cls is messages.Function and body[3] is None:
         body[3] = next(frames)

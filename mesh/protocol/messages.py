@@ -163,12 +163,13 @@ class Block:
     marks: list[bytes] | None
 
 
-def _block(row: Any) -> bool:
+def _blocks(rows: Any) -> bool:
+    return _are_blocks(rows) and all(map(_fits, rows))
+
+
+def _fits(row: list[Any]) -> bool:
     return (
-        type(row) is list
-        and len(row) == 8
-        and all(good(cell) for good, cell in zip(_BLOCK, row, strict=True))
-        and 0 < len(row[5]) <= BLOCK_TASKS_MAX
+        0 < len(row[5]) <= BLOCK_TASKS_MAX
         and (row[6] is None or len(row[6]) == len(row[5]) and row[7] is not None)
         and (row[7] is None or len(row[7]) == len(row[5]))
     )
@@ -185,6 +186,8 @@ _BLOCK = (
     maybe(is_blobs),
 )
 
+_are_blocks = rows(*_BLOCK)
+
 
 @dataclass(slots=True)
 class Submit(Message):
@@ -195,7 +198,7 @@ class Submit(Message):
     """
 
     COMMAND = 11
-    SHAPE = (lambda rows: type(rows) is list and all(map(_block, rows)),)
+    SHAPE = (_blocks,)
 
     blocks: list[list[Any]]
 
@@ -386,6 +389,8 @@ MESSAGES: dict[int, type[Message]] = {
     )
 }
 
-FIELDS: dict[type[Message], tuple[str, ...]] = {
-    cls: tuple(field.name for field in fields(cls)) for cls in MESSAGES.values()
+#: What a message consists of: the names of its fields, and what each must look like.
+FIELDS: dict[type[Message], tuple[tuple[str, Check], ...]] = {
+    cls: tuple((field.name, check) for field, check in zip(fields(cls), cls.SHAPE, strict=True))
+    for cls in MESSAGES.values()
 }

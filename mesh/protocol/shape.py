@@ -14,6 +14,12 @@ NUMBER_MAX = 2**63 - 1
 #: Maps nest no deeper: what is recorded or told on has to pack again.
 DEPTH_MAX = 8
 
+#: The types that a column may hold.
+_INTS, _BLOBS = frozenset({int}), frozenset({bytes, memoryview})
+
+#: The kinds of outcomes: task.Kind has them by name.
+_KINDS = bytes(range(10))
+
 Check = Callable[[Any], bool]
 
 
@@ -83,20 +89,19 @@ def is_ints(value: Any) -> bool:
     """A column of numbers."""
     return (
         type(value) is list
-        and set(map(type, value)) <= {int}
-        and min(value, default=0) >= 0
-        and max(value, default=0) <= NUMBER_MAX
+        and _INTS.issuperset(map(type, value))
+        and (not value or 0 <= min(value) <= max(value) <= NUMBER_MAX)
     )
 
 
 def is_blobs(value: Any) -> bool:
     """A column of opaque bytes."""
-    return type(value) is list and set(map(type, value)) <= {bytes, memoryview}
+    return type(value) is list and _BLOBS.issuperset(map(type, value))
 
 
 def is_kinds(value: Any) -> bool:
     """A column of kinds, a byte each."""
-    return type(value) is bytes and max(value, default=0) <= 9
+    return type(value) is bytes and not value.strip(_KINDS)
 
 
 def is_session(value: Any) -> bool:
@@ -106,14 +111,18 @@ def is_session(value: Any) -> bool:
 
 def rows(*checks: Check) -> Check:
     """A check for lists of rows with these columns."""
+    columns = len(checks)
 
     def check(value: Any) -> bool:
-        return type(value) is list and all(
-            type(row) is list
-            and len(row) == len(checks)
-            and all(good(cell) for good, cell in zip(checks, row, strict=True))
-            for row in value
-        )
+        if type(value) is not list:
+            return False
+        for row in value:
+            if type(row) is not list or len(row) != columns:
+                return False
+            for good, cell in zip(checks, row):  # they are as many
+                if not good(cell):
+                    return False
+        return True
 
     return check
 
