@@ -733,6 +733,11 @@ def ends(session: str, counters: list[int], kinds: bytes) -> str:
     return ", ".join(texts)
 
 
+def describe_about(about: dict[str, Any]) -> str:
+    number = about.get("lease")
+    return lease(number) if type(number) is int else str(about or "")
+
+
 def describe_spans(spans: list[Any]) -> str:
     texts = []
     for session, first, count in spans:
@@ -781,7 +786,7 @@ WORDS: dict[type[m.Message], Callable[[Any], str]] = {
     m.Cancel: lambda cancel: (
         describe_spans(cancel.spans) + (", running or not" if cancel.running else "")
     ),
-    m.Ask: lambda ask: f"{ask.what} {ask.about or ''}".strip(),
+    m.Ask: lambda ask: f"{ask.what} {describe_about(ask.about)}".strip(),
     m.Tell: lambda tell: f"{tell.error}: {tell.value}" if tell.error else str(tell.value),
     m.Tasks: describe_pieces,
     m.Done: lambda done: (
@@ -817,6 +822,8 @@ def describe_write(what: str, about: list[Any]) -> str:
         return f"tries of {where}: {errors} errors, {slots} slots and {workers} workers lost"
     if what in ("close", "group"):
         return f"{what} {show(*unkey(about[0]))}"
+    if what == "lost":
+        return f"lost: the result of lease {lease(about[0])}"
     if what == "worker":
         return f"worker {about[0]} {'is gone' if about[1] is None else 'is there'}"
     return f"{what} {about[1] if what == 'function' else ''}".strip()

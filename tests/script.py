@@ -5,6 +5,7 @@
     client_1 reserves 2                          client_1 submits what it reserved
     client_1 cancels 0..2 [running or not]       client_1 watches client_2.0..1
     client_1 asks count|status|…                 client_1 asks to stop [now]
+    client_1 misses the result of client_2.0
     worker_1 finishes client_1.0..1              (also: fails, stores)
     worker_1 loses the slot of client_1.0        worker_1 leaves [now]
     worker_1 dies                                NAME is cut        NAME dials
@@ -26,6 +27,7 @@ from typing import Any
 
 from fakes import Client, Worker, World, span
 
+from mesh.core.ledger import RECORD
 from mesh.protocol import messages as m
 from mesh.protocol.codec import encode
 from mesh.protocol.link import Envelope
@@ -75,6 +77,7 @@ class Script:
                 r"(client_\d) watches (\w+)\.(\S+)": self.watches,
                 r"(client_\d) asks to stop( now)?": self.asks_to_stop,
                 r"(client_\d) asks (\w+)": self.asks,
+                r"(client_\d) misses the result of (\w+)\.(\d+)": self.misses,
                 r"(worker_\d) (finishes|fails|stores) (\w+)\.(\S+)": self.ends,
                 r"(worker_\d) loses the slot of (\w+)\.(\d+)": self.loses_slot,
                 r"(worker_\d) leaves( now)?": self.leaves,
@@ -201,6 +204,12 @@ class Script:
 
     def asks_to_stop(self, name: str, now: str | None) -> None:
         self.client(name).ask("stop", drain=now is None)
+
+    def misses(self, name: str, whose: str, counter: str) -> None:
+        """Its holder has told the client that the result is lost."""
+        record = self.world.recorded(whose, int(counter))
+        assert record is not None
+        self.client(name).ask("lost", lease=RECORD.unpack_from(record)[1])
 
     def ends(self, name: str, how: str, whose: str, counters: str) -> None:
         kind, body = {

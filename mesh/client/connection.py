@@ -13,13 +13,21 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from .. import errors
 from ..core.client import ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
-from ..errors import AccessDenied, MeshError, RouterUnreachable, StoreError, VersionMismatch
+from ..errors import (
+    AccessDenied,
+    MeshError,
+    ResultLost,
+    RouterUnreachable,
+    StoreError,
+    VersionMismatch,
+)
 from ..protocol import messages as m
 from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
@@ -160,8 +168,15 @@ class Connection:
             )
 
     def fetch(self, ref: outcome.Ref, timeout: float | None = None) -> Any:
-        """The bytes of a stored result."""
-        return self._fetcher.fetch(ref, timeout)
+        """The bytes of a stored result. That it is lost the router is told: its alias is free
+        then, and the same call runs again."""
+        try:
+            return self._fetcher.fetch(ref, timeout)
+        except ResultLost:
+            if ref.number == outcome.RESULT:
+                with suppress(MeshError):  # without a router: whoever asks next tells it
+                    self.ask("lost", {"lease": ref.lease})
+            raise
 
     def _locate(self, store: str) -> str | None:
         found: str | None = self.ask("locate", {"stores": [store]})[store]

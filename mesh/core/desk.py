@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
-from ..protocol.shape import is_session
+from ..protocol.shape import is_int, is_session
 from ..task import ENDED, State, key, parse, show
 from .peers import Peer
 
@@ -38,6 +38,7 @@ class Desk:
             "group": self._ask_group,
             "count": self._ask_count,
             "slots": self._ask_slots,
+            "lost": self._ask_lost,
             "stop": self._ask_stop,
         }
 
@@ -188,6 +189,14 @@ class Desk:
             if ready >= count:
                 self._tell(peer, token, now, ready)
         self._want_slots = [want for want in self._want_slots if want[2] > ready]
+
+    def _ask_lost(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """A holder has lost the stored result of a lease: its alias is free from now on. Answered
+        when that is on disk."""
+        if not is_int(about["lease"]):
+            raise ValueError(f"no lease {about['lease']!r}")
+        self.core.ledger.writes.append(("lost", about["lease"]))
+        self.core.after_commit(lambda now: self._tell(peer, token, now, True))
 
     def _ask_stop(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         self._tell(peer, token, now, True)

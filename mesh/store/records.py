@@ -14,6 +14,7 @@ Layout (schema 1; all keys sort):
     foreign   task id              → the older task that this one is: its alias was taken
     session   a client's session   → the highest counter recorded
     worker    store id             → what its worker said of itself, while it is present
+    lost      lease                → nothing; its stored result is gone, said its holder
 
 A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
 takes the core's writes; `look_up` its questions; both speak the core's words.
@@ -21,6 +22,7 @@ takes the core's writes; `look_up` its questions; both speak the core's words.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any
@@ -28,6 +30,7 @@ from typing import Any
 import msgpack
 
 from ..core.block import HOLE, Block, Tries
+from ..core.ledger import RECORD
 from ..core.router import Restored
 from ..errors import StoreError
 from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, STATE_OF, Kind, State, key, show, unkey
@@ -49,7 +52,10 @@ TABLES = (
     "foreign",
     "session",
     "worker",
+    "lost",
 )
+
+_LEASE = struct.Struct(">Q")
 
 #: A name may hold what `os.listdir` made of a file name that isn't UTF-8.
 _TEXT_ERRORS = "surrogatepass"
@@ -93,6 +99,7 @@ class Records:
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
+            "lost": lambda txn, lease: txn.put("lost", _LEASE.pack(lease), b""),
             "counts": lambda txn, counts: txn.put("meta", b"counts", _pack(counts)),
         }
         self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
@@ -165,15 +172,25 @@ class Records:
     def _submitted(
         self, txn: Transaction, about: tuple[list[str], list[bytes]]
     ) -> tuple[dict[str, Any], set[bytes]]:
-        """Of some aliases who has them, and of some blocks which are there."""
+        """Of some aliases who has them, and of some blocks which are there. Who has lost its
+        result has its alias no more."""
         aliases, blocks = about
         found: dict[str, Any] = {}
         for alias in aliases:
             raw = txn.get("alias", _alias_key(alias))
             if raw is not None:
                 record = _unpack(raw)
-                found[alias] = (record, txn.get("outcome", key(record[0], record[1])))
+                outcome = txn.get("outcome", key(record[0], record[1]))
+                if not self._is_lost(txn, outcome):
+                    found[alias] = (record, outcome)
         return found, {block for block in blocks if txn.get("block", block) is not None}
+
+    def _is_lost(self, txn: Transaction, outcome: bytes | None) -> bool:
+        """Whether an outcome stands for a result that its holder has lost."""
+        if outcome is None or outcome[0] != Kind.STORED:
+            return False
+        _, lease, _ = RECORD.unpack_from(outcome)
+        return txn.get("lost", _LEASE.pack(lease)) is not None
 
     def _outcomes(
         self, txn: Transaction, spans: list[tuple[str, int, int]]

@@ -261,14 +261,37 @@ def test_news_are_cut_into_messages_of_bounded_size():
 # -- whatever anybody says -------------------------------------------------------------------
 
 questions = st.sampled_from(
-    ["status", "workers", "tasks", "resolve", "locate", "group", "count", "slots", "stop", "?"]
+    [
+        "status",
+        "workers",
+        "tasks",
+        "resolve",
+        "locate",
+        "group",
+        "count",
+        "slots",
+        "lost",
+        "stop",
+        "?",
+    ]
 )
 awkward = shapes.values | st.sampled_from(
     [-1, 0, 2**63, "last", "c.9", "c." + "9" * 30, C1, [C1], [[C1, 0, 5]], [[C1, -1, 9]], "x" * 600]
 )
 about = st.dictionaries(
     st.sampled_from(
-        ["texts", "stores", "session", "first", "spans", "count", "states", "limit", "drain"]
+        [
+            "texts",
+            "stores",
+            "session",
+            "first",
+            "spans",
+            "count",
+            "states",
+            "limit",
+            "lease",
+            "drain",
+        ]
     ),
     awkward | st.lists(awkward, max_size=3),
 )

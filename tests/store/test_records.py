@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core.block import HOLE
+from mesh.core.ledger import RECORD
 from mesh.core.router import Restored
 from mesh.errors import StoreError
 from mesh.store import records as module
@@ -286,6 +287,19 @@ def test_an_alias_leads_to_its_task_and_call(reopen: Open):
         "T=1": ([SESSION, 4, "sim:simulate", b"codeffff", b"mark0004"], None),
         "T=3": ([SESSION, 6, "sim:simulate", b"codeffff", b"mark0006"], record(Kind.VALUE)),
     }
+
+
+def test_who_has_lost_its_result_has_its_alias_no_more(reopen: Open):
+    store = reopen()
+    store.apply([function(), block(SESSION, 0, 2, names=["a", "b"])])
+    stored = {0: RECORD.pack(Kind.STORED, 7, b"wwwwwwww"), 1: RECORD.pack(Kind.STORED, 8, b"ww")}
+    store.apply([("outcomes", [(key(SESSION, i), raw + b"a ref") for i, raw in stored.items()])])
+
+    store.apply([("lost", 7)])
+
+    store = reopen()
+    assert who_has(store, ["a", "b"]).keys() == {"b"}
+    assert meanings(store, "a") == [["task", SESSION, 0, 1]], "what is asked for by it is told why"
 
 
 def test_an_alias_means_the_last_task_that_got_it_and_holes_get_none(reopen: Open):

@@ -239,6 +239,20 @@ def test_a_result_that_is_damaged_is_lost_rather_than_wrong(used: Path) -> None:
         m.result("large", 20)
 
 
+def test_what_was_lost_runs_again_under_its_id(used: Path) -> None:
+    content(used).unlink()
+    with Mesh(dir=used, slots=1) as m:
+        again = m.options(id="large").submit(bytes, 300_000)
+        with pytest.raises(ResultLost):
+            again.result(20)
+        assert m.options(id="large").submit(bytes, 300_000).result(20) == bytes(300_000)
+        assert m.result("large", 20) == bytes(300_000)
+    with Mesh(dir=used, slots=1) as m:
+        group = m.submit_many(bytes, [300_000], ids=["large"])
+        assert group.results(timeout=20) == [bytes(300_000)]
+        assert group.status()["found"] == 1
+
+
 def test_a_store_that_was_thrown_away_leaves_its_results_unreachable(used: Path) -> None:
     from mesh import ResultUnreachable
 
