@@ -793,7 +793,9 @@ WORDS: dict[type[m.Message], Callable[[Any], str]] = {
         "; ".join(f"{ends(run[0], run[1], run[3])} by {leases(run[2])}" for run in done.runs)
         + f", takes {done.window}"
     ),
-    m.Recall: lambda recall: str(recall.count),
+    m.Recall: lambda recall: (
+        str(recall.count) + (f" and {leases(recall.leases)}" if recall.leases else "")
+    ),
     m.Returned: lambda returned: f"{leases(returned.leases)}, takes {returned.window}",
     m.Kill: lambda kill: leases(kill.leases),
     m.Leave: lambda leave: "when what runs has ended" if leave.drain else "now",

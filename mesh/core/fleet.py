@@ -12,7 +12,8 @@ counts as lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ..options import option
@@ -31,6 +32,15 @@ _RUNNING = int(State.RUNNING)
 RECALL_PAUSE_S = 0.05
 
 
+@dataclass(slots=True)
+class Demand:
+    """Somebody wants tasks back that have perhaps begun. `answered(left, now)` is called whenever
+    a worker that was asked has answered, or will not; `left` others have not yet."""
+
+    answered: Callable[[int, float], None]
+    left: int = 0
+
+
 class Worker:
     """One worker: one incarnation of one store.
 
@@ -43,10 +53,13 @@ class Worker:
         peer: its connection, or None while it is away.
         recorded: whether the roster has it. Until then it is given nothing: a router that
             restarts waits for the roster alone before what may run is dispatched again.
+        recalled: whether a RECALL is on its way; there is one at a time.
+        wanted, asked: demands for the next RECALL, with their leases; those in the one on its way.
     """
 
     __slots__ = (
         "about",
+        "asked",
         "away_since",
         "functions",
         "held",
@@ -57,6 +70,7 @@ class Worker:
         "recorded",
         "slots",
         "strays",
+        "wanted",
         "who",
         "window",
     )
@@ -73,7 +87,9 @@ class Worker:
         self.peer: Peer | None = None
         self.away_since: float | None = None
         self.recorded = False
-        self.recalled = False  # a RECALL is on its way
+        self.recalled = False
+        self.wanted: list[tuple[Demand, list[int]]] = []
+        self.asked: list[Demand] = []
         self.recall_after = 0.0
 
     @property
@@ -129,6 +145,7 @@ class Fleet:
         in_hand = {row[0] for row in hello.held}
         lost = [lease for lease in worker.held if lease not in in_hand]
         self._requeue(worker, lost, Cause.RETURNED)
+        self._no_answer(worker, now)
         worker.strays = {}
         over = [row[0] for row in hello.held if not self._reclaim(worker, *row)]
         if over:
@@ -149,11 +166,12 @@ class Fleet:
                 worker.strays[lease] = found
         return True
 
-    def away(self, peer: Peer) -> None:
+    def away(self, peer: Peer, now: float) -> None:
         """A worker's connection is gone; it may come back, and `tick` gives it up if not."""
         worker = self.workers.get(peer.who)
         if worker is not None and worker.peer is peer:
             worker.peer = None
+            self._no_answer(worker, now)
 
     def tick(self, now: float) -> None:
         """Give up who has been away for too long; end strays whose task has ended elsewhere."""
@@ -180,7 +198,11 @@ class Fleet:
         leases = list(worker.held)
         if reason is None:
             self._requeue(worker, leases, Cause.RETURNED)
-            return
+        else:
+            self._lost(worker, leases, reason)
+        self._no_answer(worker, now)
+
+    def _lost(self, worker: Worker, leases: list[int], reason: str) -> None:
         # It begins tasks in the order it got them: those in its slots are the oldest.
         begun = leases[: worker.slots]
         self._requeue(worker, leases[worker.slots :], Cause.RETURNED)
@@ -261,6 +283,32 @@ class Fleet:
         worker.recalled = False
         if not message.leases:
             worker.recall_after = now + RECALL_PAUSE_S
+        asked, worker.asked = worker.asked, []
+        _settle(asked, now)
+        if worker.wanted:
+            self._recall_from(worker, 0, now)
+
+    def demand(
+        self, tasks: set[tuple[Block, int]], answered: Callable[[int, float], None], now: float
+    ) -> None:
+        """Have these running tasks given back, unless they have begun: see `Demand`. Those given
+        back are queued when `answered` is called. Who is away is not asked."""
+        demand = Demand(answered)
+        for worker in self:
+            leases = [lease for lease, entry in worker.held.items() if entry in tasks]
+            if leases and worker.peer is not None:
+                demand.left += 1
+                worker.wanted.append((demand, leases))
+                if not worker.recalled:
+                    self._recall_from(worker, 0, now)
+        if not demand.left:
+            answered(0, now)
+
+    def _no_answer(self, worker: Worker, now: float) -> None:
+        """Who waits for what `worker` gives back waits in vain."""
+        waiting = worker.asked + [demand for demand, _ in worker.wanted]
+        worker.asked, worker.wanted = [], []
+        _settle(waiting, now)
 
     def kill_cancelled(self, now: float) -> None:
         """Have workers end what they run of tasks that were cancelled."""
@@ -336,8 +384,15 @@ class Fleet:
         spare = len(busiest.held) - busiest.slots
         if spare <= 0 or busiest.recalled or busiest.peer is None or now < busiest.recall_after:
             return
-        busiest.recalled = True
-        self._peers.send(busiest.peer, m.Recall(max(min(spare, idle), spare // 2)), now)
+        self._recall_from(busiest, max(min(spare, idle), spare // 2), now)
+
+    def _recall_from(self, worker: Worker, count: int, now: float) -> None:
+        """Ask for what is wanted back, and `count` others."""
+        assert worker.peer is not None
+        leases = [lease for _, wanted in worker.wanted for lease in wanted]
+        worker.asked, worker.wanted = [demand for demand, _ in worker.wanted], []
+        worker.recalled = True
+        self._peers.send(worker.peer, m.Recall(count, leases), now)
 
     def check(self) -> None:
         """Raise AssertionError unless each running task is held exactly once."""
@@ -351,3 +406,10 @@ class Fleet:
         for block in self._ledger.blocks:
             for i, state in enumerate(block.states):
                 assert state != _RUNNING or (block.key, i) in held, f"{block.key!r}[{i}] is nowhere"
+
+
+def _settle(demands: list[Demand], now: float) -> None:
+    """One of the workers that each waits for has answered, or will not."""
+    for demand in demands:
+        demand.left -= 1
+        demand.answered(demand.left, now)

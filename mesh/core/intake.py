@@ -263,31 +263,54 @@ class Intake:
         self._tell_older(peer, older, now)
 
     def take_cancel(self, peer: Peer, message: m.Cancel, now: float) -> None:
-        """End tasks unrun; running ones too if asked."""
+        """End tasks unrun; running ones too if asked. Which of those at workers have begun the
+        workers know: they are asked to give them back."""
         if sum(span[2] for span in message.spans) > SPAN_TASKS_MAX:
             text = f"CANCEL takes {SPAN_TASKS_MAX} tasks at a time"
             self._peers.send(peer, m.Tell(message.token, "MeshError", text), now)
             return
-        tally = {"cancelled": 0, "running": 0, "ended": 0}
-        for session, first, count in message.spans:
-            tally["ended"] += count
-            for block, low, high in list(self._ledger.blocks.overlapping(session, first, count)):
-                for i in range(low, high):
-                    state = block.states[i]
-                    if state >= ENDED:
-                        continue
-                    tally["ended"] -= 1
-                    if state == _RUNNING and not message.running:
-                        tally["running"] += 1
-                        continue
-                    tally["cancelled"] += 1
-                    text = f"{show(block.session, block.first + i)} was cancelled"
-                    self._ledger.end(
-                        block, i, Kind.CANCELLED, 0, failure_body("CancelledError", text)
-                    )
+        tasks = [
+            (block, i)
+            for session, first, count in message.spans
+            for block, low, high in self._ledger.blocks.overlapping(session, first, count)
+            for i in range(low, high)
+            if block.states[i] < ENDED
+        ]
+        count = sum(span[2] for span in message.spans)
+        tally = {"cancelled": 0, "running": 0, "ended": count - len(tasks)}
+        left = self._end_tasks(tasks, tally, running=bool(message.running))
         if message.running:
             self._fleet.kill_cancelled(now)
-        self._peers.send(peer, m.Tell(message.token, None, tally), now)
+
+        def answered(waiting: int, now: float) -> None:
+            left[:] = self._end_tasks(left, tally, running=False)
+            if not waiting:
+                tally["running"] = len(left)
+                self._peers.send(peer, m.Tell(message.token, None, tally), now)
+
+        if left:
+            self._fleet.demand(set(left), answered, now)
+        else:
+            answered(0, now)
+
+    def _end_tasks(
+        self, tasks: list[tuple[Block, int]], tally: dict[str, int], *, running: bool
+    ) -> list[tuple[Block, int]]:
+        """Cancel those that have not ended, and count them; those left, which are at workers,
+        unless `running` ones end too."""
+        left: list[tuple[Block, int]] = []
+        for block, i in tasks:
+            state = block.states[i]
+            if state >= ENDED:
+                tally["ended"] += 1
+            elif state == _RUNNING and not running:
+                left.append((block, i))
+            else:
+                tally["cancelled"] += 1
+                text = f"{show(block.session, block.first + i)} was cancelled"
+                body = failure_body("CancelledError", text)
+                self._ledger.end(block, i, Kind.CANCELLED, 0, body)
+        return left
 
 
 def _conflict(alias: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> str | None:

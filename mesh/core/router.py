@@ -235,7 +235,7 @@ class RouterCore:
         peer = self.peers.by_id.get(event.peer)
         if peer is not None:
             self.peers.drop(peer)
-            self.fleet.away(peer)
+            self.fleet.away(peer, now)
 
     def _take_bye(self, peer: Peer, message: m.Bye, now: float) -> None:
         self.peers.drop(peer)

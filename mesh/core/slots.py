@@ -70,22 +70,33 @@ class Slots:
         self.held.update(dict.fromkeys(range(piece.lease, piece.lease + count), piece))
         self.backlog.add(piece)
 
-    def give_back(self, count: int) -> list[int]:
-        """At most `count` leases that have not begun, from the end: what would begin last."""
-        leases = self.backlog.take_end(count)
+    def give_back(self, count: int, wanted: list[int]) -> list[int]:
+        """The leases that have not begun: all of those `wanted`, and of the others at most `count`
+        from the end, which would begin last."""
+        leases = [lease for lease in wanted if self._take_out(lease)]
+        leases += self.backlog.take_end(count)
         for lease in leases:
             del self.held[lease]
         self._alone.difference_update(leases)
         return leases
 
-    def take_back_unread(self) -> None:
-        """Have what slots have not read taken out of their sockets."""
-        self.orders.take_back += [slot.number for slot in self if not slot.read]
+    def _take_out(self, lease: int) -> bool:
+        """Whether a lease was in the backlog; it is not any more."""
+        piece = self.held.get(lease)
+        return piece is not None and self.backlog.take_out(piece, lease - piece.lease)
+
+    def take_back_unread(self, wanted: set[int] | None) -> None:
+        """Have what slots have not read taken out of their sockets: where `wanted` leases may be,
+        or, for None, everywhere."""
+        self.orders.take_back += [
+            slot.number
+            for slot in self
+            if not slot.read and (wanted is None or not wanted.isdisjoint(slot.line))
+        ]
 
     def cancel(self, lease: int) -> None:
         """End one lease, running or not; nothing happens if it is not here any more."""
-        piece = self.held.get(lease)
-        if piece is None:
+        if lease not in self.held:
             return
         slot = next((slot for slot in self if lease in slot.line), None)
         if slot is not None:
@@ -94,7 +105,7 @@ class Slots:
                 self._kill(slot, lease, Kind.CANCELLED)
             else:
                 self.orders.take_back.append(slot.number)
-        elif self.backlog.take_out(piece, lease - piece.lease):
+        elif self._take_out(lease):
             self._alone.discard(lease)
             self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
 

@@ -58,6 +58,7 @@ class WorkerCore:
         self._gathered = Gathering()
         self.slots = Slots(slots, host, self._gathered)
         self._recalled: int | None = None
+        self._wanted: list[int] = []  # leases that the RECALL names
         self._last_heard = 0.0
         self._last_sent = 0.0
         self._hello_at = self._tick_at = 0.0
@@ -140,6 +141,7 @@ class WorkerCore:
         """Open the link anew: say who we are and what we hold."""
         self._gathered.keep(self.link.open())
         self.welcome = None
+        self._recalled, self._wanted = None, []  # whoever greets us asks anew
         self._hello_at = now + HELLO_AGAIN_S
         in_hand = [
             [lease, piece.session, piece.counter(lease)] for lease, piece in self.slots.held.items()
@@ -184,8 +186,8 @@ class WorkerCore:
             self.slots.take(Piece(row))
 
     def _take_recall(self, message: m.Recall, now: float) -> None:
-        self._recalled = message.count
-        self.slots.take_back_unread()
+        self._recalled, self._wanted = message.count, message.leases
+        self.slots.take_back_unread(None if message.count else set(message.leases))
 
     def _take_kill(self, message: m.Kill, now: float) -> None:
         for lease in message.leases:
@@ -193,8 +195,9 @@ class WorkerCore:
 
     def _answer_recall(self, now: float) -> None:
         if self._recalled is not None:
-            count, self._recalled = self._recalled, None
-            self._send(m.Returned(self.slots.give_back(count), self._window()), now)
+            leases = self.slots.give_back(self._recalled, self._wanted)
+            self._recalled, self._wanted = None, []
+            self._send(m.Returned(leases, self._window()), now)
 
     def _give_back(self) -> None:
         """Nothing more begins here: the router gives it to others, now or when it hears HELLO."""

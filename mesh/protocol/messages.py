@@ -312,12 +312,14 @@ class Done(Message):
 
 @dataclass(slots=True)
 class Recall(Message):
-    """router → worker. Give back up to `count` tasks that have not begun. Reply: RETURNED."""
+    """router → worker. Give back these leases and up to `count` others, unless they have begun.
+    Reply: RETURNED."""
 
     COMMAND = 22
-    SHAPE = (is_small,)
+    SHAPE = (is_small, is_ints)
 
     count: int
+    leases: list[int]
 
 
 @dataclass(slots=True)

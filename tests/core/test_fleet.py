@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lone_router import C1, W1, W2, W3, LoneRouter
@@ -140,6 +141,101 @@ def test_after_a_recall_that_brought_nothing_the_next_one_waits():
     assert lone.say(W1, m.Returned([], 8)) == []
 
     assert recalled(lone.tick(2 * RECALL_PAUSE_S)) == [(W1, 3)]
+
+
+# -- what is cancelled -----------------------------------------------------------------------
+
+
+def verdicts(sent: list) -> list[tuple[int, int, int]]:
+    """The tallies of cancellations: cancelled, running, ended."""
+    return [tuple(message.value.values()) for _, message in sent if isinstance(message, m.Tell)]
+
+
+def cancel(lone: LoneRouter, first: int, count: int) -> list:
+    return lone.say(C1, m.Cancel(1, [[C1, first, count]], False))
+
+
+def asked_back(sent: list) -> list[tuple[str, int]]:
+    """From whom how many tasks are wanted back by name."""
+    return [(name, len(message.leases)) for name, message in sent if type(message) is m.Recall]
+
+
+def test_the_verdict_waits_for_every_worker_that_holds_some_of_the_tasks():
+    lone = fleet((1, 3), (1, 3))
+    lone.submit(C1, 0, 7)
+
+    sent = cancel(lone, 0, 7)
+    assert (asked_back(sent), verdicts(sent)) == ([(W1, 3), (W2, 3)], [])
+
+    begun = {who: min(worker.held) for who, worker in lone.core.fleet.workers.items()}
+    for who, verdict in (W1, []), (W2, [(5, 2, 0)]):
+        given_back = [x for x in lone.core.fleet.workers[who].held if x != begun[who]]
+        assert verdicts(lone.say(who, m.Returned(given_back, 3))) == verdict
+
+
+def test_what_ended_while_its_worker_was_asked_has_ended():
+    lone = fleet((1, 2))
+    lone.submit(C1, 0, 2)
+    cancel(lone, 0, 2)
+    [lease, other] = lone.core.fleet.workers[W1].held
+
+    lone.say(W1, m.Done([[C1, [0], [lease], bytes([Kind.VALUE]), [b"v"]]], 2))
+
+    assert verdicts(lone.say(W1, m.Returned([other], 2))) == [(1, 0, 1)]
+
+
+def test_one_recall_at_a_time_the_next_has_all_that_is_wanted_by_then():
+    lone = fleet((1, 4))
+    lone.submit(C1, 0, 4)
+    cancel(lone, 1, 1)
+
+    assert [asked_back(cancel(lone, counter, 1)) for counter in (2, 3)] == [[], []]
+
+    sent = lone.say(W1, m.Returned([], 4))
+    assert (verdicts(sent), asked_back(sent)) == ([(0, 1, 0)], [(W1, 2)])
+    leases = list(lone.core.fleet.workers[W1].held)[2:]
+    assert verdicts(lone.say(W1, m.Returned(leases, 4))) == [(1, 0, 0), (1, 0, 0)]
+
+
+@pytest.mark.parametrize("asked", [1, 2], ids=["asked", "one more to be asked"])
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        (lambda lone: lone.do(Gone(W1.encode())), (0, 1, 0)),
+        (lambda lone: lone.say(W1, m.Bye()), (1, 0, 0)),
+        (lambda lone: lone.hello(W1, session=2, about=ABOUT), (1, 0, 0)),
+        (lambda lone: lone.hello(W1, incarnation=b"2", about=ABOUT), (1, 0, 0)),
+        (lambda lone: quiet(lone, 11), (1, 0, 0)),
+    ],
+    ids=["gone", "bye", "empty-handed", "another", "silent"],
+)
+def test_a_worker_that_will_not_answer_is_not_waited_for(ends, verdict, asked: int):
+    lone = fleet((1, 3))
+    lone.submit(C1, 0, 3)
+    for _ in range(asked):
+        assert verdicts(cancel(lone, 2, 1)) == []
+
+    assert verdicts(ends(lone)) == [verdict] + [verdict if verdict[1] else (0, 0, 1)] * (asked - 1)
+
+
+ABOUT = {"slots": 1, "window": 3}
+
+
+def quiet(lone: LoneRouter, seconds: int) -> list:
+    """So long only the client says something."""
+    sent = []
+    for _ in range(seconds):
+        lone.say(C1, m.Beat())
+        sent += lone.tick(1)
+    return sent
+
+
+def test_nobody_is_asked_who_is_away():
+    lone = fleet((1, 3))
+    lone.submit(C1, 0, 3)
+    lone.do(Gone(W1.encode()))
+
+    assert verdicts(cancel(lone, 0, 3)) == [(0, 3, 0)]
 
 
 def test_what_comes_back_from_a_worker_goes_first():

@@ -245,11 +245,31 @@ def test_a_packet_too_big_for_the_pair_can_be_taken_back_in_part(quick: World):
 
     worker.handle(Connected())
     worker.settle()
-    worker.handle(RouterHeard(Envelope(worker.core.link.session, 1, 0, m.Recall(9))))
+    worker.handle(RouterHeard(Envelope(worker.core.link.session, 1, 0, m.Recall(9, []))))
     worker.settle()
 
     assert len(line(quick)) == 2
     assert len(list(worker.core.slots.backlog)) == 4
+
+
+def test_what_is_wanted_back_by_name_comes_back_unless_it_has_begun(quick: World):
+    worker = quick.workers["wwwwwwww"]
+    worker.packet_tasks = 2
+    client = quick.clients[C1]
+    client.submit([b"ok"] * 7)
+    go_on(quick)
+    finish(quick, 1)
+    assert len(worker.slots[0].tasks) == 2, "it has read the first two of six"
+
+    token = client.cancel([(C1, 3, 4)], running=False)
+    go_on(quick)
+
+    assert client.answers[token] == (None, {"cancelled": 3, "running": 1, "ended": 0})
+    while worker.running:
+        finish(quick, 1)
+    ends = [task.ended[0] for task in client.tasks.values()]
+    assert ends == [Kind.VALUE] * 4 + [Kind.CANCELLED] * 3 + [Kind.VALUE]
+    assert sum(worker.runs.values()) == 5
 
 
 def test_what_a_slot_had_read_when_it_was_cancelled_is_killed_when_its_turn_comes(quick: World):

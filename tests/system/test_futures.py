@@ -137,7 +137,6 @@ def test_what_a_stopped_task_has_started_is_stopped_too(mesh: Mesh, tmp_path: Pa
         os.close(command)
 
 
-@pytest.mark.xfail(strict=True, reason="the router takes what waits at a worker for running")
 def test_what_waits_at_a_worker_can_be_cancelled_like_what_waits_in_the_queue(
     tmp_path: Path,
 ) -> None:
