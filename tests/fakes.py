@@ -614,8 +614,9 @@ class Client:
         self.errors += turn.errors
         self.reborn |= turn.reborn
         self._recorded(turn.recorded_bytes)
-        for counter, session, older, _ in turn.known:
-            self._is_older(counter, (session, older))
+        for session, counter, older_session, older, _ in turn.known:
+            if session == self.session:
+                self._is_older(counter, (older_session, older))
         for session, counters, kinds, bodies in turn.news:
             for counter, kind, body in zip(counters, kinds, bodies, strict=True):
                 self._ended(session, counter, kind, body)
@@ -779,7 +780,7 @@ WORDS: dict[type[m.Message], Callable[[Any], str]] = {
     m.Submit: describe_blocks,
     m.Group: lambda group: f"{group.name!r} of {group.size} from .{group.first} on",
     m.Known: lambda known: ", ".join(
-        f".{row[0]} is {show(row[1], row[2])}{', ended' if row[3] else ''}" for row in known.rows
+        f"{show(*row[:2])} is {show(*row[2:4])}{', ended' if row[4] else ''}" for row in known.rows
     ),
     m.Outcomes: lambda news: "; ".join(ends(run[0], run[1], run[2]) for run in news.runs),
     m.Watch: lambda watch: describe_spans(watch.spans),

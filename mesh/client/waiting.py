@@ -87,19 +87,19 @@ class Waiting:
 
     def member(self, group: Group, index: int) -> Future:
         """A future for a member of a group."""
-        session, counter = group.task_of(index)
-        future = Future(self._connection, session, counter)
-        with self._lock:
-            self._others.setdefault((session, counter), []).append(future)
+        with self._lock:  # else `is_older` might come in between
+            task = group.task_of(index)
+            future = Future(self._connection, *task)
+            self._others.setdefault(task, []).append(future)
         raw = group.raw(index)
         if raw is not None:  # its news has come already, or comes now: who takes it out settles it
             with self._lock:
-                waiting = self._others.get((session, counter), [])
+                waiting = self._others.get(task, [])
                 mine = any(each is future for each in waiting)
                 if mine:
                     waiting[:] = [each for each in waiting if each is not future]
                     if not waiting:
-                        del self._others[session, counter]
+                        del self._others[task]
             if mine:
                 future.settle(*raw)
         self._fail_late(future)
@@ -138,30 +138,52 @@ class Waiting:
     def all_spans(self) -> list[Span]:
         """Everything that is waited for."""
         with self._lock:
-            others = [(s, c, 1) for s, c in self._others if s != self._session]
-        return self.own_spans() + others
+            others = [(s, c, 1) for s, c in self._others if not self._is_open(s, c)]
+            return self._own_spans() + others
+
+    def _is_open(self, session: str, counter: int) -> bool:
+        """Whether it is an own task whose end is not known, perhaps still to be sent; call with
+        the lock held."""
+        if session != self._session:
+            return False
+        group = self._group_at(counter)
+        is_member = group is not None and group.raw(counter - group.first) is None
+        return is_member or counter in self._futures
 
     # -- for the I/O thread ------------------------------------------------------------------
 
-    def is_older(self, counter: int, session: str, older: int, ended: bool) -> None:
-        """An own task is an older one."""
+    def is_older(
+        self, session: str, counter: int, older_session: str, older: int, ended: bool
+    ) -> None:
+        """A task is an older one: who waits for it waits for that."""
         with self._lock:
-            future = self._futures.pop(counter, None)
-            group = self._group_at(counter)
-            targets = self._others.setdefault((session, older), [])
-            if future is not None:
-                future.is_older(session, older)
-                targets.append(future)
-                self._joined.add(future)
-            if group is not None:
-                group.is_older(counter - group.first, session, older, ended=ended)
-                targets.append((group, counter - group.first))
+            waiting = self._others.pop((session, counter), [])
+            if session == self._session:
+                future = self._futures.pop(counter, None)
+                if future is not None:
+                    self._joined.add(future)
+                    waiting.append(future)
+                group = self._group_at(counter)
+                if group is not None:
+                    waiting.append((group, counter - group.first))
+            for each in waiting:
+                if isinstance(each, Future):
+                    each.is_older(older_session, older)
+                else:
+                    each[0].is_older(each[1], older_session, older, ended=ended)
+            if waiting:
+                self._others.setdefault((older_session, older), []).extend(waiting)
 
     def news(self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]) -> None:
         """Tasks have ended."""
         if session == self._session and Kind.REFUSED in kinds:
             # After a new HELLO we ask for all our tasks, those too that are about to be sent.
-            known = [n for n, body in enumerate(bodies) if not is_not_found(kinds[n], body)]
+            with self._lock:
+                known = [
+                    n
+                    for n, body in enumerate(bodies)
+                    if not (is_not_found(kinds[n], body) and self._is_open(session, counters[n]))
+                ]
             counters = [counters[n] for n in known]
             kinds, bodies = bytes(kinds[n] for n in known), [bodies[n] for n in known]
         if session == self._session and counters:

@@ -33,14 +33,15 @@ PAGE_TASKS = 4096
 class ClientTurn:
     """What one turn brought, in order, and wants sent.
 
-    `news` are (session, counters, kinds, bodies); `known` are (counter, session, counter, ended);
-    `answers` are (token, error, value); `recorded_bytes` were acknowledged; `welcomed` asks the
-    shell to watch what it still waits for; `reborn` says that another store answers.
+    `news` are (session, counters, kinds, bodies); `known` are (session, counter) twice, of a task
+    and of the older one that it is, and whether that has ended; `answers` are (token, error,
+    value); `recorded_bytes` were acknowledged; `welcomed` asks the shell to watch what it still
+    waits for; `reborn` says that another store answers.
     """
 
     sends: list[Envelope] = field(default_factory=list)
     news: list[tuple[str, list[int], bytes, list[Any]]] = field(default_factory=list)
-    known: list[tuple[int, str, int, bool]] = field(default_factory=list)
+    known: list[tuple[str, int, str, int, bool]] = field(default_factory=list)
     answers: list[tuple[int, str | None, Any]] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
     recorded_bytes: int = 0
@@ -194,7 +195,7 @@ class ClientCore:
             self._questions.pop(message.token, None)
             self._turn.answers.append((message.token, message.error, message.value))
         elif type(message) is m.Known:
-            self._turn.known += [(row[0], row[1], row[2], bool(row[3])) for row in message.rows]
+            self._turn.known += [(*row[:4], bool(row[4])) for row in message.rows]
         elif type(message) is m.Welcome:
             self._on_welcome(message, now)
         elif type(message) is m.Resync:

@@ -33,8 +33,8 @@ SPAN_TASKS_MAX = 8192
 #: What the store knows of an alias: (session, counter, function, code, mark), and the outcome.
 Known = dict[str, tuple[Any, bytes | None]]
 
-#: A task that is an older one: its counter, the older one's session, counter, and outcome if any.
-Older = tuple[int, str, int, bytes | None]
+#: A task that is an older one: its session and counter, those of the older, its outcome if any.
+Older = tuple[str, int, str, int, bytes | None]
 
 
 class Intake:
@@ -123,7 +123,7 @@ class Intake:
             self._ledger.sequence += 1
             older = self._match_names(peer, block, sent.marks, known)
             self._ledger.sessions[peer.who] = max(last, self._ledger.sessions.get(peer.who, -1))
-            self._write(block, {own - block.first: (s, c) for own, s, c, _ in older}, sent)
+            self._write(block, {own - block.first: (s, c) for _, own, s, c, _ in older}, sent)
             self._ledger.admit(block)
             if older:  # and told when it is on disk: which is older must not change again
                 self._core.after_commit(partial(self._tell_older, peer, older))
@@ -182,17 +182,17 @@ class Intake:
             if conflict is not None:
                 self._refuse(peer, block, i, conflict)
                 continue
-            older.append((counter_here, session, counter, known[alias][1]))
+            older.append((block.session, counter_here, session, counter, known[alias][1]))
         return older
 
     def _tell_older(self, peer: Peer, members: list[Older], now: float) -> None:
-        """These tasks of `peer` are older ones."""
+        """These tasks are older ones."""
         if not members:
             return
-        rows = [[own, s, c, int(outcome is not None)] for own, s, c, outcome in members]
+        rows = [[*tasks, int(outcome is not None)] for *tasks, outcome in members]
         self._peers.send(peer, m.Known(rows), now)
         missed: list[tuple[str, int, int]] = []
-        for _, session, counter, outcome in members:
+        for _, _, session, counter, outcome in members:
             found = self._ledger.blocks.find(session, counter)
             if outcome is not None:
                 peer.tell(session, [counter], [outcome[0]], [outcome[RECORD.size :]])
@@ -250,10 +250,10 @@ class Intake:
 
     def _tell(self, peer: Peer, answer: list[tuple[Any, ...]], now: float) -> None:
         """The store's answer: (session, counter, outcome, the older task it is and its outcome)."""
-        older: list[tuple[int, str, int, bytes | None]] = []
+        older: list[Older] = []
         for session, counter, record, meant in answer:
             if meant is not None:
-                older.append((counter, *meant))
+                older.append((session, counter, *meant))
             elif record is not None:
                 peer.tell(session, [counter], [record[0]], [record[RECORD.size :]])
             else:

@@ -217,11 +217,11 @@ class Group(Message):
 
 @dataclass(slots=True)
 class Known(Message):
-    """router → client. Your task [counter] is the older task [session, counter], which has
+    """router → client. Task [session, counter] is the older task [session, counter], which has
     [ended] (1) or not yet (0)."""
 
     COMMAND = 13
-    SHAPE = (rows(is_int, is_session, is_int, is_int),)
+    SHAPE = (rows(is_session, is_int, is_session, is_int, is_int),)
 
     rows: list[list[Any]]
 

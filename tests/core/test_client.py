@@ -170,10 +170,15 @@ def test_news_are_handed_on_in_order():
     lone = joined()
 
     news = lone.hear(m.Outcomes([["cccccccc", [1, 2], b"\0\2", [b"v", b"f"]]])).news
-    known = lone.hear(m.Known([[3, "dddddddd", 7, 1], [4, "dddddddd", 8, 0]])).known
+    known = lone.hear(
+        m.Known([["cccccccc", 3, "dddddddd", 7, 1], ["eeeeeeee", 4, "dddddddd", 8, 0]])
+    ).known
 
     assert news == [("cccccccc", [1, 2], b"\0\2", [b"v", b"f"])]
-    assert known == [(3, "dddddddd", 7, True), (4, "dddddddd", 8, False)]
+    assert known == [
+        ("cccccccc", 3, "dddddddd", 7, True),
+        ("eeeeeeee", 4, "dddddddd", 8, False),
+    ]
 
 
 def test_news_are_acknowledged_though_nothing_is_to_be_said():

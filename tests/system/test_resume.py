@@ -246,6 +246,9 @@ def test_a_group_is_found_again_with_its_older_members(tmp_path: Path) -> None:
     with Mesh(dir=tmp_path / "own", slots=1) as m:
         assert m.result(id, 20) == [1, 4, 9]
         assert [future.result(20) for future in m.group(id)] == [1, 4, 9]
+        session, _, counter = id.partition(".")
+        by_their_ids = [m.future(f"{session}.{int(counter) + 1 + i}") for i in range(3)]
+        assert [future.result(20) for future in by_their_ids] == [1, 4, 9]
         with pytest.raises(TaskNotFound):
             m.result("4")
 
