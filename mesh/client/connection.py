@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -18,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from .. import errors
-from ..core.client import ClientCore, ClientTurn, pages
+from ..core.client import PAGE_TASKS, ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
 from ..errors import (
     AccessDenied,
@@ -125,6 +126,13 @@ class Connection:
             MeshError: the router says that something is wrong.
         """
         return self._order(lambda token: m.Ask(token, what, about), timeout)
+
+    def count(self, spans: list[tuple[str, int, int]]) -> dict[str, int]:
+        """How many of these tasks are in each state that is not an end."""
+        counts: Counter[str] = Counter()
+        for at in range(0, len(spans), PAGE_TASKS):
+            counts.update(self.ask("count", {"spans": spans[at : at + PAGE_TASKS]}))
+        return counts
 
     def cancel(self, spans: list[tuple[str, int, int]], *, running: bool) -> dict[str, int]:
         """Cancel tasks; the router's tally."""

@@ -222,15 +222,18 @@ class Group(Sequence[Future]):
         for kind in set(self._kinds) - {_OPEN}:
             counts[STATE_OF[Kind(kind)].word] += self._kinds.count(kind)
         if self._left:
-            span = [self._session, self.first, len(self)]
-            for word, count in self._connection.ask("count", {"spans": [span]}).items():
+            for word, count in self._connection.count(self._spans()).items():
                 counts[word] += count
         return counts | {"total": len(self), "found": self._found}
 
     def cancel(self) -> int:
         """Cancel the members that have not begun; how many that were."""
-        spans = [(self._session, self.first, len(self))]
-        return int(self._connection.cancel(spans, running=False)["cancelled"])
+        return int(self._connection.cancel(self._spans(), running=False)["cancelled"])
+
+    def _spans(self) -> list[tuple[str, int, int]]:
+        """All members that have not ended, and more: as few spans as that takes."""
+        older = [(*task, 1) for i, task in list(self.older.items()) if self._kinds[i] == _OPEN]
+        return [(self._session, self.first, len(self)), *older]
 
     # -- for the connection ------------------------------------------------------------------
 

@@ -300,7 +300,7 @@ class Mesh(concurrent.futures.Executor):
         Raises:
             TaskNotFound: there is none.
         """
-        return sum(self._connection.ask("count", {"spans": self._spans(id)}).values())
+        return sum(self._connection.count(self._spans(id)).values())
 
     def _spans(self, id: str) -> list[tuple[str, int, int]]:
         """The tasks that `id` stands for, as (session, first, count)."""

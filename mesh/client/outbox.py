@@ -70,14 +70,19 @@ class Outbox:
             self._items.append((counter, function.digest, options, payload, alias, mark))
         self._wake()
 
-    def add_block(self, function: Packed, block: m.Block, group: m.Group | None) -> None:
-        """Queue a block made elsewhere, whose counters were reserved; before it its group."""
+    def add_group(self, group: m.Group) -> None:
+        """Queue a group, before its members."""
+        with self._room:
+            self._make_room(TASK_BYTES)
+            self._items.append(group)
+        self._wake()
+
+    def add_block(self, function: Packed, block: m.Block) -> None:
+        """Queue a block made elsewhere, whose counters were reserved."""
         size = sum(map(len, block.payloads)) + TASK_BYTES * len(block.payloads)
         with self._room:
             self._make_room(size)
             self._introduce(function)
-            if group is not None:
-                self._items.append(group)
             self._items.append(m.Submit([_row(block)]))
         self._wake()
 
@@ -138,6 +143,8 @@ class Outbox:
 
 
 def _size_of(message: m.Message) -> int:
+    if isinstance(message, m.Group):
+        return TASK_BYTES
     if not isinstance(message, m.Submit):
         return 0
     return sum(sum(map(len, row[5])) + TASK_BYTES * len(row[5]) for row in message.blocks)

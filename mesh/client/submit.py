@@ -89,7 +89,7 @@ class Submitter:
         group = Group(
             connection, connection.session, connection.outbox.reserve(size + 1), size, name
         )
-        record: m.Group | None = m.Group(group.first - 1, size, name)
+        connection.outbox.add_group(m.Group(group.first - 1, size, name))
         if size:
             connection.waiting.add(group)
         for index, count, payloads, marks, broken in calls.encoded(rows, aliases is not None):
@@ -109,8 +109,7 @@ class Submitter:
                     None if aliases is None else aliases[index + low : index + high],
                     None if aliases is None else marks[low:high],
                 )
-                connection.outbox.add_block(packed, block, record)
-                record = None
+                connection.outbox.add_block(packed, block)
         return group
 
     def map(
@@ -167,5 +166,5 @@ class Submitter:
         payloads = [payload.dump_arguments(args, kwargs) for args, kwargs in rows]
         connection.waiting.add(group)
         block = m.Block(group.first, packed.digest, options, None, 0, payloads, None, None)
-        connection.outbox.add_block(packed, block, None)
+        connection.outbox.add_block(packed, block)
         return group

@@ -410,6 +410,25 @@ def test_a_group_can_be_had_again_by_its_id(mesh: Mesh) -> None:
     assert mesh.result(group.id, 20) == group.results()
 
 
+def test_a_group_without_tasks_can_be_had_by_its_id(mesh: Mesh) -> None:
+    empty = mesh.submit_many(pow, [], [])
+    assert mesh.group(empty.id).results(timeout=20) == [] == mesh.result("last", 20)
+    broken = mesh.submit_many(pow, [threading.Lock()], [2])
+    again = mesh.group(broken.id)
+    assert again.wait(20)
+    assert isinstance(again.errors()[0], TaskNotFound), "it was never sent"
+
+
+def test_members_that_are_older_tasks_are_members(busy: Mesh) -> None:
+    older = [busy.options(id=f"{x}").submit(pow, 2, x) for x in range(2)]
+    group = busy.submit_many(pow, [2] * 3, range(3), ids=["0", "1", "2"])
+    busy.flush(20)
+    assert group.status()["queued"] == 3
+    assert group.cancel() == 3
+    assert group.wait(20) and group.status()["cancelled"] == 3
+    assert all(future.wait(20) and future.cancelled() for future in older)
+
+
 def test_a_task_that_never_was_is_not_found_even_when_its_session_is(mesh: Mesh) -> None:
     session = mesh.submit(pow, 2, 3).id.partition(".")[0]
     with pytest.raises(TaskNotFound, match="no task"):

@@ -1,0 +1,46 @@
+"""A group asks about its members wherever they are."""
+
+from __future__ import annotations
+
+from mesh.client.group import Group
+from mesh.task import Kind
+
+OWN, OTHER = "cccccccc", "dddddddd"
+
+
+class Asked:
+    """A connection that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, int, int]] = []
+
+    def count(self, spans: list[tuple[str, int, int]]) -> dict[str, int]:
+        self.spans = spans
+        return {"queued": 2, "running": 1}
+
+    def cancel(self, spans: list[tuple[str, int, int]], *, running: bool) -> dict[str, int]:
+        assert not running
+        self.spans = spans
+        return {"cancelled": 3, "running": 0, "ended": 1}
+
+
+def test_members_that_are_older_tasks_are_counted_and_cancelled_as_well():
+    asked = Asked()
+    group = Group(asked, OWN, 0, 4)
+    group.is_older(1, OTHER, 7, ended=True)
+    group.is_older(2, OTHER, 3, ended=False)
+    group.take([2], [Kind.VALUE], [b""])  # by its counter: member 1, which is an older task
+    open_ones = [(OWN, 1, 4), (OTHER, 3, 1)]
+
+    status = group.status()
+    assert asked.spans == open_ones
+    assert {word: n for word, n in status.items() if n} == {
+        "done": 1,
+        "queued": 2,
+        "running": 1,
+        "total": 4,
+        "found": 1,
+    }
+
+    asked.spans = []
+    assert (group.cancel(), asked.spans) == (3, open_ones)
