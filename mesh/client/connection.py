@@ -87,7 +87,8 @@ class Connection:
         self._fetcher = Fetcher(self._locate)
         self._lock = threading.Lock()
         self._questions: dict[int, PlainFuture[Any]] = {}
-        self._orders: list[m.Message] = []
+        self._orders: dict[int, m.Message] = {}
+        self._given_up: list[int] = []  # tokens of questions whose askers wait no more
         self._watches: list[tuple[str, int, int]] = []
         self._token = 0
         self._take_at = 0.0
@@ -152,17 +153,27 @@ class Connection:
             self._token += 1
             token = self._token
             self._questions[token] = answer
-            self._orders.append(make(token))
+            self._orders[token] = make(token)
         self._wake.set()
         try:
             return answer.result(timeout)
         except FutureTimeout:
-            self._questions.pop(token, None)
-            if answer.done():
-                raise
+            if answer.done():  # just now, or it is a TimeoutError itself
+                return answer.result()
             raise RouterUnreachable(
                 f"the router at {self.access.addresses[0]} did not answer within {timeout:g} s"
             ) from None
+        finally:
+            if not answer.done():
+                self._give_up(token)
+
+    def _give_up(self, token: int) -> None:
+        """Nobody waits for this answer: what has not been sent yet must not be done later."""
+        with self._lock:
+            self._questions.pop(token, None)
+            if self._orders.pop(token, None) is None:
+                self._given_up.append(token)
+        self._wake.set()
 
     def check_process(self) -> None:
         """Raise in a fork: no news ever comes here.
@@ -246,6 +257,8 @@ class Connection:
 
     def _hear(self, ready: set[Any], now: float) -> None:
         core = self._core
+        while self._given_up:  # before a new router is greeted
+            core.forget(self._given_up.pop())
         if self._dialer.monitor in ready:
             for change in self._dialer.changes():
                 core.handle(Connected() if change == "connected" else Cut(), now)
@@ -266,11 +279,11 @@ class Connection:
             self._take_at = now + GATHER_S if self.outbox.gathered > BUSY_TASKS else 0.0
         if self._orders or self._watches:
             with self._lock:
-                orders, self._orders = self._orders, []
+                orders, self._orders = self._orders, {}
                 watches, self._watches = self._watches, []
             if watches:
                 core.watch(watches, now)
-            for order in orders:
+            for order in orders.values():
                 core.send(order, 0, now)
 
     def _settle(self, now: float) -> None:

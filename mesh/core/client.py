@@ -108,6 +108,10 @@ class ClientCore:
         if self.welcome is not None:
             self._put(message, size, now)
 
+    def forget(self, token: int) -> None:
+        """Nobody waits for the answer to a question any more: it is not asked again."""
+        self._questions.pop(token, None)
+
     def _put(self, message: m.Message, size: int, now: float) -> None:
         self._last_sent = now
         self._turn.sends.append(self.link.stamp(message))

@@ -145,6 +145,21 @@ def test_a_question_is_asked_again_until_it_is_answered():
     assert sent(lone.welcome()) == []
 
 
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_a_question_that_nobody_waits_for_any_more_is_not_asked_later(sent_before: bool):
+    lone = joined()
+    if not sent_before:
+        lone.turn(Cut())
+    lone.core.send(m.Ask(1, "stop", {}), 0, lone.now)
+    lone.core.send(m.Ask(2, "status", {}), 0, lone.now)
+
+    lone.core.forget(1)
+    lone.turn(Connected())
+
+    assert sent(lone.welcome()) == [m.Ask(2, "status", {})]
+    assert lone.hear(m.Tell(1, None, "late")).answers == [(1, None, "late")]
+
+
 def test_spans_are_cut_into_pages_that_the_router_takes():
     spans = [
         ("a" * 8, 0, PAGE_TASKS - 1),
