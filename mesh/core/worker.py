@@ -38,6 +38,10 @@ GATHER_S = 0.001
 #: An idle worker acknowledges what it was sent after this long.
 ACK_AFTER_S = 0.05
 
+#: A worker that leaves waits so long for its last outcomes to be recorded: a router that died at
+#: that moment has been started again by then.
+LAST_ACK_S = 3.0
+
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
 
@@ -63,6 +67,8 @@ class WorkerCore:
         self._last_sent = 0.0
         self._hello_at = self._tick_at = 0.0
         self._done_at = 0.0
+        self._patience_s = LAST_ACK_S
+        self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
         self._on: dict[type, Callable[[Any, float], None]] = {
             RouterHeard: self._on_router,
             Connected: lambda event, now: self._hello(now),
@@ -110,7 +116,7 @@ class WorkerCore:
                 self._send(m.Report(slots.report()), now)
             if self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S:
                 self._send(m.Beat(), now)
-        if self.leaving is not None and not slots.held:
+        if self.leaving is not None and not slots.held and self._may_go(now):
             if self.welcome is not None:
                 self._send(m.Bye(), now)
             slots.orders.stop = self.leaving
@@ -124,6 +130,8 @@ class WorkerCore:
             due = min(due, self._hello_at)
         elif self._gathered:
             due = min(due, self._done_at)
+        if self._go_at is not None and not self.slots.held:
+            due = min(due, self._go_at)
         slots_due = self.slots.deadline(now)
         return max(now, due if slots_due is None else min(due, slots_due))
 
@@ -226,9 +234,18 @@ class WorkerCore:
         else:
             self.slots.drop()
 
+    def _may_go(self, now: float) -> bool:
+        """Whether all that ended here is recorded, or has had its time to be."""
+        if not self._gathered and not any(type(each) is m.Done for _, each in self.link.unacked):
+            return True
+        if self._go_at is None:
+            self._go_at = now + self._patience_s
+        return now >= self._go_at
+
     def give_up(self, reason: str) -> None:
         """There is no router to work for: go when what runs has ended."""
         self.leaving = self.leaving or reason
+        self._patience_s = 0.0
         self.slots.drop_backlog()
 
     def _on_slot_exited(self, event: SlotExited, now: float) -> None:

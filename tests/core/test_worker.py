@@ -8,9 +8,9 @@ import pytest
 from fakes import World
 
 from mesh.core import pace
-from mesh.core.events import Connected, RouterHeard, SlotExited, SlotReady, Tick
+from mesh.core.events import Connected, RouterHeard, SlotAnswered, SlotExited, SlotReady, Tick
 from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
-from mesh.core.worker import WorkerCore
+from mesh.core.worker import LAST_ACK_S, WorkerCore
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 from mesh.task import Kind
@@ -149,6 +149,60 @@ def test_told_to_leave_now_it_forgets_what_runs():
     assert [type(envelope.message) for envelope in turn.sends][-1] is m.Bye
 
 
+def last_words(turn: Any) -> list[type]:
+    """What a worker says that leaves, besides reports."""
+    said = [type(envelope.message) for envelope in turn.sends]
+    return [each for each in said if each is not m.Report]
+
+
+def test_it_goes_when_its_last_outcome_is_recorded():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+    lone.core.leave("told to", drain=True)
+
+    turn = lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
+    assert (last_words(turn)[-1], turn.stop) == (m.Done, None)
+    assert lone.hear(m.Beat()).stop is None
+
+    turn = lone.hear(m.Beat(), ack=lone.core.link.sent)
+    assert (last_words(turn), turn.stop) == ([m.Bye], "told to")
+
+
+@pytest.mark.parametrize("router", ["silent", "away"])
+def test_it_does_not_wait_for_ever_for_its_last_outcome_to_be_recorded(router: str):
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+    lone.core.leave("told to", drain=True)
+    lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
+    if router == "away":
+        lone.turn(Connected())
+
+    started = lone.now
+    turn = None
+    while turn is None or turn.stop is None:
+        lone.now = lone.core.deadline(lone.now) + 0.001
+        turn = lone.turn(Tick())
+        assert lone.now < started + LAST_ACK_S + 0.1
+
+    assert lone.now >= started + LAST_ACK_S
+    assert last_words(turn) == ([m.Bye] if router == "silent" else [])
+
+
+def test_a_router_that_comes_back_meanwhile_is_told():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+    lone.core.leave("told to", drain=True)
+    lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
+
+    lone.now += LAST_ACK_S / 2
+    lone.turn(Connected())
+    lone.number = 0
+    assert last_words(lone.hear(m.Welcome("mesh", b"b", 2, 1, {})))[-1] is m.Done
+
+    turn = lone.hear(m.Beat(), ack=lone.core.link.sent)
+    assert (last_words(turn), turn.stop) == ([m.Bye], "told to")
+
+
 def test_told_to_leave_without_a_router_it_finishes_what_runs_and_no_more():
     lone = LoneWorker()
     lone.tasks(1, 3)
@@ -157,8 +211,18 @@ def test_told_to_leave_without_a_router_it_finishes_what_runs_and_no_more():
     lone.core.leave("told to", drain=True)
     assert lone.turn().stop is None
 
-    turn = lone.turn(SlotExited(0, "exited with code 0", []))
-    assert turn.stop == "told to"
+    lone.turn(SlotExited(0, "exited with code 0", []))
+    assert lone.tick(LAST_ACK_S).stop == "told to"
+
+
+def test_without_a_router_to_work_for_it_goes_when_what_runs_has_ended():
+    lone = LoneWorker()
+    lone.tasks(1, 3)
+
+    lone.core.give_up("no router")
+    assert lone.turn().stop is None
+
+    assert lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)])).stop == "no router"
 
 
 # -- packets ---------------------------------------------------------------------------------
