@@ -50,11 +50,20 @@ class Child:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def end(self) -> None:
-        """End it and whatever it has started."""
+        """End it and whatever it has started. Until it is waited for the group is its own."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it was faster
+        except (ProcessLookupError, PermissionError):
+            pass  # it was faster, and left nobody
+
+    def is_dead(self) -> bool:
+        """Whether it is dead; if so, what it had started is ended too, and it is waited for."""
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT  # waited for last: then its pid is anybody's
+        if os.waitid(os.P_PID, self.process.pid, how) is None:
+            return False
+        self.end()
+        self.process.wait()
+        return True
 
     def close(self) -> None:
         """Free the descriptors."""

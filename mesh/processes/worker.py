@@ -203,7 +203,7 @@ class Worker:
         """A signal came: a child has died, or it is time to leave."""
         drain = self.life.ended()
         for number, child in list(self.children.items()):
-            if child.process.poll() is not None:
+            if child.is_dead():
                 self._bury(number, child, now)
         if drain is not None:
             why = "its owner is gone" if self.life.owner_gone else "told to by a signal"

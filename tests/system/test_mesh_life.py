@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 import sample_tasks as tasks
 from leftovers import Leftovers, await_end
 
-from mesh import Mesh, MeshError, RouterUnreachable
+from mesh import Mesh, MeshError, RouterUnreachable, WorkerLost
 
 #: After its script was killed, a mesh is gone within this.
 GONE_S = 5.0
@@ -469,6 +470,24 @@ def test_a_command_that_a_task_left_running_ends_with_the_mesh(
     with Mesh(slots=1) as m:
         pid = m.submit(leave_a_command).result(20)
     assert await_end(pid, GONE_S)
+
+
+@pytest.mark.parametrize("end", [tasks.exit_at_once, tasks.kill_itself])
+def test_what_a_task_started_ends_with_a_slot_that_dies_by_itself(
+    own_mesh: Mesh, tmp_path: Path, end: Callable[[int], None]
+) -> None:
+    def start_and_die(said: str, end: Callable[[int], None]) -> None:
+        command = subprocess.Popen(["sleep", "600"])
+        with open(said, "w") as file:
+            file.write(str(command.pid))
+        end(signal.SIGSEGV)
+
+    said = tasks.pipe_at(tmp_path / "said")
+    future = own_mesh.submit(start_and_die, said, end)
+    for _ in range(3):  # its runs
+        assert await_end(int(tasks.heard_at(said)), GONE_S)
+    with pytest.raises(WorkerLost):
+        future.result(20)
 
 
 def test_a_collected_mesh_object_does_no_harm() -> None:
