@@ -83,7 +83,9 @@ class Fetcher:
             while missing or asked:
                 while missing and len(asked) < transfer.WINDOW_CHUNKS:
                     offset = missing.pop()
-                    get = transfer.Get(token, ref.lease, ref.number, offset, transfer.CHUNK_BYTES)
+                    get = transfer.Get(
+                        token, ref.task, ref.lease, ref.number, offset, transfer.CHUNK_BYTES
+                    )
                     dialer.send([transfer.pack_get(get)])
                     asked.add(offset)
                 wait = LOOK_AGAIN_S

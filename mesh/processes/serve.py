@@ -35,7 +35,7 @@ class Server:
 
     def _answer(self, get: transfer.Get) -> list[Any]:
         try:
-            file, size, _ = self._results.find(get.lease, get.number)
+            file, size, _ = self._results.find(get.task, get.lease, get.number)
             descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 chunk = os.pread(descriptor, get.length, min(get.offset, size))

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import Failure
 from ..protocol import functions, outcome, packets, payload
-from ..task import Kind
+from ..task import Kind, key, unkey
 from . import PATH_VARIABLE, spool
 from .capture import Capture
 
@@ -51,6 +51,7 @@ class Slot:
         self.inline_bytes = inline_bytes
         self.host = socket.gethostname()
         self.capture = Capture(folder / f"slot-{self.pid}.out")
+        self._task = ("", 0)  # what runs
         self._packed: dict[int, Any] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
 
@@ -63,13 +64,16 @@ class Slot:
                 number, by_path, code = packets.parse_function(packet)
                 self._packed[number] = spool.take(bytes(code).decode()) if by_path else code
                 continue
-            number, tasks = packets.parse_tasks(packet)
+            number, first, tasks = packets.parse_tasks(packet)
+            session, counter = unkey(first)
             answers: list[bytes] = []
             size = 0
             begun = time.perf_counter()
             for lease, by_path, arguments in tasks:
                 if by_path:
                     arguments = spool.take(bytes(arguments).decode())
+                self._task = (session, counter)
+                counter += 1
                 answer = self.run_task(number, lease, arguments)
                 answers.append(answer)
                 size += len(answer)
@@ -148,8 +152,9 @@ class Slot:
 
     def _store(self, lease: int, index: int, parts: list[Any]) -> bytes:
         """Leave `parts` where the worker will find them; the ref to them."""
-        size, crc = spool.write(spool.path(self.folder, lease, index), parts)
-        return outcome.REF.pack(lease, index, size, crc, self.store)
+        task = key(*self._task)
+        size, crc = spool.write(spool.path(self.folder, task, lease, index), parts)
+        return outcome.REF.pack(task, lease, index, size, crc, self.store)
 
     def _no_room(self, error: OSError) -> bytes:
         text = f"the result cannot be kept on {self.host}: {error.strerror} ({self.folder})"

@@ -13,10 +13,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from ..protocol.outcome import stored_key
 
-def path(folder: Path, lease: int, index: int) -> Path:
-    """Where the result (or log) of a lease waits for the worker."""
-    return folder / f"{lease:016x}-{index}"
+
+def path(folder: Path, task: bytes, lease: int, index: int) -> Path:
+    """Where the result (or log) of a task's lease waits for the worker."""
+    return folder / stored_key(task, lease, index).hex()
 
 
 def write(file: Path, parts: list[Any]) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from ..errors import MeshError
 from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.results import open_results
-from ..task import Kind, session_of, show
+from ..task import Kind, key, session_of, show
 from ..transport import sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
@@ -288,6 +288,7 @@ class Worker:
         self._write(child, packets.pack_function(number, by_path, code))
 
     def _send_tasks(self, child: Child, piece: Piece, low: int, high: int) -> None:
+        number, first = child.numbers[piece.function], b""
         tasks: list[tuple[int, bool, Any]] = []
         size = 0
         for i in range(low, high):
@@ -295,11 +296,13 @@ class Worker:
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
                 payload, by_path = self._spool(f"task-{piece.lease + i:016x}", payload), True
             if tasks and size + len(payload) > packets.PACKET_BYTES_MAX:
-                self._write(child, packets.pack_tasks(child.numbers[piece.function], tasks))
+                self._write(child, packets.pack_tasks(number, first, tasks))
                 tasks, size = [], 0
+            if not tasks:
+                first = key(piece.session, piece.first + i)
             tasks.append((piece.lease + i, by_path, payload))
             size += len(payload) + 16
-        self._write(child, packets.pack_tasks(child.numbers[piece.function], tasks))
+        self._write(child, packets.pack_tasks(number, first, tasks))
 
     def _spool(self, name: str, payload: Any) -> bytes:
         file = self.incoming / name
@@ -347,13 +350,13 @@ class Worker:
         self._lock.release()
 
 
-def refs_in(kind: int, body: bytes) -> list[tuple[int, int, int, int]]:
-    """What an outcome says was stored: (lease, index, size, crc) each."""
+def refs_in(kind: int, body: bytes) -> list[outcome.Ref]:
+    """What an outcome says was stored."""
     found = outcome.parse(body)
     refs = [outcome.parse_ref(found.log)] if found.flags & outcome.LOG_STORED else []
     if kind == Kind.STORED:
         refs.append(outcome.parse_ref(found.rest))
-    return [(ref.lease, ref.number, ref.size, ref.crc) for ref in refs]
+    return refs
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ from .shape import (
 )
 
 #: The protocol versions that this code speaks; HELLO carries them, WELCOME picks one.
-VERSION_MIN = 1
-VERSION_MAX = 1
+VERSION_MIN = 2
+VERSION_MAX = 2
 
 #: Tasks in one block. Large enough that a message's fixed cost is shared by hundreds, small
 #: enough that a block's payloads stay a quarter of a megabyte.

@@ -2,7 +2,8 @@
 
     body    := flags u8 · begun f64 (unix time) · took f32 (seconds) · log length u32 · log · rest
     rest    := the pickled value (Kind.VALUE) | ref (Kind.STORED) | failure (all others)
-    ref     := lease u64 · number u16 · size u64 · crc32 u32 · store id (8 bytes)
+    ref     := task id (16 bytes) · lease u64 · number u16 · size u64 · crc32 u32 ·
+               store id (8 bytes)
     failure := six length-prefixed texts (kind, message, traceback, host, pid, the class's bases a
                line each) · the pickled exception, or nothing
 
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 from ..errors import Failure
 
 PREFIX = struct.Struct("<BdfI")
-REF = struct.Struct("<QHQI8s")
+REF = struct.Struct("<16sQHQI8s")
+_KEY = struct.Struct(">16sQH")
 _LENGTH = struct.Struct("<I")
 
 _LOG_BYTES = slice(PREFIX.size - _LENGTH.size, PREFIX.size)
@@ -38,6 +40,7 @@ RESULT, LOG = 0, 1
 class Ref(NamedTuple):
     """A result that stays with its maker: which lease of a task stored it, where, how big."""
 
+    task: bytes
     lease: int
     number: int
     size: int
@@ -58,6 +61,12 @@ class Outcome(NamedTuple):
     took_s: float
     log: bytes
     rest: memoryview
+
+
+def stored_key(task: bytes, lease: int, number: int) -> bytes:
+    """What a stored result is known by to its maker; in hexadecimal, its file's name. A lease alone
+    would not do: a store may serve several meshes, and each counts its own."""
+    return _KEY.pack(task, lease, number)
 
 
 def body(begun: float, took_s: float, log: bytes, rest: Any, flags: int = 0) -> bytes:

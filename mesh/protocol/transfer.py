@@ -1,6 +1,6 @@
 """How bytes of a stored result are asked for and served, peer to peer.
 
-    GET    op u8 · token u64 · lease u64 · number u16 · offset u64 · length u32
+    GET    op u8 · token u64 · task id (16 bytes) · lease u64 · number u16 · offset u64 · length u32
     CHUNK  op u8 · token u64 · offset u64 · total u64, then the bytes as a frame of their own
     LOST   op u8 · token u64, then the reason (utf-8) as a frame of its own
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from ..task import SESSION_CHARS
 from .codec import DecodeError
 
 GET, CHUNK, LOST = 1, 2, 3
@@ -23,7 +24,7 @@ CHUNK_BYTES = 512 * 1024
 #: Chunks on their way at once: 10 came within 16 % of an unlimited window (zguide, ch. 7).
 WINDOW_CHUNKS = 8
 
-_GET = struct.Struct("<BQQHQI")
+_GET = struct.Struct("<BQ16sQHQI")
 _CHUNK = struct.Struct("<BQQQ")
 _LOST = struct.Struct("<BQ")
 
@@ -32,6 +33,7 @@ class Get(NamedTuple):
     """A request for one chunk."""
 
     token: int
+    task: bytes
     lease: int
     number: int
     offset: int
@@ -47,11 +49,13 @@ def parse_get(raw: bytes) -> Get:
     """The request in `raw`.
 
     Raises:
-        DecodeError: it is none, or asks for too much.
+        DecodeError: it is none, names no task, or asks for too much.
     """
     if len(raw) != _GET.size or raw[0] != GET:
         raise DecodeError(f"a request of {len(raw)} bytes, expected {_GET.size}")
     get = Get(*_GET.unpack(raw)[1:])
+    if not get.task[:SESSION_CHARS].isascii():
+        raise DecodeError(f"{get.task!r} is no task id")
     if not 0 < get.length <= CHUNK_BYTES:
         raise DecodeError(f"a chunk of {get.length} bytes, at most {CHUNK_BYTES}")
     return get

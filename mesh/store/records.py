@@ -1,6 +1,6 @@
 """The router's records: what must survive it, and how it is looked up again.
 
-Layout (schema 1; all keys sort):
+Layout (schema 2; all keys sort):
 
     meta      mesh, birth, epoch, schema, counts, last
     block     id of its first task → msgpack header: shared, immutable
@@ -37,7 +37,7 @@ from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, STATE_OF, Kind, State, key,
 from .tables import KEY_BYTES_MAX, Tables, Transaction
 
 #: Raised whenever the layout changes so that an older Mesh would misread it.
-SCHEMA = 1
+SCHEMA = 2
 
 TABLES = (
     "meta",

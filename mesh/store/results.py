@@ -5,7 +5,7 @@ big and with which checksum. A result exists when its index entry is committed; 
 synced for itself, so that after a power cut an entry may stand over a file that is short or
 wrong: size and checksum tell, and the result is reported lost rather than served wrong.
 
-    result    lease u64 + index u16 → size u64, crc32 u32
+    result    task id + lease u64 + index u16 → size u64, crc32 u32
     meta      the store's id and schema
 """
 
@@ -15,14 +15,18 @@ import struct
 from pathlib import Path
 
 from ..errors import ResultLost, StoreError
+from ..protocol.outcome import Ref, stored_key
+from ..task import show, unkey
 from . import folder
 from .tables import LmdbTables, Tables
 
-SCHEMA = 1
+SCHEMA = 2
 TABLES = ("meta", "result")
 
-_KEY = struct.Struct(">QH")
 _ENTRY = struct.Struct("<QI")
+
+#: Where in a key the lowest byte of the lease is: what differs most.
+_LEASE_LOW = 23
 
 
 class Results:
@@ -58,29 +62,30 @@ class Results:
                 )
             self.id = (txn.get("meta", b"id") or b"").decode()
 
-    def keep(self, items: list[tuple[int, int, int, int]]) -> None:
-        """Take in what waits in `incoming`: (lease, index, size, crc) each. Committed on return."""
-        for lease, index, _, _ in items:
-            waiting = self.incoming / f"{lease:016x}-{index}"
-            waiting.rename(self._path(lease, index, make=True))
-        rows = [
-            (_KEY.pack(lease, index), _ENTRY.pack(size, crc)) for lease, index, size, crc in items
-        ]
+    def keep(self, refs: list[Ref]) -> None:
+        """Take in what waits in `incoming`. Committed on return."""
+        rows = []
+        for ref in refs:
+            key = stored_key(ref.task, ref.lease, ref.number)
+            (self.incoming / key.hex()).rename(self._path(key, make=True))
+            rows.append((key, _ENTRY.pack(ref.size, ref.crc)))
         with self._tables.begin(write=True) as txn:
             txn.put_many("result", rows)
 
-    def find(self, lease: int, index: int) -> tuple[Path, int, int]:
+    def find(self, task: bytes, lease: int, number: int) -> tuple[Path, int, int]:
         """The file of a result, its size and checksum.
 
         Raises:
             ResultLost: this store does not have it, or not whole.
         """
+        key = stored_key(task, lease, number)
         with self._tables.begin() as txn:
-            raw = txn.get("result", _KEY.pack(lease, index))
+            raw = txn.get("result", key)
         if raw is None:
-            raise ResultLost(f"store {self.id} does not hold result {lease:x}-{index}")
+            of = show(*unkey(task))
+            raise ResultLost(f"store {self.id} does not hold result {lease:x}-{number} of {of}")
         size, crc = _ENTRY.unpack(raw)
-        file = self._path(lease, index)
+        file = self._path(key)
         try:
             actual = file.stat().st_size
         except FileNotFoundError:
@@ -89,11 +94,11 @@ class Results:
             raise ResultLost(f"{file} has {actual} bytes of {size}: it was lost at a power cut?")
         return file, size, crc
 
-    def _path(self, lease: int, index: int, *, make: bool = False) -> Path:
-        shelf = self.content / f"{lease & 0xFF:02x}"  # 256 folders keep each one short
+    def _path(self, key: bytes, *, make: bool = False) -> Path:
+        shelf = self.content / f"{key[_LEASE_LOW]:02x}"  # 256 folders keep each one short
         if make:
             shelf.mkdir(mode=0o700, exist_ok=True)
-        return shelf / f"{lease:016x}-{index}"
+        return shelf / key.hex()
 
     def close(self) -> None:
         """Let go of all resources."""

@@ -29,7 +29,8 @@ class LoneRouter:
     def hello(self, name: str, *, session: int = 1, id: str | None = None, **fields: Any) -> list:
         role = "worker" if name in (W1, W2, W3) else "client"
         about = {"slots": 2, "window": 2} if role == "worker" else {}
-        values = {"incarnation": b"1", "version_min": 1, "version_max": 1, "held": []} | fields
+        versions = {"version_min": m.VERSION_MIN, "version_max": m.VERSION_MAX}
+        values = {"incarnation": b"1", "held": []} | versions | fields
         hello = m.Hello(
             values.get("role", role),
             values.get("who", name),

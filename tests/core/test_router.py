@@ -75,8 +75,8 @@ def test_a_session_belongs_to_the_process_that_began_it():
 @pytest.mark.parametrize(
     "fields",
     [
-        {"version_min": 2, "version_max": 3},
-        {"version_min": 0, "version_max": 0},
+        {"version_min": m.VERSION_MAX + 1, "version_max": m.VERSION_MAX + 2},
+        {"version_min": m.VERSION_MIN - 1, "version_max": m.VERSION_MIN - 1},
         {"role": "broker"},
         {"who": "short"},
         {"who": "ünïcödé!"},
@@ -340,8 +340,10 @@ def test_no_well_formed_message_breaks_the_router_or_its_store(said: list):
         frames = on_wire(Envelope(1, numbers[name], 0, message))
         router.receive(name.encode(), frames)
 
-    send(C1, m.Hello("client", C1, b"1", 1, 1, {}, []))
-    send(W1, m.Hello("worker", W1, b"1", 1, 1, {"slots": 2, "window": 4}, []))
+    send(C1, m.Hello("client", C1, b"1", m.VERSION_MIN, m.VERSION_MAX, {}, []))
+    send(
+        W1, m.Hello("worker", W1, b"1", m.VERSION_MIN, m.VERSION_MAX, {"slots": 2, "window": 4}, [])
+    )
     send(C1, m.Function(F, "sim:f", b"code", b"V"))
     send(C1, m.Submit([[0, F, {}, 0, 0, [b"x"] * 5, ["a", "b", "c", "d", "e"], [b"m"] * 5]]))
     go_on()
@@ -356,7 +358,7 @@ def test_no_well_formed_message_breaks_the_router_or_its_store(said: list):
     go_on()
 
     # Then others are served as before
-    send("dddddddd", m.Hello("client", "dddddddd", b"1", 1, 1, {}, []))
+    send("dddddddd", m.Hello("client", "dddddddd", b"1", m.VERSION_MIN, m.VERSION_MAX, {}, []))
     send("dddddddd", m.Submit([[0, F, {}, None, 0, [b"x"], None, None]]))
     go_on()
     assert router.left or world.is_recorded("dddddddd", 0)

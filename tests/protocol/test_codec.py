@@ -103,8 +103,8 @@ def test_an_unknown_command_is_named():
 def test_another_version_is_refused_except_for_what_negotiates_it():
     for command, message in m.MESSAGES.items():
         example = {
-            m.Hello: m.Hello("client", "abcdefgh", b"", 2, 3, {}, []),
-            m.Error: m.Error("VersionMismatch", "this router speaks 2"),
+            m.Hello: m.Hello("client", "abcdefgh", b"", 3, 4, {}, []),
+            m.Error: m.Error("VersionMismatch", "this router speaks 3"),
         }.get(message)
         if example is not None:
             header = header_of(example)
@@ -118,12 +118,12 @@ def test_another_version_is_refused_except_for_what_negotiates_it():
 @pytest.mark.parametrize(
     "header",
     [
-        [1, 3, -1, 0, 0],
-        [1, 3, 0, 2**63, 0],
-        [1, 3, 0, 0, 1.5],
+        [2, 3, -1, 0, 0],
+        [2, 3, 0, 2**63, 0],
+        [2, 3, 0, 0, 1.5],
         [True, 3, 0, 0, 0],
-        [1, 3, 0, 0, None],
-        {"version": 1},
+        [2, 3, 0, 0, None],
+        {"version": 2},
         "GET / HTTP/1.1",
         None,
     ],
@@ -152,7 +152,7 @@ def test_a_block_has_at_most_so_many_tasks():
     row = [0, b"f", {}, None, 0, [b""] * (m.BLOCK_TASKS_MAX + 1), None, None]
 
     with pytest.raises(DecodeError, match=r"Submit\.blocks"):
-        decoded([1, m.Submit.COMMAND, 1, 1, 0, [row]])
+        decoded([m.VERSION_MAX, m.Submit.COMMAND, 1, 1, 0, [row]])
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_block_has_at_most_so_many_tasks():
 )
 def test_an_ill_formed_block_is_refused(row: Any):
     with pytest.raises(DecodeError):
-        decoded([1, m.Submit.COMMAND, 1, 1, 0, [row]])
+        decoded([m.VERSION_MAX, m.Submit.COMMAND, 1, 1, 0, [row]])
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_map_nests_only_so_deep():
         value = [value]
 
     with pytest.raises(DecodeError, match=r"Report\.about"):
-        decoded([1, m.Report.COMMAND, 1, 1, 0, {"deep": value}])
+        decoded([m.VERSION_MAX, m.Report.COMMAND, 1, 1, 0, {"deep": value}])
 
 
 @given(st.lists(st.binary(max_size=64), max_size=4))
@@ -230,7 +230,7 @@ def test_random_values_raise_nothing_but_a_decode_error(
     command: int, body: list[Any], frames: list[bytes]
 ):
     try:
-        got = decoded([1, command, 1, 1, 0, *body], *frames)
+        got = decoded([m.VERSION_MAX, command, 1, 1, 0, *body], *frames)
     except DecodeError:
         return
     assert type(got.message) is m.MESSAGES[command]

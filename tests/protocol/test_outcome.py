@@ -50,13 +50,14 @@ def test_a_body_that_is_cut_short_says_so():
 
 
 @given(
+    st.binary(min_size=16, max_size=16),
     st.integers(0, 2**64 - 1),
     st.integers(0, 2**16 - 1),
     st.integers(0, 2**64 - 1),
     st.integers(0, 2**32 - 1),
 )
-def test_a_ref_comes_back(lease: int, index: int, size: int, crc: int):
-    ref = Ref(lease, index, size, crc, b"k3f9x2m2")
+def test_a_ref_comes_back(task: bytes, lease: int, index: int, size: int, crc: int):
+    ref = Ref(task, lease, index, size, crc, b"k3f9x2m2")
 
     raw = outcome.REF.pack(*ref)
 

@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 from mesh.protocol import transfer
 from mesh.protocol.codec import DecodeError
 from mesh.protocol.transfer import CHUNK, CHUNK_BYTES, LOST, Get
+from mesh.task import key
+
+TASK = key("k3f9x2m7", 17)
 
 long = st.integers(0, 2**64 - 1)
-gets = st.builds(Get, long, long, st.integers(0, 2**16 - 1), long, st.integers(1, CHUNK_BYTES))
+tasks = st.builds(key, st.text("abc", min_size=8, max_size=8), st.integers(0, 2**63))
+gets = st.builds(
+    Get, long, tasks, long, st.integers(0, 2**16 - 1), long, st.integers(1, CHUNK_BYTES)
+)
 
 
 @given(gets)
@@ -21,9 +27,16 @@ def test_a_request_comes_back(get: Get):
 
 @pytest.mark.parametrize("length", [0, CHUNK_BYTES + 1, 2**32 - 1])
 def test_a_request_for_too_much_is_refused(length: int):
-    raw = transfer.pack_get(Get(1, 2, 0, 0, length))
+    raw = transfer.pack_get(Get(1, TASK, 2, 0, 0, length))
 
     with pytest.raises(DecodeError, match="at most"):
+        transfer.parse_get(raw)
+
+
+def test_a_request_for_what_is_no_task_is_refused():
+    raw = transfer.pack_get(Get(1, bytes(range(128, 144)), 2, 0, 0, 10))
+
+    with pytest.raises(DecodeError, match="no task id"):
         transfer.parse_get(raw)
 
 
@@ -39,7 +52,7 @@ def test_a_reply_is_no_request_nor_the_other_way_round():
     with pytest.raises(DecodeError):
         transfer.parse_get(transfer.pack_chunk(1, 2, 3))
     with pytest.raises(DecodeError):
-        transfer.parse_reply(transfer.pack_get(Get(1, 2, 0, 0, 10)))
+        transfer.parse_reply(transfer.pack_get(Get(1, TASK, 2, 0, 0, 10)))
 
 
 @given(st.binary(max_size=60))

@@ -16,6 +16,7 @@ from mesh.core.block import HOLE
 from mesh.core.ledger import RECORD
 from mesh.core.router import Restored
 from mesh.errors import StoreError
+from mesh.protocol import outcome
 from mesh.store import records as module
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import KEY_BYTES_MAX, LmdbTables, MemoryTables, Tables
@@ -560,16 +561,25 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone(
     with store.tables.begin(write=True) as txn:
         txn.put("meta", b"schema", msgpack.packb(module.SCHEMA + 1))
 
-    with pytest.raises(StoreError, match="has schema 2, this Mesh reads schema 1: use the Mesh"):
+    with pytest.raises(StoreError, match="has schema 3, this Mesh reads schema 2: use the Mesh"):
         reopen()
 
-    monkeypatch.setattr(module, "SCHEMA", 2)
+    monkeypatch.setattr(module, "SCHEMA", 3)
     assert reopen().restore().epoch == 1
 
 
-def test_a_store_that_schema_1_wrote_is_still_read(tmp_path: Path):
+def test_a_store_of_schema_1_is_refused(tmp_path: Path):
     shutil.copy(FIXTURES / "schema1.mdb", tmp_path)
-    store = Records(LmdbTables(tmp_path / "schema1.mdb", TABLES, sync=False), b"", "")
+    tables = LmdbTables(tmp_path / "schema1.mdb", TABLES, sync=False)
+
+    with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 2: use the Mesh"):
+        Records(tables, b"", "")
+    tables.close()
+
+
+def test_a_store_that_schema_2_wrote_is_still_read(tmp_path: Path):
+    shutil.copy(FIXTURES / "schema2.mdb", tmp_path)
+    store = Records(LmdbTables(tmp_path / "schema2.mdb", TABLES, sync=False), b"", "")
 
     restored = store.restore()
 
@@ -591,4 +601,7 @@ def test_a_store_that_schema_1_wrote_is_still_read(tmp_path: Path):
         "foreign": [[0, "aaaabbbb", 0]],
     }
     assert meanings(store, "last") == [["group", SESSION, 0, 4]]
+    [(_, _, record, _)] = store.look_up("outcomes", [("aaaabbbb", 0, 1)])
+    ref = outcome.parse_ref(outcome.parse(record[17:]).rest)
+    assert ref == outcome.Ref(key("aaaabbbb", 0), 7, 0, 100_000, 1, b"wwwwwwww")
     store.close()

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import ResultLost, StoreError
+from mesh.processes import spool
+from mesh.protocol.outcome import Ref
 from mesh.store import results
 from mesh.store.results import Results, open_results
 from mesh.store.tables import LmdbTables
+from mesh.task import key
 
 Open = Callable[[], Results]
+
+TASK = key("k3f9x2m7", 17)
 
 
 @pytest.fixture
@@ -31,10 +36,10 @@ def reopen(tmp_path: Path, request: pytest.FixtureRequest) -> Open:
     return make
 
 
-def wait(store: Results, lease: int, content: bytes, index: int = 0) -> tuple[int, int, int, int]:
+def wait(store: Results, lease: int, content: bytes, number: int = 0, task: bytes = TASK) -> Ref:
     """Content as a slot leaves it, and what the outcome says of it."""
-    (store.incoming / f"{lease:016x}-{index}").write_bytes(content)
-    return lease, index, len(content), zlib.crc32(content)
+    spool.write(spool.path(store.incoming, task, lease, number), [content])
+    return Ref(task, lease, number, len(content), zlib.crc32(content), store.id.encode())
 
 
 def test_what_is_kept_is_found(reopen: Open):
@@ -42,11 +47,21 @@ def test_what_is_kept_is_found(reopen: Open):
 
     store.keep([wait(store, 7, b"a result"), wait(store, 7, b"its log", 1), wait(store, 8, b"")])
 
-    file, size, crc = store.find(7, 0)
+    file, size, crc = store.find(TASK, 7, 0)
     assert (file.read_bytes(), size, crc) == (b"a result", 8, zlib.crc32(b"a result"))
-    assert store.find(7, 1)[0].read_bytes() == b"its log"
-    assert store.find(8, 0)[1] == 0
+    assert store.find(TASK, 7, 1)[0].read_bytes() == b"its log"
+    assert store.find(TASK, 8, 0)[1] == 0
     assert list(store.incoming.iterdir()) == []
+
+
+def test_a_lease_of_another_mesh_is_another(reopen: Open):
+    store, other = reopen(), key("another7", 17)
+
+    store.keep([wait(store, 7, b"a result")])
+    store.keep([wait(store, 7, b"another", task=other)])
+
+    assert store.find(TASK, 7, 0)[0].read_bytes() == b"a result"
+    assert store.find(other, 7, 0)[0].read_bytes() == b"another"
 
 
 def test_it_outlives_its_worker(reopen: Open):
@@ -55,7 +70,7 @@ def test_it_outlives_its_worker(reopen: Open):
 
     again = reopen()
 
-    assert again.find(2**63 - 1, 0)[0].read_bytes() == b"x" * 100_000
+    assert again.find(TASK, 2**63 - 1, 0)[0].read_bytes() == b"x" * 100_000
 
 
 def test_a_store_keeps_its_id(reopen: Open, tmp_path: Path):
@@ -67,8 +82,10 @@ def test_a_store_keeps_its_id(reopen: Open, tmp_path: Path):
 
 
 def test_a_result_nobody_made_is_lost(reopen: Open):
-    with pytest.raises(ResultLost, match=r"store k3f9x2m2 does not hold result ff-0"):
-        reopen().find(255, 0)
+    with pytest.raises(
+        ResultLost, match=r"store k3f9x2m2 does not hold result ff-0 of k3f9x2m7\.17"
+    ):
+        reopen().find(TASK, 255, 0)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +103,10 @@ def test_a_result_whose_file_is_not_whole_is_lost(
 ):
     store = reopen()
     store.keep([wait(store, 7, b"a result")])
-    harm(store.find(7, 0)[0])
+    harm(store.find(TASK, 7, 0)[0])
 
     with pytest.raises(ResultLost, match=f"has {bytes_left} bytes of 8"):
-        reopen().find(7, 0)
+        reopen().find(TASK, 7, 0)
 
 
 def test_what_was_written_and_never_indexed_is_cleared_away(reopen: Open):
@@ -101,7 +118,7 @@ def test_what_was_written_and_never_indexed_is_cleared_away(reopen: Open):
 
     assert list(again.incoming.iterdir()) == []
     with pytest.raises(ResultLost):
-        again.find(7, 0)
+        again.find(TASK, 7, 0)
 
 
 def test_many_results_lie_on_many_shelves(reopen: Open):
@@ -110,7 +127,7 @@ def test_many_results_lie_on_many_shelves(reopen: Open):
     store.keep([wait(store, lease, b"%d" % lease) for lease in range(600)])
 
     assert len(list(store.content.iterdir())) == 256
-    assert [store.find(lease, 0)[0].read_bytes() for lease in (0, 299, 599)] == [
+    assert [store.find(TASK, lease, 0)[0].read_bytes() for lease in (0, 299, 599)] == [
         b"0",
         b"299",
         b"599",
@@ -121,9 +138,9 @@ def test_a_store_of_another_schema_is_refused(
     reopen: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     reopen().close()
-    monkeypatch.setattr(results, "SCHEMA", 2)
+    monkeypatch.setattr(results, "SCHEMA", 3)
 
-    with pytest.raises(StoreError, match=r"has schema 1, this Mesh reads 2: use the Mesh version"):
+    with pytest.raises(StoreError, match=r"has schema 2, this Mesh reads 3: use the Mesh version"):
         reopen()
 
     monkeypatch.undo()
@@ -162,5 +179,5 @@ def test_the_index_is_lmdb_with_the_entries_it_documents(reopen: Open, tmp_path:
         rows = dict(txn.scan("result"))
     tables.close()
 
-    key, entry = bytes([1, 2, 3, 4, 5, 6, 7, 8, 0, 1]), (8).to_bytes(8, "little")
-    assert rows == {key: entry + zlib.crc32(b"a result").to_bytes(4, "little")}
+    name, entry = TASK + bytes([1, 2, 3, 4, 5, 6, 7, 8, 0, 1]), (8).to_bytes(8, "little")
+    assert rows == {name: entry + zlib.crc32(b"a result").to_bytes(4, "little")}

@@ -15,6 +15,7 @@ import sample_tasks as tasks
 from leftovers import place_of_its_own
 
 from mesh import Mesh, ResultLost, StoreError
+from mesh.protocol import outcome
 
 
 @pytest.fixture(autouse=True)
@@ -271,6 +272,20 @@ def test_records_that_were_thrown_away_are_gone_and_said_to_be(used: Path) -> No
         with pytest.raises(TaskNotFound, match="'small'"):
             m.result("small", 20)
         assert m.options(id="small").submit(pow, 2, 10).result(20) == 1024
+
+
+def test_records_begun_anew_mistake_no_result_for_one_of_before(tmp_path: Path) -> None:
+    """The next mesh counts its leases from the beginning, and keeps results in the same store."""
+    refs = []
+    for size in (100_000, 200_000):
+        with Mesh(dir=tmp_path / "own", slots=1) as m:
+            large = m.submit(bytes, size)
+            assert len(large.result(20)) == size
+            refs.append(outcome.parse_ref(outcome.parse(large._raw[1]).rest))
+            for ref in refs:
+                assert len(m._connection.fetch(ref, 10)) == ref.size
+        shutil.rmtree(tmp_path / "own" / "router")
+    assert refs[0].lease == refs[1].lease and refs[0].size != refs[1].size
 
 
 # -- no room --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from mesh.protocol import messages as m
 from mesh.protocol import outcome, transfer
 from mesh.protocol.codec import decode, encode
 from mesh.protocol.link import Envelope
+from mesh.task import key
 
 # -- access files ---------------------------------------------------------------------------------
 
@@ -246,7 +247,12 @@ def answer_to(stranger: zmq.Socket, frames: list[bytes]) -> m.Message:
 
 
 def hello(role: str = "client", who: str = "strangr2", **changes: object) -> Envelope:
-    fields = {"version_min": 1, "version_max": 1, "about": {}, "held": []} | changes
+    fields = {
+        "version_min": m.VERSION_MIN,
+        "version_max": m.VERSION_MAX,
+        "about": {},
+        "held": [],
+    } | changes
     return Envelope(1, 0, 0, m.Hello(role, who, os.urandom(8), **fields))
 
 
@@ -256,8 +262,8 @@ def hello(role: str = "client", who: str = "strangr2", **changes: object) -> Env
         [b""],
         [b"\xc1"],
         [b"\x90"],
-        [b"\x95\x01\x01\x01\x00\x00"],
-        [b"\x95\x01\xcd\xff\xff\x01\x00\x00"],
+        [b"\x95\x02\x01\x01\x00\x00"],
+        [b"\x95\x02\xcd\xff\xff\x01\x00\x00"],
         [b"\x95\xff\x00\x00\x00\x00"],
         [os.urandom(1000)],
         [b"\xdd\xff\xff\xff\xff"],
@@ -395,23 +401,23 @@ def test_nonsense_at_the_door_where_results_are_fetched_disturbs_nobody(mesh: Me
     dealer.setsockopt(zmq.LINGER, 1000)
     dealer.connect(f"ipc://{folder}/{worker['id']}.sock")
     try:
-        nonsense = [[b""], [b"x"], [os.urandom(31)], [b"x"] * 100, [b"GET / HTTP/1.1"]]
+        nonsense = [[b""], [b"x"], [os.urandom(47)], [b"x"] * 100, [b"GET / HTTP/1.1"]]
         for frames in nonsense:
             dealer.send_multipart(frames)
-        top = 2**64 - 1
+        top, nobody = 2**64 - 1, key("nobodys2", 2**64 - 1)
         for get in (
-            transfer.Get(1, 1, 0, 0, 10),
-            transfer.Get(2, top, 2**16 - 1, 0, 10),
-            transfer.Get(3, top, 0, top, transfer.CHUNK_BYTES),
+            transfer.Get(1, nobody, 1, 0, 0, 10),
+            transfer.Get(2, nobody, top, 2**16 - 1, 0, 10),
+            transfer.Get(3, nobody, top, 0, top, transfer.CHUNK_BYTES),
         ):
             dealer.send(transfer.pack_get(get))
             assert dealer.poll(10_000), "no answer"
             op, token, _, _ = transfer.parse_reply(dealer.recv_multipart()[0])
             assert (op, token) == (transfer.LOST, get.token)
-        lease = outcome.parse_ref(outcome.parse(future._raw[1]).rest).lease
+        ref = outcome.parse_ref(outcome.parse(future._raw[1]).rest)
         for offset in (10**9, 2**63, top):
-            dealer.send(transfer.pack_get(transfer.Get(4, lease, 0, offset, 10)))
-        dealer.send(transfer.pack_get(transfer.Get(5, lease, 0, 0, 10)))
+            dealer.send(transfer.pack_get(transfer.Get(4, ref.task, ref.lease, 0, offset, 10)))
+        dealer.send(transfer.pack_get(transfer.Get(5, ref.task, ref.lease, 0, 0, 10)))
         while transfer.parse_reply(dealer.recv_multipart()[0])[1] != 5:
             pass
     finally:
