@@ -40,18 +40,17 @@ class Slot:
         pair: the slot's end of the socket pair.
         folder: the worker's folder for what is too big for a packet.
         store: the id of the worker's store, named in refs.
-        inline_bytes: a larger result stays with the worker.
     """
 
-    def __init__(self, pair: socket.socket, folder: Path, store: bytes, inline_bytes: int) -> None:
+    def __init__(self, pair: socket.socket, folder: Path, store: bytes) -> None:
         self.pid = os.getpid()
         self.pair = pair
         self.folder = folder
         self.store = store
-        self.inline_bytes = inline_bytes
         self.host = socket.gethostname()
         self.capture = Capture(folder / f"slot-{self.pid}.out")
         self._task = ("", 0)  # what runs
+        self._inline_bytes = 0  # a larger result of it stays with the worker
         self._packed: dict[int, Any] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
 
@@ -64,7 +63,7 @@ class Slot:
                 number, by_path, code = packets.parse_function(packet)
                 self._packed[number] = spool.take(bytes(code).decode()) if by_path else code
                 continue
-            number, first, tasks = packets.parse_tasks(packet)
+            number, self._inline_bytes, first, tasks = packets.parse_tasks(packet)
             session, counter = unkey(first)
             answers: list[bytes] = []
             size = 0
@@ -138,7 +137,7 @@ class Slot:
             except OSError:  # no room for all of it
                 log = log[-LOG_INLINE_BYTES:]
         rest = parts[0] if len(parts) == 1 else None
-        if rest is None or len(rest) > self.inline_bytes:
+        if rest is None or len(rest) > self._inline_bytes:
             if kind is Kind.VALUE:
                 try:
                     rest = self._store(lease, outcome.RESULT, parts)
@@ -198,13 +197,13 @@ def _refusal(error: BaseException) -> list[Any]:
 
 
 def main() -> None:
-    """``python -c … FD FOLDER STORE INLINE_BYTES PARENT``: serve on descriptor FD."""
-    descriptor, folder, store, inline_bytes, parent = sys.argv[1:6]
+    """``python -c … FD FOLDER STORE PARENT``: serve on descriptor FD."""
+    descriptor, folder, store, parent = sys.argv[1:5]
     die_with_parent(int(parent))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     pair = socket.socket(fileno=int(descriptor))
     pair.set_inheritable(False)
-    slot = Slot(pair, Path(folder), store.encode(), int(inline_bytes))
+    slot = Slot(pair, Path(folder), store.encode())
     sys.argv = [""]
     take_paths()
     try:

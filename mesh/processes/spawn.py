@@ -37,14 +37,12 @@ def command(name: str, *arguments: object) -> list[str]:
     return [sys.executable, "-c", BOOT.format(root=ROOT, name=name), *map(str, arguments)]
 
 
-def slot(
-    pair: int, folder: Path, store: str, inline_bytes: int, slots: int, log: IO[Any]
-) -> subprocess.Popen[bytes]:
+def slot(pair: int, folder: Path, store: str, slots: int, log: IO[Any]) -> subprocess.Popen[bytes]:
     """Start a slot on descriptor `pair`, in a process group of its own."""
     threads = str(max(1, cpus() // max(1, slots)))
     env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | {SLOT_VARIABLE: "1"}
     return subprocess.Popen(
-        command("slot", pair, folder, store, inline_bytes, os.getpid()),
+        command("slot", pair, folder, store, os.getpid()),
         pass_fds=[pair],
         stdin=subprocess.DEVNULL,
         stdout=log,

@@ -272,9 +272,8 @@ class Worker:
     def _start(self, number: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = spawn.slot(
-            theirs.fileno(), self.incoming, self.results.id, self.core.settings.inline_bytes,
-            len(self.core.slots), self.log.file,
-        )  # fmt: skip
+            theirs.fileno(), self.incoming, self.results.id, len(self.core.slots), self.log.file
+        )
         ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
         self.children[number] = Child(number, process, ours, theirs)
         self._poller.add(ours)
@@ -289,6 +288,7 @@ class Worker:
 
     def _send_tasks(self, child: Child, piece: Piece, low: int, high: int) -> None:
         number, first = child.numbers[piece.function], b""
+        inline = min(self.core.settings.inline_bytes, packets.PAYLOAD_BYTES_MAX)
         tasks: list[tuple[int, bool, Any]] = []
         size = 0
         for i in range(low, high):
@@ -296,13 +296,13 @@ class Worker:
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
                 payload, by_path = self._spool(f"task-{piece.lease + i:016x}", payload), True
             if tasks and size + len(payload) > packets.PACKET_BYTES_MAX:
-                self._write(child, packets.pack_tasks(number, first, tasks))
+                self._write(child, packets.pack_tasks(number, inline, first, tasks))
                 tasks, size = [], 0
             if not tasks:
                 first = key(piece.session, piece.first + i)
             tasks.append((piece.lease + i, by_path, payload))
             size += len(payload) + 16
-        self._write(child, packets.pack_tasks(number, first, tasks))
+        self._write(child, packets.pack_tasks(number, inline, first, tasks))
 
     def _spool(self, name: str, payload: Any) -> bytes:
         file = self.incoming / name

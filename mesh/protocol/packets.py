@@ -1,8 +1,8 @@
 """What a worker and its slots say to each other, one packet a message over a private socket pair.
 
     worker → slot   FUNCTION  number u32, by-path u8, payload
-                    TASKS     function number u32, id of the first task (16 bytes), then per
-                              task: lease u64, by-path u8, length u32, payload
+                    TASKS     function number u32, inline bytes u32, id of the first task (16
+                              bytes), then per task: lease u64, by-path u8, length u32, payload
     slot → worker   READY     pid u32
                     OUTCOMES  per task: lease u64, kind u8, stored u8, seconds f32,
                               length u32, body
@@ -29,7 +29,7 @@ PACKET_BYTES_MAX = 96 * 1024
 PAYLOAD_BYTES_MAX = 32 * 1024
 
 _FUNCTION = struct.Struct("<BIB")
-_TASKS = struct.Struct("<BI16s")
+_TASKS = struct.Struct("<BII16s")
 _TASK = struct.Struct("<QBI")
 _READY = struct.Struct("<BI")
 _OUTCOME = struct.Struct("<QBBfI")
@@ -47,19 +47,23 @@ def parse_function(packet: bytes) -> tuple[int, bool, memoryview]:
     return number, bool(by_path), memoryview(packet)[_FUNCTION.size :]
 
 
-def pack_tasks(number: int, first: bytes, tasks: list[tuple[int, bool, Any]]) -> bytes:
-    """Consecutive tasks of one function, from the id `first` on: (lease, by path, payload) each."""
-    parts: list[Any] = [_TASKS.pack(TASKS, number, first)]
+def pack_tasks(
+    number: int, inline_bytes: int, first: bytes, tasks: list[tuple[int, bool, Any]]
+) -> bytes:
+    """Consecutive tasks of one function, from the id `first` on: (lease, by path, payload) each. A
+    result larger than `inline_bytes` stays with the worker."""
+    parts: list[Any] = [_TASKS.pack(TASKS, number, inline_bytes, first)]
     for lease, by_path, payload in tasks:
         parts.append(_TASK.pack(lease, by_path, len(payload)))
         parts.append(payload)
     return b"".join(parts)
 
 
-def parse_tasks(packet: bytes) -> tuple[int, bytes, Iterator[tuple[int, bool, memoryview]]]:
-    """The function's number, the first task's id, and (lease, by path, payload) of each task."""
-    _, number, first = _TASKS.unpack_from(packet)
-    return number, first, _each_task(memoryview(packet))
+def parse_tasks(packet: bytes) -> tuple[int, int, bytes, Iterator[tuple[int, bool, memoryview]]]:
+    """The function's number, how large a result may be inline, the first task's id, and (lease, by
+    path, payload) of each task."""
+    _, number, inline_bytes, first = _TASKS.unpack_from(packet)
+    return number, inline_bytes, first, _each_task(memoryview(packet))
 
 
 def _each_task(view: memoryview) -> Iterator[tuple[int, bool, memoryview]]:
@@ -73,7 +77,7 @@ def _each_task(view: memoryview) -> Iterator[tuple[int, bool, memoryview]]:
 
 def leases_of(packet: bytes) -> list[int]:
     """The leases of the tasks in a packet that was taken back; none in a FUNCTION."""
-    return [lease for lease, _, _ in parse_tasks(packet)[2]] if packet[0] == TASKS else []
+    return [lease for lease, _, _ in parse_tasks(packet)[3]] if packet[0] == TASKS else []
 
 
 def pack_ready(pid: int) -> bytes:

@@ -24,15 +24,19 @@ def test_a_function_comes_back(number: int, by_path: bool, payload: bytes):
     assert packets.leases_of(packet) == []
 
 
-@given(st.integers(0, 2**32 - 1), st.binary(min_size=16, max_size=16), tasks)
-def test_tasks_come_back_in_order(number: int, first: bytes, sent: list[tuple[int, bool, bytes]]):
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.binary(min_size=16, max_size=16), tasks
+)
+def test_tasks_come_back_in_order(
+    number: int, inline: int, first: bytes, sent: list[tuple[int, bool, bytes]]
+):
     rows = [(lease, by_path, memoryview(raw)) for lease, by_path, raw in sent]
-    packet = packets.pack_tasks(number, first, rows)
+    packet = packets.pack_tasks(number, inline, first, rows)
 
     *head, got = packets.parse_tasks(packet)
 
     assert packet[0] == packets.TASKS
-    assert (head, list(got)) == ([number, first], sent)
+    assert (head, list(got)) == ([number, inline, first], sent)
     assert packets.leases_of(packet) == [lease for lease, _, _ in sent]
 
 
@@ -65,7 +69,7 @@ def test_what_a_slot_has_not_read_can_be_taken_back_whole():
     kept = theirs.dup()
     with ours, theirs, kept:
         for lease in range(3):
-            ours.send(packets.pack_tasks(0, b"", [(lease, False, b"x" * 1000)]))
+            ours.send(packets.pack_tasks(0, 0, b"", [(lease, False, b"x" * 1000)]))
         theirs.recv(packets.PACKET_BYTES_MAX)
 
         unread = [kept.recv(packets.PACKET_BYTES_MAX) for _ in range(2)]

@@ -47,6 +47,18 @@ def test_bytes_around_every_threshold_come_back_whole(mesh: Mesh, size: int) -> 
     assert mesh.submit_many(echo, [value, value]).results(timeout=20) == [value, value]
 
 
+@pytest.mark.parametrize(("inline", "stored"), [(100, 4), (10_000, 3), (10**6, 2)])
+def test_a_mesh_decides_which_results_stay_with_the_worker(
+    tmp_path: Path, inline: int, stored: int
+) -> None:
+    """From the first task on, and never more than fits a packet."""
+    with Mesh(dir=tmp_path / "own", slots=1, settings={"inline_bytes": inline}) as m:
+        for size in (50, 5_000, 30_000, 40_000, 200_000):
+            assert len(m.submit(bytes, size).result(20)) == size
+    content = tmp_path / "own" / "worker" / "content"
+    assert sum(path.is_file() for path in content.rglob("*")) == stored
+
+
 @pytest.mark.parametrize("size", [0, 1, 500, 511, 512, 1000, 1024, 1025, 4095, 4096, 4097, 130_000])
 def test_arrays_of_every_size_come_back_and_can_be_written_to(mesh: Mesh, size: int) -> None:
     value = np.arange(size, dtype=np.float64)
