@@ -141,10 +141,10 @@ class Router:
         self.records = Records(tables, os.urandom(16), session_of(os.urandom(8)))
         restored = self.records.restore()
         self.mesh = restored.mesh
-        self.sockets = sockets.ipc_folder(self.mesh)
+        self.sockets = sockets.SocketFolder(self.mesh)
         self.context = sockets.context()
         self.listener = sockets.Listener(
-            self.context, listen or f"ipc://{self.sockets / 'router.sock'}"
+            self.context, listen or f"ipc://{self.sockets.path / 'router.sock'}"
         )
         self.core = RouterCore(restored, settings, time.monotonic())
         self.payloads = Payloads(self.records)
@@ -263,7 +263,7 @@ class Router:
         self.records.close()
         for file in self.access_files:
             remove_own(file)
-        shutil.rmtree(self.sockets, ignore_errors=True)
+        self.sockets.leave()
         self._lock.release()  # last: another router may serve here from now on
 
 

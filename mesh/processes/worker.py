@@ -98,7 +98,8 @@ class Worker:
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
         self.context = sockets.context()
-        path = sockets.ipc_folder(access.mesh) / f"{self.results.id}.sock"
+        self.sockets = sockets.SocketFolder(access.mesh)
+        path = self.sockets.path / f"{self.results.id}.sock"
         self.server = Server(self.context, path, self.results)
         self.dialer = sockets.Dialer(self.context, access.addresses[0])
         self._poller.add(self.dialer.socket)
@@ -339,13 +340,13 @@ class Worker:
         for child in self.children.values():
             child.process.wait()
             child.close()
-        for left in self.incoming.iterdir():
-            left.unlink(missing_ok=True)
+        shutil.rmtree(self.incoming, ignore_errors=True)  # of a temporary mesh it may be gone
         self.writer.close()
         if self.context is not None:
             self.server.close()
             self.dialer.close(LAST_WORDS_MS)
             self.context.term()
+            self.sockets.leave()
         self.results.close()
         self._lock.release()
 

@@ -7,8 +7,10 @@ connection broke, through a monitor, and that is turned into `gone` and `cut` at
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +33,8 @@ HIGH_WATER_MARK = 100_000
 #: libzmq's I/O threads: one is enough for a machine's worth of peers.
 IO_THREADS = 1
 
-IPC_PATH_MAX = 107
+#: An ipc path has 107 bytes at most; the mesh's id and a socket's name come behind the root.
+ROOT_CHARS_MAX = 70
 
 #: As plain numbers: see poller.py.
 _DONTWAIT, _SNDMORE, _RCVMORE = int(zmq.DONTWAIT), int(zmq.SNDMORE), int(zmq.RCVMORE)
@@ -124,10 +127,6 @@ class Listener:
         self.socket.close(linger=linger_ms)
         if self._file is not None:  # libzmq leaves it
             self._file.unlink(missing_ok=True)
-            try:
-                self._file.parent.rmdir()
-            except OSError:
-                pass  # others listen there
 
 
 class Dialer:
@@ -209,20 +208,55 @@ def _event(monitor: zmq.Socket[bytes]) -> int:
     return int(event)
 
 
-def ipc_folder(mesh: str) -> Path:
-    """The 0700 folder for a mesh's sockets. Short: an ipc path has 107 bytes at most.
+class SocketFolder:
+    """The 0700 folder of a mesh's sockets, for as long as this process listens there.
+
+    Whoever listens there holds a shared flock on it, which the death of a process ends too. Who
+    leaves last removes the folder, with the sockets of those that were killed: it never goes
+    between its being made and a socket's being bound in it, nor with a socket that serves.
 
     Raises:
         MeshError: it exists and is not ours alone.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    root = Path(runtime) / "mesh" if runtime else Path(f"/tmp/mesh-{os.getuid()}")
-    if len(str(root)) > 70:
-        root = Path(f"/tmp/mesh-{os.getuid()}")
-    folder = root / mesh
-    for each in (root, folder):
-        each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stat = each.lstat()
-        if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
-            raise MeshError(f"{each} is not yours alone (0700): remove it, or ask its owner to")
-    return folder
+
+    def __init__(self, mesh: str) -> None:
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        root = Path(runtime) / "mesh" if runtime else Path(f"/tmp/mesh-{os.getuid()}")
+        if len(str(root)) > ROOT_CHARS_MAX:
+            root = Path(f"/tmp/mesh-{os.getuid()}")
+        self.path = root / mesh
+        while not self._is_held():
+            pass
+
+    def _is_held(self) -> bool:
+        """Make and hold it; False if who was about to leave has removed it meanwhile."""
+        for each in (self.path.parent, self.path):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            for each in (self.path.parent, self.path):
+                stat = each.lstat()
+                if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
+                    raise MeshError(
+                        f"{each} is not yours alone (0700): remove it, or ask its owner to"
+                    )
+            self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        fcntl.flock(self._held, fcntl.LOCK_SH)
+        try:
+            if os.path.samestat(os.fstat(self._held), self.path.stat()):
+                return True
+        except FileNotFoundError:
+            pass
+        os.close(self._held)
+        return False
+
+    def leave(self) -> None:
+        """This process listens there no more."""
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pass  # others listen there
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._held)
