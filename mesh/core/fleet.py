@@ -199,10 +199,10 @@ class Fleet:
         if reason is None:
             self._requeue(worker, leases, Cause.RETURNED)
         else:
-            self._lost(worker, leases, reason)
+            self._lost(worker, leases, reason, now)
         self._no_answer(worker, now)
 
-    def _lost(self, worker: Worker, leases: list[int], reason: str) -> None:
+    def _lost(self, worker: Worker, leases: list[int], reason: str, now: float) -> None:
         # It begins tasks in the order it got them: those in its slots are the oldest.
         begun = leases[: worker.slots]
         self._requeue(worker, leases[worker.slots :], Cause.RETURNED)
