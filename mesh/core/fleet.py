@@ -115,7 +115,8 @@ class Worker:
 
 
 class Fleet:
-    """All workers, by store id. `epoch` is the router's: it makes its leases its own."""
+    """All workers, by store id. `epoch` is the router's: it makes its leases its own. `recall_at`
+    is when a recall that had to wait may be tried again."""
 
     def __init__(self, ledger: Ledger, peers: Peers, settings: Settings, epoch: int) -> None:
         self.workers: dict[str, Worker] = {}
@@ -123,6 +124,7 @@ class Fleet:
         self._peers = peers
         self._settings = settings
         self._lease = epoch << 40
+        self.recall_at = 0.0
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(self.workers.values())
@@ -377,12 +379,17 @@ class Fleet:
 
     def _recall(self, now: float) -> None:
         """Nothing is ready and some slot idles: take back what waits elsewhere."""
+        busiest, spare = None, 0
+        for worker in self:
+            if len(worker.held) - worker.slots > spare:
+                busiest, spare = worker, len(worker.held) - worker.slots
+        if busiest is None or busiest.recalled or busiest.peer is None:
+            return
         idle = sum(max(worker.idle_slots, 0) for worker in self)
         if not idle:
             return
-        busiest = max(self, key=lambda w: len(w.held) - w.slots)
-        spare = len(busiest.held) - busiest.slots
-        if spare <= 0 or busiest.recalled or busiest.peer is None or now < busiest.recall_after:
+        if now < busiest.recall_after:
+            self.recall_at = busiest.recall_after
             return
         self._recall_from(busiest, max(min(spare, idle), spare // 2), now)
 

@@ -107,7 +107,9 @@ class Intake:
                 body = failure_body("MeshError", problem)
                 count = len(sent.payloads)
                 counters = list(range(sent.first, last + 1))
-                peer.tell(peer.who, counters, bytes([Kind.REFUSED]) * count, [body] * count)
+                self._peers.tell(
+                    peer, peer.who, counters, bytes([Kind.REFUSED]) * count, [body] * count
+                )
                 continue
             block = Block(
                 peer.who,
@@ -195,7 +197,7 @@ class Intake:
         for _, _, session, counter, outcome in members:
             found = self._ledger.blocks.find(session, counter)
             if outcome is not None:
-                peer.tell(session, [counter], [outcome[0]], [outcome[RECORD.size :]])
+                self._peers.tell(peer, session, [counter], [outcome[0]], [outcome[RECORD.size :]])
             elif found is not None and found[0].states[found[1]] < ENDED:
                 if session != peer.who:  # of its own tasks it hears anyway
                     found[0].watchers.add(peer.id)
@@ -210,7 +212,7 @@ class Intake:
         self._ledger.writes.append(("outcomes", [(key(block.session, counter), record)]))
         self._ledger.counts[State.FAILED] += 1
         self._core.after_commit(
-            lambda now: peer.tell(block.session, [counter], [Kind.REFUSED], [body])
+            lambda now: self._peers.tell(peer, block.session, [counter], [Kind.REFUSED], [body])
         )
 
     def _taken(self, alias: str, known: Known) -> tuple[Any, ...] | None:
@@ -255,11 +257,11 @@ class Intake:
             if meant is not None:
                 older.append((session, counter, *meant))
             elif record is not None:
-                peer.tell(session, [counter], [record[0]], [record[RECORD.size :]])
+                self._peers.tell(peer, session, [counter], [record[0]], [record[RECORD.size :]])
             else:
                 text = f"no task {show(session, counter)} on mesh {self._core.mesh}"
                 body = failure_body("TaskNotFound", text)
-                peer.tell(session, [counter], [Kind.REFUSED], [body])
+                self._peers.tell(peer, session, [counter], [Kind.REFUSED], [body])
         self._tell_older(peer, older, now)
 
     def take_cancel(self, peer: Peer, message: m.Cancel, now: float) -> None:

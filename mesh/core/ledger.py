@@ -163,10 +163,10 @@ class Ledger:
         if owner is None:
             return
         if len(told) == len(entries):
-            owner.tell(session, counters, kinds, bodies)
+            self.peers.tell(owner, session, counters, kinds, bodies)
         else:
             for nth in told:
-                owner.tell(session, [counters[nth]], [kinds[nth]], [bodies[nth]])
+                self.peers.tell(owner, session, [counters[nth]], [kinds[nth]], [bodies[nth]])
 
     def end(self, block: Block, i: int, kind: int, lease: int, body: Any) -> None:
         """Record how a task ended, other than by success."""
@@ -177,7 +177,7 @@ class Ledger:
         self.writes.append(("outcomes", [(key(block.session, counter), record)]))
         owner = self.peers.by_who.get(("client", block.session))
         if owner is not None:
-            owner.tell(block.session, [counter], [kind], [body])
+            self.peers.tell(owner, block.session, [counter], [kind], [body])
         self._after_end(block, i, kind, body)
 
     def _after_end(self, block: Block, i: int, kind: int, body: Any) -> None:
@@ -186,7 +186,7 @@ class Ledger:
         for id in block.watchers:
             watcher = self.peers.by_id.get(id)
             if watcher is not None:
-                watcher.tell(block.session, [counter], [kind], [body])
+                self.peers.tell(watcher, block.session, [counter], [kind], [body])
         if block.names is not None and block.names[i] is not None:
             holder = self.blocks.names.get(block.names[i])  # type: ignore[arg-type]
             if holder is not None and holder[0] is block and holder[1] == i:

@@ -32,7 +32,6 @@ class Peer:
     """
 
     __slots__ = (
-        "ack_since",
         "id",
         "incarnation",
         "last_heard",
@@ -51,7 +50,6 @@ class Peer:
         self.incarnation = incarnation
         self.link = Link(keeps=False)
         self.last_heard = self.last_sent = now
-        self.ack_since: float | None = None
         self.parked: deque[Envelope] | None = None
         self.news: dict[str, tuple[list[int], bytearray, list[Any]]] = {}
 
@@ -65,29 +63,29 @@ class Peer:
         if self.parked is not None:
             self.parked.extend(envelopes)
 
-    def tell(self, session: str, counters: list[int], kinds: Any, bodies: list[Any]) -> None:
-        """Add outcomes to what it will hear at the end of this turn."""
-        run = self.news.get(session)
-        if run is None:
-            run = self.news[session] = ([], bytearray(), [])
-        run[0].extend(counters)
-        run[1].extend(kinds)
-        run[2].extend(bodies)
-
 
 class Peers:
-    """All of them, by routing id and by identity."""
+    """All of them.
+
+    Attributes:
+        by_id, by_who: by routing id and by identity.
+        listeners: those that have news to hear at the end of this turn, and `owing`, since when,
+            those that are owed an acknowledgement: of a thousand peers a turn concerns a few.
+        outgoing: what this turn sends.
+    """
 
     def __init__(self) -> None:
         self.by_id: dict[bytes, Peer] = {}
         self.by_who: dict[tuple[str, str], Peer] = {}
+        self.listeners: dict[Peer, None] = {}  # in the order in which there was something to tell
+        self.owing: dict[Peer, float] = {}
         self.outgoing: list[tuple[bytes, Envelope]] = []
 
     def add(self, peer: Peer) -> Peer | None:
         """Take in `peer`; the one of the same identity that it replaces, if any."""
         old = self.by_who.get((peer.role, peer.who))
         if old is not None:
-            del self.by_id[old.id]
+            self.drop(old)
         self.by_id[peer.id] = peer
         self.by_who[peer.role, peer.who] = peer
         return old
@@ -95,14 +93,30 @@ class Peers:
     def drop(self, peer: Peer) -> None:
         """Forget `peer`."""
         self.by_id.pop(peer.id, None)
+        self.listeners.pop(peer, None)
+        self.owing.pop(peer, None)
         if self.by_who.get((peer.role, peer.who)) is peer:
             del self.by_who[peer.role, peer.who]
 
     def send(self, peer: Peer, message: Message, now: float) -> None:
         """Queue `message` for `peer`."""
         peer.last_sent = now
-        peer.ack_since = None
+        self.owing.pop(peer, None)
         self.outgoing.append((peer.id, peer.link.stamp(message)))
+
+    def tell(
+        self, peer: Peer, session: str, counters: list[int], kinds: Any, bodies: list[Any]
+    ) -> None:
+        """Add outcomes to what `peer` will hear at the end of this turn, if it is still there."""
+        if self.by_id.get(peer.id) is not peer:
+            return
+        self.listeners[peer] = None
+        run = peer.news.get(session)
+        if run is None:
+            run = peer.news[session] = ([], bytearray(), [])
+        run[0].extend(counters)
+        run[1].extend(kinds)
+        run[2].extend(bodies)
 
     def rest(self, lost_s: float) -> None:
         """The router did not read for `lost_s`: nobody's silence during it counts."""

@@ -108,9 +108,8 @@ class RouterCore:
             if not self._expected:
                 self.ledger.release(now)
             self.fleet.dispatch(now)
-        for peer in self.peers.by_id.values():
-            if peer.news:
-                self._flush_news(peer, now)
+        if self.peers.listeners:
+            self._flush_news(now)
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
         if turn.writes:
@@ -134,12 +133,10 @@ class RouterCore:
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
         due = self._tick_at if self._expected else min(self._tick_at, self.ledger.due.next)
-        for peer in self.peers.by_id.values():
-            if peer.ack_since is not None:
-                due = min(due, peer.ack_since + ACK_DELAY_S)
-        for worker in self.fleet:
-            if worker.recall_after > now:
-                due = min(due, worker.recall_after)
+        if self.fleet.recall_at > now:
+            due = min(due, self.fleet.recall_at)
+        for since in self.peers.owing.values():
+            return min(due, since + ACK_DELAY_S)  # they are in the order of their times
         return due
 
     # -- peers -----------------------------------------------------------------------------
@@ -269,7 +266,12 @@ class RouterCore:
 
     # -- the end of a turn -----------------------------------------------------------------
 
-    def _flush_news(self, peer: Peer, now: float) -> None:
+    def _flush_news(self, now: float) -> None:
+        listeners, self.peers.listeners = self.peers.listeners, {}
+        for peer in listeners:
+            self._send_news(peer, now)
+
+    def _send_news(self, peer: Peer, now: float) -> None:
         news, peer.news = peer.news, {}
         for session, (counters, kinds, bodies) in news.items():
             start = size = 0
@@ -288,13 +290,12 @@ class RouterCore:
         while self._to_record and self._to_record[0][0] <= self.committed:
             for peer, sequence in self._to_record.popleft()[1].items():
                 peer.link.record(sequence)
-        for peer in self.peers.by_id.values():
-            if not peer.link.owes_ack:
-                peer.ack_since = None
-            elif peer.ack_since is None:
-                peer.ack_since = now
-            elif now - peer.ack_since >= ACK_DELAY_S:
-                self.peers.send(peer, m.Beat(), now)
+                if peer.link.owes_ack and self.peers.by_id.get(peer.id) is peer:
+                    self.peers.owing.setdefault(peer, now)
+        for peer, since in list(self.peers.owing.items()):
+            if now - since < ACK_DELAY_S:
+                break
+            self.peers.send(peer, m.Beat(), now)
 
     # -- the store's answers, and time -----------------------------------------------------
 

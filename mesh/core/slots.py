@@ -50,7 +50,8 @@ class Slots:
         self._ticket = 0
         self._alone: set[int] = set()  # one of their packet killed its slot; all in the backlog
         self._doomed: set[int] = set()  # cancelled while they were at a slot
-        self._restart_at = dict.fromkeys(self._by_number, 0.0)
+        self._start_at = dict.fromkeys(self._by_number, 0.0)  # those that are not there
+        self._timed: set[int] = set()  # those that were given a task with a time limit
         self._start_failures = 0
 
     def __getitem__(self, number: int) -> Slot:
@@ -128,10 +129,10 @@ class Slots:
 
     def start(self, now: float) -> None:
         """Order the slots that are not there to be started."""
-        for number, slot in self._by_number.items():
-            if not slot.pid and now >= self._restart_at[number]:
-                slot.pid = -1  # being started
-                self.orders.starts.append(number)
+        for number in [number for number, at in self._start_at.items() if at <= now]:
+            del self._start_at[number]
+            self._by_number[number].pid = -1  # being started
+            self.orders.starts.append(number)
 
     def is_ready(self, number: int, pid: int) -> None:
         """A slot has started and waits for work."""
@@ -173,6 +174,8 @@ class Slots:
         if not in_line:
             slot.began = now
         slot.line.add(piece.lease + low, piece.lease + end)
+        if piece.time_limit is not None:
+            self._timed.add(slot.number)
         if piece.function not in slot.functions:
             slot.functions.add(piece.function)
             self.orders.functions.append((slot.number, piece.function))
@@ -190,7 +193,7 @@ class Slots:
     def level(self) -> None:
         """An idle slot beside one with more packets than it is at: those it has not read are taken
         back."""
-        if self.backlog:
+        if self.backlog or len(self.held) < 2:
             return
         if any(slot.ready and slot.ending is None and not slot.line for slot in self):
             busiest = max(self, key=lambda slot: len(slot.line))
@@ -261,11 +264,13 @@ class Slots:
         slot = self._by_number[event.slot]
         pid, ready, ending = slot.pid, slot.ready, slot.ending
         self._unread(slot, [lease for lease in event.unread if lease in self.held])
-        fresh = self._by_number[event.slot] = Slot(event.slot)
+        self._by_number[event.slot] = Slot(event.slot)
         self.changed = True
+        self._timed.discard(event.slot)
+        self._start_at[event.slot] = now
         if not ready:
             self._start_failures += 1
-            self._restart_at[fresh.number] = now + RESTART_PAUSE_S
+            self._start_at[event.slot] += RESTART_PAUSE_S
             if self._start_failures >= START_FAILURES_MAX:
                 self.broken = f"slots do not start: the last one {event.how}"
         in_hand = list(slot.line.in_hand)
@@ -310,21 +315,21 @@ class Slots:
 
     def stop_overdue(self, now: float) -> None:
         """End what runs longer than its time limit."""
-        for slot in self:
+        for number in list(self._timed):
+            slot = self._by_number[number]
             limit, running = self.limit(slot), slot.line.first
-            if limit is None or running is None or slot.ending is not None:
-                continue
-            if now >= slot.began + limit:
+            if limit is None or running is None:
+                self._timed.discard(number)
+            elif slot.ending is None and now >= slot.began + limit:
                 self._kill(slot, running, Kind.TIMED_OUT)
 
     def deadline(self, now: float) -> float | None:
         """When `start` or `stop_overdue` has something to do, if ever."""
-        due = [
-            at
-            for slot, at in zip(self, self._restart_at.values(), strict=True)
-            if not slot.pid and at > now
-        ]
-        for slot in self:
+        if not self._start_at and not self._timed:
+            return None
+        due = [at for at in self._start_at.values() if at > now]
+        for number in self._timed:
+            slot = self._by_number[number]
             limit = self.limit(slot)
             if limit is not None and slot.ending is None:
                 due.append(slot.began + limit)

@@ -91,9 +91,8 @@ class Worker:
         self._poller = Poller()
         for source in (self.wake, *life.sources):
             self._poller.add(source)
-        for slot in self.core.slots:
-            slot.pid = -1
-            self._start(slot.number)
+        for number in self.core.settle(time.monotonic()).starts:
+            self._start(number)
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
