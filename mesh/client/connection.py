@@ -330,8 +330,9 @@ class Connection:
         self._core.watch(self.waiting.all_spans(), now)
 
     def _on_error(self, kind: str, text: str) -> None:
-        if kind in (VersionMismatch.__name__, AccessDenied.__name__, "SessionTaken"):
-            raise getattr(errors, kind, MeshError)(text)
+        fatal = kind in (VersionMismatch.__name__, AccessDenied.__name__, "SessionTaken")
+        if fatal or not self.welcomed.done():
+            raise errors.BY_NAME.get(kind, MeshError)(text)
         self._warn(f"the router says: {text}")
 
     def _on_answer(self, token: int, error: str | None, value: Any) -> None:

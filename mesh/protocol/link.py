@@ -5,7 +5,8 @@ a sequence number, and every message carries the cumulative acknowledgement of t
 direction. ZeroMQ keeps order but may lose a tail when a connection breaks, so:
 
 * a number seen before is dropped, a number that skips one is a `Gap`;
-* a message of an older session is dropped: a new HELLO fences what is still on its way;
+* a message of an older session is dropped: a new HELLO fences what is still on its way; but an
+  ERROR of session 0, which no link has, is heard;
 * the dialling side keeps what was not acknowledged and sends it again in its next session. The
   router keeps nothing for a peer: what it owes is in its records, and the peer asks for it.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from .messages import Message
+from .messages import Error, Message
 
 
 @dataclass(slots=True)
@@ -79,7 +80,9 @@ class Link:
             Gap: a message before it never came.
         """
         if envelope.session != self.session:
-            return False
+            # Who has no link yet is told in none why it gets none: only the dialling side listens.
+            in_none = not envelope.session and type(envelope.message) is Error
+            return in_none and self.keeps
         unacked = self.unacked
         while unacked and unacked[0][0] <= envelope.ack:
             unacked.popleft()

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import zmq
 
-from mesh import RouterUnreachable
+from mesh import MeshError, RouterUnreachable
 from mesh.client.connection import Connection
 from mesh.protocol import messages as m
 from mesh.protocol.codec import decode, encode
-from mesh.protocol.link import Link
+from mesh.protocol.link import Envelope, Link
 from mesh.transport import sockets
 from mesh.transport.access import Access
 
@@ -84,3 +84,16 @@ def test_an_order_that_nobody_waits_for_any_more_is_not_given_to_the_next_router
     connection.watch_task("dddddddd", 1)
 
     assert type(router.hear()) is m.Watch, "and no order before it"
+
+
+def test_a_client_whose_greeting_is_not_understood_is_told_so(
+    listen: Callable[[], LoneListener], connection: Connection
+) -> None:
+    router = listen()
+    router.hear()
+
+    error = m.Error("MeshError", "not understood: Hello.about has a wrong shape")
+    router.listener.send(router.peer, encode(Envelope(0, 0, 0, error)))
+
+    with pytest.raises(MeshError, match=r"Hello\.about"):
+        connection.welcomed.result(10)

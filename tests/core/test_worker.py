@@ -139,6 +139,15 @@ def test_a_worker_that_is_refused_goes():
     assert lone.core.failed
 
 
+def test_a_worker_whose_greeting_is_not_understood_goes():
+    lone = LoneWorker()
+    lone.turn(Connected())
+
+    turn = lone.turn(RouterHeard(Envelope(0, 0, 0, m.Error("MeshError", "not understood: what?"))))
+
+    assert turn.stop == "refused by the router: not understood: what?"
+
+
 def test_told_to_leave_now_it_forgets_what_runs():
     lone = LoneWorker()
     lone.tasks(1, 3)

@@ -61,6 +61,16 @@ def test_a_lost_tail_is_noticed_by_the_next_beat():
         router.accept(peer.stamp(m.Beat()))
 
 
+def test_an_error_in_no_session_is_heard_by_the_dialling_side_alone():
+    peer, router = pair()
+    error = m.Error("MeshError", "not understood")
+
+    assert peer.accept(Envelope(0, 0, 0, error))
+    assert not router.accept(Envelope(0, 0, 0, error))
+    assert not peer.accept(Envelope(0, 0, 0, m.Beat()))
+    assert not peer.accept(Envelope(7, 0, 0, error))
+
+
 def test_what_is_acknowledged_is_let_go():
     peer, router = pair()
     for number in range(3):
