@@ -12,9 +12,18 @@ import shapes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mesh.core.gathering import DONE_TASKS_MAX, Gathering
+from mesh.core.pace import WINDOW_TASKS_MAX
 from mesh.protocol import codec, shape
 from mesh.protocol import messages as m
-from mesh.protocol.codec import FRAME_BYTES, FRAMES_MAX, DecodeError, decode, encode
+from mesh.protocol.codec import (
+    CROWDED_FRAME_BYTES,
+    FRAME_BYTES,
+    FRAMES_MAX,
+    DecodeError,
+    decode,
+    encode,
+)
 from mesh.protocol.link import Envelope
 
 numbers = st.integers(0, 2**63 - 1)
@@ -52,6 +61,26 @@ def test_a_large_blob_travels_in_a_frame_of_its_own():
 
     assert frames[1:] == [large, large]
     assert decode(frames).message == message
+
+
+@pytest.mark.parametrize(
+    "size",
+    [0, CROWDED_FRAME_BYTES - 1, CROWDED_FRAME_BYTES, 8192, FRAME_BYTES - 1, FRAME_BYTES],
+)
+def test_a_whole_window_of_tasks_and_its_outcomes_fit_messages(size: int):
+    count = WINDOW_TASKS_MAX
+    options = {"priority": 2**31 - 1, "retries": 2**31 - 1, "time_limit": 1e9}
+    row = ["cccccccc", 2**62, 2**62, b"f" * 16, options, [bytes(size)]]
+    gathered = Gathering()
+    for counter in range(count + DONE_TASKS_MAX + 1):  # its next one after long without a router
+        gathered.add("cccccccc", 2**62 + counter, 2**62 + counter, 0, bytes(size))
+
+    messages = [m.Tasks([row] * count), m.Tasks([[*row[:5], [bytes(size)] * count]])]
+    messages += [m.Done(rows, count) for rows in gathered.take()]
+
+    assert [len(each.runs[0][1]) for each in messages[2:]] == [DONE_TASKS_MAX] * 2 + [1]
+    for message in messages:
+        assert decode(on_wire(Envelope(2**62, 2**62, 2**62, message))).message == message
 
 
 def test_a_frame_may_be_a_view_of_memory():

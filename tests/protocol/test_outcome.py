@@ -87,6 +87,19 @@ def test_a_text_that_is_not_utf8_is_kept_readable():
     assert outcome.parse_failure(raw)[0].message == "caf\\udce9.dat"
 
 
+@pytest.mark.parametrize("character", ["x", "é", "\N{SNOWMAN}", "\N{GRINNING FACE}", "\udce9"])
+def test_of_a_long_text_whole_characters_are_kept(character: str):
+    for shift in range(4):
+        text = character * outcome.TEXT_BYTES_MAX + "!" * shift
+
+        raw = outcome.pack_failure(Failure("builtins.ValueError", text, text, "host", 1))
+
+        kept = outcome.parse_failure(raw)[0].message
+        end = text.encode("utf-8", "backslashreplace").decode()
+        assert end.endswith(kept)
+        assert outcome.TEXT_BYTES_MAX - 4 < len(kept.encode()) <= outcome.TEXT_BYTES_MAX
+
+
 def test_a_failure_that_is_cut_short_says_so():
     raw = outcome.pack_failure(Failure("builtins.ValueError", "no", "Traceback", "host", 12345))
 
