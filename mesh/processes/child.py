@@ -21,11 +21,12 @@ class Child:
     ) -> None:
         self.number = number
         self.process = process
+        self.pid = process.pid
         self.pair = pair  # the worker's end
         self.theirs = theirs  # a duplicate of the slot's end: what is in it was not read
         self.waiting: deque[bytes] = deque()
         self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
-        self.output = f"slot-{process.pid}.out"
+        self.output = f"slot-{self.pid}.out"
 
     def flush(self) -> None:
         """Write what waits, as far as the pair takes it."""
@@ -39,27 +40,27 @@ class Child:
     def freeze(self) -> bool:
         """Stop the process where it is; whether it is still there."""
         try:
-            os.kill(self.process.pid, signal.SIGSTOP)
-            state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            os.kill(self.pid, signal.SIGSTOP)
+            state = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         except (ProcessLookupError, ChildProcessError):
             return False
         return state is not None and state.si_code == os.CLD_STOPPED
 
     def thaw(self) -> None:
         """Let it go on."""
-        os.kill(self.process.pid, signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def end(self) -> None:
         """End it and whatever it has started. Until it is waited for the group is its own."""
         try:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass  # it was faster, and left nobody
 
     def is_dead(self) -> bool:
         """Whether it is dead; if so, what it had started is ended too, and it is waited for."""
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT  # waited for last: then its pid is anybody's
-        if os.waitid(os.P_PID, self.process.pid, how) is None:
+        if os.waitid(os.P_PID, self.pid, how) is None:
             return False
         self.end()
         self.process.wait()

@@ -16,6 +16,16 @@ from typing import Any
 from ..protocol.outcome import stored_key
 
 
+def function(folder: Path, pid: int, number: int) -> Path:
+    """Where a function waits for the slot that knows it by `number`."""
+    return folder / f"function-{pid}-{number}"
+
+
+def arguments(folder: Path, lease: int) -> Path:
+    """Where the arguments of a lease wait for its slot."""
+    return folder / f"arguments-{lease:016x}"
+
+
 def path(folder: Path, task: bytes, lease: int, index: int) -> Path:
     """Where the result (or log) of a task's lease waits for the worker."""
     return folder / stored_key(task, lease, index).hex()

@@ -213,13 +213,28 @@ class Worker:
         """A slot is dead: what it answered counts, what it had not read is as good as new."""
         self._hear_slot(number, child, now)
         unread = self._take_back(child)
+        self._clear_after(child)
         del self.children[number]
         self._poller.remove(child.pair.fileno())
         child.close()
-        (self.incoming / child.output).unlink(missing_ok=True)
         how = how_it_ended(child.process.returncode)
-        self.log(f"slot {number}, process {child.process.pid}, {how}")
+        self.log(f"slot {number}, process {child.pid}, {how}")
         self.core.handle(events.SlotExited(number, how, unread), now)
+
+    def _clear_after(self, child: Child) -> None:
+        """Remove what a dead slot was to take, or was about to hand over."""
+        files = [self.incoming / child.output]
+        files += [spool.function(self.incoming, child.pid, each) for each in child.numbers.values()]
+        for lease in self.core.slots[child.number].line:
+            piece = self.core.slots.held[lease]
+            task = key(piece.session, piece.counter(lease))
+            files.append(spool.arguments(self.incoming, lease))
+            files += [
+                spool.path(self.incoming, task, lease, each)
+                for each in (outcome.RESULT, outcome.LOG)
+            ]
+        for file in files:
+            file.unlink(missing_ok=True)
 
     def _take_back(self, child: Child) -> list[int]:
         """What a slot has not read: the leases of the tasks, oldest first."""
@@ -236,6 +251,8 @@ class Worker:
         child.waiting.clear()
         leases: list[int] = []
         for packet in unread:
+            for path in packets.paths_of(packet):  # written again when it is sent again
+                os.unlink(path)
             if packet[0] == packets.FUNCTION:
                 number = packets.parse_function(packet)[0]
                 digest = next(d for d, n in child.numbers.items() if n == number)
@@ -283,7 +300,7 @@ class Worker:
         number = child.numbers.setdefault(digest, len(child.numbers))
         by_path = len(code) > packets.PAYLOAD_BYTES_MAX
         if by_path:
-            code = self._spool(f"function-{child.process.pid}-{number}", code)
+            code = _spooled(spool.function(self.incoming, child.pid, number), code)
         self._write(child, packets.pack_function(number, by_path, code))
 
     def _send_tasks(self, child: Child, piece: Piece, low: int, high: int) -> None:
@@ -294,7 +311,8 @@ class Worker:
         for i in range(low, high):
             payload, by_path = piece.payloads[i], False
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
-                payload, by_path = self._spool(f"task-{piece.lease + i:016x}", payload), True
+                file = spool.arguments(self.incoming, piece.lease + i)
+                payload, by_path = _spooled(file, payload), True
             if tasks and size + len(payload) > packets.PACKET_BYTES_MAX:
                 self._write(child, packets.pack_tasks(number, inline, first, tasks))
                 tasks, size = [], 0
@@ -303,11 +321,6 @@ class Worker:
             tasks.append((piece.lease + i, by_path, payload))
             size += len(payload) + 16
         self._write(child, packets.pack_tasks(number, inline, first, tasks))
-
-    def _spool(self, name: str, payload: Any) -> bytes:
-        file = self.incoming / name
-        spool.write(file, [payload])
-        return str(file).encode()
 
     def _write(self, child: Child, packet: bytes) -> None:
         """Send a packet, in order, as far as the pair takes it."""
@@ -348,6 +361,12 @@ class Worker:
             self.sockets.leave()
         self.results.close()
         self._lock.release()
+
+
+def _spooled(file: Path, payload: Any) -> bytes:
+    """Leave `payload` in `file`; what a packet says instead of it."""
+    spool.write(file, [payload])
+    return str(file).encode()
 
 
 def refs_in(kind: int, body: bytes) -> list[outcome.Ref]:

@@ -80,6 +80,14 @@ def leases_of(packet: bytes) -> list[int]:
     return [lease for lease, _, _ in parse_tasks(packet)[3]] if packet[0] == TASKS else []
 
 
+def paths_of(packet: bytes) -> list[str]:
+    """The files that a packet which was taken back speaks of."""
+    if packet[0] == FUNCTION:
+        _, by_path, payload = parse_function(packet)
+        return [bytes(payload).decode()] if by_path else []
+    return [bytes(path).decode() for _, by_path, path in parse_tasks(packet)[3] if by_path]
+
+
 def pack_ready(pid: int) -> bytes:
     """A slot has started."""
     return _READY.pack(READY, pid)

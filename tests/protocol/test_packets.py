@@ -24,6 +24,14 @@ def test_a_function_comes_back(number: int, by_path: bool, payload: bytes):
     assert packets.leases_of(packet) == []
 
 
+def test_a_packet_says_which_files_it_speaks_of():
+    rows = [(1, True, b"/a"), (2, False, b"/b"), (3, True, "/é".encode())]
+
+    assert packets.paths_of(packets.pack_tasks(0, 0, b"", rows)) == ["/a", "/é"]
+    assert packets.paths_of(packets.pack_function(0, True, b"/f")) == ["/f"]
+    assert packets.paths_of(packets.pack_function(0, False, b"/f")) == []
+
+
 @given(
     st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.binary(min_size=16, max_size=16), tasks
 )

@@ -19,7 +19,7 @@ import sample_tasks as tasks
 from leftovers import await_end
 
 import mesh as mesh_package
-from mesh import Mesh, ResultUnreachable, TaskFailed, WorkerLost
+from mesh import Future, Mesh, ResultUnreachable, TaskFailed, WorkerLost
 
 SOON = {"heartbeat_s": 0.2, "lost_after_s": 2.0}
 
@@ -109,6 +109,36 @@ def test_killed_slots_cost_no_task(quick: Mesh, traces: Path, tmp_path: Path) ->
         kill(int(tasks.heard_at(pipe)))
     check_all(group, traces, most=3 * 32)  # a packet that was read counts as begun
     assert quick.wait_for_slots(2, 20) == 2
+
+
+def test_a_worker_keeps_no_file_of_what_no_slot_will_take(tmp_path: Path) -> None:
+    """Large functions and arguments wait in files for their slot."""
+    blob = os.urandom(100_000)
+
+    def large(argument: bytes) -> bool:
+        return argument == blob
+
+    def await_files(*kinds: str) -> None:
+        incoming = m.folder / "worker" / "incoming"
+        while {path.name.partition("-")[0] for path in incoming.iterdir()} != {"slot", *kinds}:
+            m.status()  # a round trip, in which the worker goes on
+
+    def submit_to_one_that_does_not_read() -> tuple[Future, int]:
+        slot = m.submit(tasks.pid).result(20)
+        os.kill(slot, signal.SIGSTOP)
+        future = m.submit(large, blob)
+        await_files("function", "arguments")
+        return future, slot
+
+    with Mesh(dir=tmp_path / "own", slots=1, settings=SOON) as m:
+        future, slot = submit_to_one_that_does_not_read()
+        kill(slot)
+        assert future.result(20)
+        await_files()
+        kill(m.submit(tasks.pid).result(20))  # the next one has yet to be told the function
+        future, _ = submit_to_one_that_does_not_read()
+        assert m.cancel(future.id) == 1
+        await_files()
 
 
 def test_a_killed_worker_costs_no_task(quick: Mesh, traces: Path, tmp_path: Path) -> None:
