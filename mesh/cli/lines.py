@@ -46,6 +46,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__qualname__} is nothing that JSON has")
 
 
+def warn(line: str) -> None:
+    """What the user should know, now."""
+    click.echo(f"mesh: {line}", err=True)
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Columns, each as wide as it must be; numbers to the right."""
     rows = [list(row) for row in rows]

@@ -34,6 +34,7 @@ def router(site: Site, as_json: bool) -> int:
     mesh router --name ising
     """
     site.check_free()
+    site.warn()
     from ..processes.life import Life
     from ..processes.log import Log
     from ..processes.router import serve

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from ..errors import RouterUnreachable
+from .lines import warn
 
 DEFAULT_NAME = "default"
 
@@ -42,6 +43,13 @@ class Site(NamedTuple):
             return
         if alive:  # what is on another host, or dead, is the folder's lock's concern
             access_files.claim(own)
+
+    def warn(self) -> None:
+        """Say who else can use what listens here."""
+        if self.listen is not None:
+            warn(
+                "every user of this host can reach a TCP port and run tasks as you: be alone on it"
+            )
 
     @property
     def label(self) -> str:

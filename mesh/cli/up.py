@@ -14,7 +14,7 @@ import click
 
 from ..errors import MeshError
 from .exits import FAILED, INTERRUPTED
-from .lines import json_option, many, print_json
+from .lines import json_option, many, print_json, warn
 from .site import Site, site_options
 
 #: Slots that are not ready by now will not be.
@@ -40,8 +40,7 @@ def up(site: Site, slots: int | None, daemon: bool, as_json: bool) -> int:
 
     site.check_free()
     count = cpus() if slots is None else slots
-    if site.listen is not None:
-        warn("every user of this host can reach a TCP port and run tasks as you: be alone on it")
+    site.warn()
     if daemon:
         from .daemon import start
 
@@ -69,11 +68,6 @@ def tell(site: Site, told: dict[str, Any]) -> None:
     click.echo(f"join it  mesh worker --access {site.label}  or  Mesh(access={site.label!r})")
     default = site.label == "default"
     click.echo(f"stop it  mesh stop{'' if default else f' --access {site.label}'}")
-
-
-def warn(line: str) -> None:
-    """What the user should know, now."""
-    click.echo(f"mesh: {line}", err=True)
 
 
 def serve(site: Site, slots: int, ready: Callable[[dict[str, Any]], None]) -> int:
