@@ -21,6 +21,7 @@ from typing import Any
 from .. import errors
 from ..core.client import PAGE_TASKS, ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
+from ..core.notices import NO_WORKER
 from ..errors import (
     AccessDenied,
     MeshError,
@@ -292,6 +293,8 @@ class Connection:
             self._dialer.send(encode(envelope))
         for kind, text in turn.errors:
             self._on_error(kind, text)
+        for kind, about in turn.events:
+            self._on_event(kind, about)
         for known in turn.known:
             self.waiting.is_older(*known)
         for session, counters, kinds, bodies in turn.news:
@@ -334,6 +337,14 @@ class Connection:
         if fatal or not self.welcomed.done():
             raise errors.BY_NAME.get(kind, MeshError)(text)
         self._warn(f"the router says: {text}")
+
+    def _on_event(self, kind: str, about: dict[str, Any]) -> None:
+        if kind == NO_WORKER:
+            self._warn(
+                f"{about.get('queued', 'some')} tasks wait, and the mesh has had no worker with a "
+                f"slot for {about.get('for_s', 0):.0f} s: start one with "
+                f"`mesh worker --access {self.access.folder or 'FILE'}`"
+            )
 
     def _on_answer(self, token: int, error: str | None, value: Any) -> None:
         answer = self._questions.pop(token, None)

@@ -176,6 +176,13 @@ class Blocks:
             if low < high:
                 yield block, low, high
 
+    def of(self, session: str, watched_by: bytes) -> Iterator[Block]:
+        """The open blocks of a client, and those of others that it watches."""
+        for owner, blocks in self._by_session.items():
+            for block in blocks.values():
+                if owner == session or watched_by in block.watchers:
+                    yield block
+
     def check(self) -> None:
         """Raise AssertionError if what is derived disagrees with what it is derived from."""
         for session, blocks in self._by_session.items():

@@ -35,8 +35,8 @@ class ClientTurn:
 
     `news` are (session, counters, kinds, bodies); `known` are (session, counter) twice, of a task
     and of the older one that it is, and whether that has ended; `answers` are (token, error,
-    value); `recorded_bytes` were acknowledged; `welcomed` asks the shell to watch what it still
-    waits for; `reborn` says that another store answers.
+    value); `events` are (kind, about); `recorded_bytes` were acknowledged; `welcomed` asks the
+    shell to watch what it still waits for; `reborn` says that another store answers.
     """
 
     sends: list[Envelope] = field(default_factory=list)
@@ -44,6 +44,7 @@ class ClientTurn:
     known: list[tuple[str, int, str, int, bool]] = field(default_factory=list)
     answers: list[tuple[int, str | None, Any]] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     recorded_bytes: int = 0
     welcomed: bool = False
     reborn: bool = False
@@ -206,6 +207,8 @@ class ClientCore:
             self._hello(now)
         elif type(message) is m.Bye:
             self._turn.stopped = True
+        elif type(message) is m.Event:
+            self._turn.events.append((message.kind, message.about))
         elif type(message) is m.Error:
             self._turn.errors.append((message.kind, message.text))
 

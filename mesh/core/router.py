@@ -28,6 +28,7 @@ from .fleet import Fleet
 from .intake import Intake
 from .ledger import Ledger
 from .lookups import Lookups
+from .notices import Notices
 from .peers import ACK_DELAY_S, NEWS_BYTES_MAX, Peer, Peers
 
 
@@ -59,6 +60,7 @@ class RouterCore:
         self.fleet = Fleet(self.ledger, self.peers, settings, self.epoch)
         intake = Intake(self)
         self.desk = Desk(self)
+        self._notices = Notices(self)
         self._ticket = 0
         self._tick_at = now + settings.heartbeat_s / 2  # however busy it is meanwhile
         self._heard: dict[Peer, int] = {}  # the last message taken of each, this turn
@@ -317,6 +319,7 @@ class RouterCore:
                 self.peers.send(peer, m.Beat(), now)
         self.fleet.tick(now)
         self.desk.tick(now)
+        self._notices.tick(now)
         self._end_grace(now)
 
     def _end_grace(self, now: float) -> None:

@@ -363,6 +363,18 @@ class Report(Message):
     about: dict[str, Any]
 
 
+@dataclass(slots=True)
+class Event(Message):
+    """router → client. What a client should know without having asked. May be lost. No reply."""
+
+    COMMAND = 32
+    SEQUENCED = False
+    SHAPE = (is_text, is_map)
+
+    kind: str
+    about: dict[str, Any]
+
+
 MESSAGES: dict[int, type[Message]] = {
     cls.COMMAND: cls
     for cls in (
@@ -388,6 +400,7 @@ MESSAGES: dict[int, type[Message]] = {
         Kill,
         Leave,
         Report,
+        Event,
     )
 }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
+import sys
+import types
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -282,3 +285,14 @@ def test_what_a_client_does_not_know_it_is_told(owner: Mesh) -> None:
             joined.result("nobody")
         with pytest.raises(TaskNotFound):
             joined.group("last")
+
+
+def test_a_mesh_without_a_worker_says_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(sys, "stderr", types.SimpleNamespace(write=said.put, flush=lambda: None))
+    with Mesh(slots=0, settings={"heartbeat_s": 0.5}) as m:
+        m.submit(pow, 2, 3)
+        line = said.get(timeout=20)
+        assert "1 tasks wait, and the mesh has had no worker with a slot for" in line
+        assert f"`mesh worker --access {m.folder}`" in line
+        m.shutdown(cancel_futures=True)
