@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -10,6 +11,9 @@ import click
 
 #: Raised whenever the shape of what ``--json`` prints changes so that a program would notice.
 SCHEMA = 1
+
+#: Rows of a table that are looked at before any is printed.
+TABLE_ROWS = 1000
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,21 +55,25 @@ def warn(line: str) -> None:
     click.echo(f"mesh: {line}", err=True)
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Columns, each as wide as it must be; numbers to the right."""
-    rows = [list(row) for row in rows]
-    texts = [list(header), *([_cell(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    right = [
-        bool(rows) and all(isinstance(row[i], (int, float)) for row in rows)
-        for i in range(len(header))
-    ]
-    for text in texts:
-        cells = [
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(text, widths, right, strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip())
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Columns, each as wide as it must be, numbers to the right; how many rows. Of a long table it
+    prints what it has seen, and makes columns wider when it must."""
+    texts, widths, count = [list(header)], [0] * len(header), 0
+    more = iter(rows)
+    while (page := list(itertools.islice(more, TABLE_ROWS))) or texts:
+        count += len(page)
+        texts += [[_cell(cell) for cell in row] for row in page]
+        columns = [*zip(*texts, strict=True)]
+        widths = [max(width, *map(len, column)) for width, column in zip(widths, columns)]
+        right = [all(isinstance(cell, (int, float)) for cell in column) for column in zip(*page)]
+        for text in texts:
+            cells = [
+                cell.rjust(width) if to_right else cell.ljust(width)
+                for cell, width, to_right in zip(text, widths, right or [False] * len(text))
+            ]
+            click.echo("  ".join(cells).rstrip())
+        texts = []
+    return count
 
 
 def _cell(value: Any) -> str:

@@ -10,9 +10,6 @@ from ..task import State
 from .lines import json_option, many, print_json, print_table, seconds, size
 from .place import Place, place_options
 
-#: What the router gives at once.
-LIMIT_MAX = 1000
-
 
 @click.command()
 @json_option
@@ -53,15 +50,11 @@ def status(place: Place, as_json: bool) -> None:
     help="Only tasks in this state; may be given again.",
 )
 @click.option(
-    "--limit",
-    type=click.IntRange(1, LIMIT_MAX),
-    default=100,
-    show_default=True,
-    help="So many at most.",
+    "--limit", type=click.IntRange(min=1), metavar="N", help="So many at most. Default: all."
 )
 @json_option
 @place_options
-def tasks(place: Place, states: tuple[str, ...], limit: int, as_json: bool) -> None:
+def tasks(place: Place, states: tuple[str, ...], limit: int | None, as_json: bool) -> None:
     """List tasks: those that have not ended first.
 
     With --dir or --name also those of a folder on which no mesh runs.
@@ -73,16 +66,16 @@ def tasks(place: Place, states: tuple[str, ...], limit: int, as_json: bool) -> N
     mesh, _ = place.open()
     with mesh:
         rows = mesh.tasks(states, limit)
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    print_table(
-        ["ID", "STATE", "OWN ID", "FUNCTION"],
-        [[row["id"], row["state"], row["name"], row["function"]] for row in rows],
-    )
-    if len(rows) == limit:
-        click.echo(f"the first {limit}; --limit shows more, --state fewer", err=True)
+        if as_json:
+            for row in rows:
+                print_json(row)
+            return
+        shown = print_table(
+            ["ID", "STATE", "OWN ID", "FUNCTION"],
+            ([row["id"], row["state"], row["name"], row["function"]] for row in rows),
+        )
+    if shown == limit:
+        click.echo(f"the first {limit}; a larger --limit shows more, --state fewer", err=True)
 
 
 @click.command()

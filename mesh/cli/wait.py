@@ -80,7 +80,7 @@ def _await_tasks(mesh: Mesh, ids: tuple[str, ...], deadline: float | None) -> Co
 def _await_all(mesh: Mesh, deadline: float | None) -> Counter[str]:
     """Wait until no task is open; how many have ended meanwhile, and how."""
     before = mesh.status()["tasks"]
-    while rows := mesh.tasks(OPEN, PAGE):
+    while rows := list(mesh.tasks(OPEN, PAGE)):
         for row in rows:
             await_end(mesh, mesh.future(row["id"]), _rest(deadline))
     after = mesh.status()["tasks"]

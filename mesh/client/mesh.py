@@ -17,7 +17,7 @@ from ..processes.local import LocalMesh, Plan
 from ..processes.spawn import cpus
 from ..task import parse
 from ..transport.access import Access, is_alive
-from . import where
+from . import listing, where
 from .connection import Connection
 from .future import Future
 from .group import Group
@@ -333,11 +333,10 @@ class Mesh(concurrent.futures.Executor):
         self._check_open()
         return {"schema": 1, **self._connection.ask("status", {})}
 
-    def tasks(self, states: Sequence[str] = (), limit: int = 1000) -> list[dict[str, Any]]:
-        """Tasks in these states (default all), as plain data."""
+    def tasks(self, states: Sequence[str] = (), limit: int | None = None) -> Iterator[dict]:
+        """Tasks in these states (default all), lazily, as plain data; see `listing.tasks`."""
         self._check_open()
-        rows = self._connection.ask("tasks", {"states": list(states), "limit": limit})
-        return list(rows)
+        return listing.tasks(self._connection, states, limit)
 
     def wait_for_slots(self, n: int, timeout: float | None = None) -> int:
         """Wait until at least `n` slots are ready; how many are.

@@ -183,6 +183,22 @@ class Blocks:
                 if owner == session or watched_by in block.watchers:
                     yield block
 
+    def behind(self, session: str, counter: int) -> Iterator[tuple[Block, int]]:
+        """The open blocks with tasks behind a task, in the order of ids, each with the index of the
+        first of them."""
+        for each in sorted(self._by_session):
+            firsts = self._firsts[each]
+            at = 0
+            if each == session:
+                at = max(bisect_right(firsts, counter) - 1, 0)
+            elif each < session:
+                continue
+            for start in firsts[at:]:
+                low = max(counter + 1 - start, 0) if each == session else 0
+                block = self._by_session[each][start]
+                if low < block.size:
+                    yield block, low
+
     def check(self) -> None:
         """Raise AssertionError if what is derived disagrees with what it is derived from."""
         for session, blocks in self._by_session.items():

@@ -18,7 +18,8 @@ from .peers import Peer
 if TYPE_CHECKING:
     from .router import RouterCore
 
-#: Rows in one answer to "tasks": a page. The asker pages on with `after`.
+#: Rows in one answer to "tasks": a page. The asker pages on with `after`, the last row's id and
+#: state.
 PAGE_TASKS = 1000
 
 
@@ -96,14 +97,37 @@ class Desk:
         return rows
 
     def _ask_tasks(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        """Open tasks from memory, then, if asked for, ended ones from the store."""
+        """A page of tasks: open ones from memory, then ended ones from the store, each in the order
+        of their ids."""
         states = {State[word.upper()] for word in about.get("states", [])} or set(State)
         limit = max(0, min(int(about.get("limit", PAGE_TASKS)), PAGE_TASKS))
+        session, counter, all_open_told = "", -1, False
+        if about.get("after") is not None:
+            id, word = about["after"]
+            last = parse(id)
+            if last is None:
+                raise ValueError(f"{id!r} is no task id")
+            (session, counter), all_open_told = last, State[word.upper()] >= ENDED
+        rows = [] if all_open_told else self._open_tasks(states, limit, session, counter)
+        ended = sorted(int(state) for state in states if state >= ENDED)
+        if not ended or len(rows) == limit:
+            self._tell(peer, token, now, rows)
+            return
+        self.core.lookups.ask(
+            "ended",
+            (ended, limit - len(rows), key(session, counter + 1) if all_open_told else b""),
+            lambda answer, now: self._tell(peer, token, now, rows + answer),
+        )
+
+    def _open_tasks(
+        self, states: set[State], limit: int, session: str, counter: int
+    ) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for block in self.core.ledger.blocks:
-            for i, state in enumerate(block.states):
+        for block, low in self.core.ledger.blocks.behind(session, counter):
+            for i in range(low, block.size):
                 if len(rows) == limit:
-                    break
+                    return rows
+                state = block.states[i]
                 if state < ENDED and state in states:
                     rows.append(
                         {
@@ -113,15 +137,7 @@ class Desk:
                             "state": State(state).word,
                         }
                     )
-        ended = sorted(int(state) for state in states if state >= ENDED)
-        if not ended or len(rows) == limit:
-            self._tell(peer, token, now, rows)
-            return
-        self.core.lookups.ask(
-            "ended",
-            (ended, limit - len(rows)),
-            lambda answer, now: self._tell(peer, token, now, rows + answer),
-        )
+        return rows
 
     def _ask_resolve(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """Texts → what each means: [kind, session, counter, size], or None.

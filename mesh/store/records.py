@@ -205,10 +205,11 @@ class Records:
                 answer.append((session, counter, record, older))
         return answer
 
-    def _ended(self, txn: Transaction, about: tuple[list[int], int]) -> list[dict[str, Any]]:
-        states, limit = about
+    def _ended(self, txn: Transaction, about: tuple[list[int], int, bytes]) -> list[dict[str, Any]]:
+        """Tasks in some states, from a key on."""
+        states, limit, first = about
         rows: list[dict[str, Any]] = []
-        for task, record in txn.scan("outcome"):
+        for task, record in txn.scan("outcome", first):
             state = STATE_OF[Kind(record[0])]
             if state in states:
                 if len(rows) == limit:

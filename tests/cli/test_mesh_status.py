@@ -86,8 +86,27 @@ def test_tasks(meshed: Shell) -> None:
     held.let_go()
     meshed.mesh("wait", running)
     assert meshed.mesh("tasks", "--state", "waiting", "--json").out == ""
-    for wrong in (["--state", "lost"], ["--limit", 0], ["--limit", 100_000]):
+    for wrong in (["--state", "lost"], ["--limit", 0], ["--limit", "x"]):
         meshed.mesh("tasks", *wrong, code=2)
+
+
+def test_all_tasks_are_listed_however_many(meshed: Shell) -> None:
+    printed = meshed.python(
+        """
+        from mesh import Mesh
+        with Mesh(access="default") as m:
+            group = m.submit_many(pow, range(2500), [2] * 2500)
+            group.wait()
+            print(group.id)
+        """
+    )
+    session, _, number = printed.strip().partition(".")
+    rows = meshed.mesh("tasks", "--json", "--state", "done").rows
+    mine = [row["id"] for row in rows if row["id"].startswith(session)]
+    assert mine == [f"{session}.{int(number) + 1 + i}" for i in range(2500)]
+    lines = meshed.mesh("tasks").out.splitlines()
+    assert len(lines) == 1 + sum(meshed.mesh("status", "--json").json["tasks"].values())
+    assert len(meshed.mesh("tasks", "--limit", 1500).out.splitlines()) == 1501
 
 
 @pytest.mark.parametrize(

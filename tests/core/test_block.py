@@ -95,6 +95,26 @@ def test_what_overlaps_a_span_is_found_whole(layout: list[tuple[int, int]], firs
     assert found == sorted(tasks & set(range(first, first + count)))
 
 
+def test_tasks_are_gone_through_in_the_order_of_their_ids():
+    blocks = Blocks()
+    made = [block(4, 2), block(0, 2), block(0, 1, "zzzzzzzz")]
+    for each in made:
+        blocks.add(each)
+
+    def behind(session: str, counter: int) -> list[tuple[str, int]]:
+        return [
+            (each.session, each.first + i)
+            for each, low in blocks.behind(session, counter)
+            for i in range(low, each.size)
+        ]
+
+    everything = [(SESSION, 0), (SESSION, 1), (SESSION, 4), (SESSION, 5), ("zzzzzzzz", 0)]
+    assert behind("", -1) == everything
+    for at, task in enumerate(everything):
+        assert behind(*task) == everything[at + 1 :]
+    assert behind(SESSION, 2) == everything[2:]
+
+
 def test_a_dropped_block_is_not_found():
     blocks = Blocks()
     made = [block(0, 2), block(2, 2), block(4, 2)]

@@ -445,13 +445,16 @@ def test_ended_tasks_are_listed_by_state_up_to_a_limit(reopen: Open):
     ends = [(0, Kind.VALUE), (1, Kind.ERROR), (2, Kind.STORED), (3, Kind.CANCELLED)]
     store.apply([ended(SESSION, *ends)])
 
-    def listed(*wanted: State, limit: int = 10) -> list[tuple[str, str, str | None]]:
-        rows = store.look_up("ended", (list(wanted), limit))
+    def listed(
+        *wanted: State, limit: int = 10, first: bytes = b""
+    ) -> list[tuple[str, str, str | None]]:
+        rows = store.look_up("ended", (list(wanted), limit, first))
         assert all(row["function"] == "sim:simulate" for row in rows)
         return [(row["id"], row["state"], row["name"]) for row in rows]
 
     assert listed(State.DONE) == [(f"{SESSION}.0", "done", "a"), (f"{SESSION}.2", "done", "c")]
     assert listed(State.FAILED, State.CANCELLED, limit=1) == [(f"{SESSION}.1", "failed", None)]
+    assert listed(State.DONE, first=key(SESSION, 1)) == [(f"{SESSION}.2", "done", "c")]
     assert listed(State.EXPIRED) == []
 
 

@@ -324,6 +324,7 @@ def test_nonsense_of_a_client_costs_it_an_answer_and_nobody_else_anything(
         m.Ask(5, "locate", {"stores": [{}]}),
         m.Ask(6, "slots", {"count": "many"}),
         m.Ask(7, "tasks", {"states": ["asleep"], "limit": -1}),
+        m.Ask(7, "tasks", {"after": ["nobody", "done"]}),
         m.Submit([[0, digest, {}, None, 0, [b"x"], None, None]]),
         m.Submit([[1, digest, {"colour": 3}, None, 0, [b"x"], None, None]]),
         m.Submit([]),

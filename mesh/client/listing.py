@@ -1,0 +1,24 @@
+"""Lists of tasks, as long as they may be: asked for page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .connection import Connection
+
+
+def tasks(
+    connection: Connection, states: Sequence[str], limit: int | None
+) -> Iterator[dict[str, Any]]:
+    """At most `limit` tasks in these states, open ones first. None and no states mean all. One that
+    ends meanwhile may come twice, open and ended."""
+    after: list[str] | None = None
+    while limit is None or limit > 0:
+        about = {"states": list(states), "after": after}
+        rows = connection.ask("tasks", about if limit is None else about | {"limit": limit})
+        if not rows:
+            return
+        yield from rows
+        after = [rows[-1]["id"], rows[-1]["state"]]
+        limit = None if limit is None else limit - len(rows)
