@@ -108,11 +108,11 @@ class World:
             self.cut(name)
         self.late.clear()
 
-    def add_worker(self, who: str, slots: int) -> Worker:
+    def add_worker(self, who: str, slots: int, tasks_max: int | None = None) -> Worker:
         """A worker starts, and is not connected yet."""
         self.lives += 1
         self.wires.setdefault(who, Wire(who))
-        self.workers[who] = Worker(self, who, self.lives.to_bytes(8, "big"), slots)
+        self.workers[who] = Worker(self, who, self.lives.to_bytes(8, "big"), slots, tasks_max)
         return self.workers[who]
 
     def kill_worker(self, who: str) -> None:
@@ -347,10 +347,12 @@ class Process:
 class Worker:
     """A worker's shell: slots whose processes do what a test says."""
 
-    def __init__(self, world: World, who: str, incarnation: bytes, slots: int) -> None:
+    def __init__(
+        self, world: World, who: str, incarnation: bytes, slots: int, tasks_max: int | None
+    ) -> None:
         self.world = world
         self.who = who
-        self.core = WorkerCore(who, incarnation, slots, f"host-{who}")
+        self.core = WorkerCore(who, incarnation, slots, f"host-{who}", tasks_max)
         self.core.about = {"host": f"host-{who}", "pid": 1, "data": f"ipc://{who}"}
         self.slots: dict[int, Process] = {}
         self.storing: deque[int] = deque()
@@ -399,6 +401,9 @@ class Worker:
                 self.handle(events.TakenBack(number, leases))
         for number, lease in turn.kills:
             self._kill(number, lease)
+        for number in turn.retire:
+            assert not self.slots[number].tasks and not self.slots[number].unread
+            self.slots[number].dead = "was killed by SIGKILL"
         self.storing.extend(ticket for ticket, _, _ in turn.store)
         if turn.take_back or turn.kills:
             return self.settle()

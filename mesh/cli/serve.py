@@ -71,6 +71,13 @@ def router(site: Site, as_json: bool) -> int:
 )
 @click.option("--dir", "store", metavar="DIR", help="Its own folder; default: below /var/tmp.")
 @click.option(
+    "--max-tasks-per-child",
+    "tasks_max",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replace a slot's process after so many tasks; default never.",
+)
+@click.option(
     "--router-timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
@@ -83,6 +90,7 @@ def worker(
     access: str | None,
     slots: int | None,
     store: str | None,
+    tasks_max: int | None,
     router_timeout: float,
     as_json: bool,
 ) -> int:
@@ -117,6 +125,7 @@ def worker(
         options = {
             "folder": str(folder),
             "slots": count,
+            "tasks_max": tasks_max,
             "sync": True,
             "router_timeout_s": router_timeout,
         }

@@ -50,6 +50,7 @@ class Mesh(concurrent.futures.Executor):
         router_timeout: seconds without a router after which what waits for it fails.
         settings: for an embedded mesh, fields of `mesh.core.events.Settings`.
         max_workers: what other executors call `slots`.
+        max_tasks_per_child: after so many tasks a slot's process is replaced; default never.
 
     Raises:
         ValueError: `access` together with `slots`, `dir` or `name`.
@@ -74,6 +75,7 @@ class Mesh(concurrent.futures.Executor):
         router_timeout: float = ROUTER_TIMEOUT_S,
         settings: dict[str, Any] | None = None,
         max_workers: int | None = None,
+        max_tasks_per_child: int | None = None,
     ) -> None:
         self._closed = True  # until it is open: __del__ may come first
         if SLOT_VARIABLE in os.environ:
@@ -85,6 +87,10 @@ class Mesh(concurrent.futures.Executor):
             slots = max_workers if slots is None else slots
         if slots is not None and (isinstance(slots, bool) or slots < 0):
             raise ValueError(f"slots must be 0 or more, not {slots!r}")
+        if max_tasks_per_child is not None and (
+            isinstance(max_tasks_per_child, bool) or max_tasks_per_child < 1
+        ):
+            raise ValueError(f"max_tasks_per_child must be 1 or more, not {max_tasks_per_child!r}")
         place = where.find(access, dir, name, slots)
         self._pid = os.getpid()
         self._why = place.why
@@ -96,6 +102,7 @@ class Mesh(concurrent.futures.Executor):
                 cpus() if slots is None else slots,
                 sync=not place.temporary,
                 temporary=place.temporary,
+                tasks_max=max_tasks_per_child,
                 settings=settings or {},
             )
             self._local = LocalMesh(plan, _warn)

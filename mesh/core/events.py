@@ -142,6 +142,7 @@ class WorkerTurn:
     functions: list[tuple[int, bytes]] = field(default_factory=list)
     tasks: list[tuple[int, Piece, int, int]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
+    retire: list[int] = field(default_factory=list)  # slots that idle, and are to be replaced
     kills: list[tuple[int, int]] = field(default_factory=list)  # slot, the lease that must end
     take_back: list[int] = field(default_factory=list)
     store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body

@@ -14,12 +14,14 @@ class Slot:
         line: the leases it was sent and has not answered.
         functions: the digests it knows.
         ending: why the worker itself is killing it, a Kind, or None.
+        left: how many more tasks it takes before another process has its place; None: no end.
     """
 
     __slots__ = (
         "began",
         "ending",
         "functions",
+        "left",
         "line",
         "number",
         "pid",
@@ -27,7 +29,7 @@ class Slot:
         "ready",
     )
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, left: int | None = None) -> None:
         self.number = number
         self.pid = 0
         self.ready = False
@@ -36,6 +38,12 @@ class Slot:
         self.functions: set[bytes] = set()
         self.began = 0.0
         self.ending: Kind | None = None
+        self.left = left
+
+    @property
+    def takes(self) -> bool:
+        """Whether it takes tasks."""
+        return self.ready and self.ending is None and self.left != 0
 
 
 def obituary(

@@ -36,8 +36,11 @@ class Slots:
         broken: why no slot can be started here, or None.
     """
 
-    def __init__(self, count: int, host: str, gathered: Gathering) -> None:
-        self._by_number = {number: Slot(number) for number in range(count)}
+    def __init__(
+        self, count: int, host: str, gathered: Gathering, tasks_max: int | None = None
+    ) -> None:
+        self._by_number = {number: Slot(number, tasks_max) for number in range(count)}
+        self._tasks_max = tasks_max
         self._host = host
         self._gathered = gathered
         self.orders = WorkerTurn()
@@ -145,7 +148,7 @@ class Slots:
         """Give tasks to slots, emptiest first, as deep as their pace has earned."""
         if not self.backlog:
             return
-        slots = [slot for slot in self if slot.ready and slot.ending is None]
+        slots = [slot for slot in self if slot.takes]
         slots.sort(key=lambda slot: len(slot.line))
         progress = True
         while progress and self.backlog:
@@ -159,18 +162,24 @@ class Slots:
         piece, low, high = self.backlog.front
         pace = self.paces.of(piece.function)
         in_line = len(slot.line)
+        if slot.left == 0:
+            return False
         if in_line:
             if pace is None or piece.time_limit is not None or self.limit(slot) is not None:
                 return False
             if in_line >= pace.slot_tasks:
                 return False
         count = 1 if pace is None or piece.time_limit is not None else pace.packet_tasks
+        if slot.left is not None:
+            count = min(count, slot.left)
         if self._alone:
             if in_line:
                 return False
             count = self._count_alone(piece, low, min(count, high - low))
         _, _, end = self.backlog.take(count)
         slot.read = False
+        if slot.left is not None:
+            slot.left -= end - low
         if not in_line:
             slot.began = now
         slot.line.add(piece.lease + low, piece.lease + end)
@@ -195,7 +204,7 @@ class Slots:
         back."""
         if self.backlog or len(self.held) < 2:
             return
-        if any(slot.ready and slot.ending is None and not slot.line for slot in self):
+        if any(slot.takes and not slot.line for slot in self):
             busiest = max(self, key=lambda slot: len(slot.line))
             if len(busiest.line) > len(busiest.line.in_hand) and not busiest.read:
                 self.orders.take_back.append(busiest.number)
@@ -208,6 +217,8 @@ class Slots:
 
     def _unread(self, slot: Slot, leases: list[int]) -> None:
         slot.line.remove(leases)
+        if slot.left is not None:
+            slot.left += len(leases)
         for lease in reversed(leases):
             if lease in self._doomed:
                 self._doomed.discard(lease)
@@ -255,6 +266,8 @@ class Slots:
         slot.began = now
         if slot.ending is not None and not slot.line:
             slot.ending = None
+        if slot.left == 0 and not slot.line:
+            self.orders.retire.append(slot.number)
         if self._doomed:
             self._doomed.difference_update(row[0] for row in event.rows)
             self._kill_doomed(slot)
@@ -264,9 +277,11 @@ class Slots:
         slot = self._by_number[event.slot]
         pid, ready, ending = slot.pid, slot.ready, slot.ending
         self._unread(slot, [lease for lease in event.unread if lease in self.held])
-        self._by_number[event.slot] = Slot(event.slot)
+        self._by_number[event.slot] = Slot(event.slot, self._tasks_max)
         self.changed = True
         self._timed.discard(event.slot)
+        if event.slot in self.orders.retire:
+            self.orders.retire.remove(event.slot)  # it has
         self._start_at[event.slot] = now
         if not ready:
             self._start_failures += 1

@@ -47,9 +47,12 @@ HELLO_AGAIN_S = 1.0
 
 
 class WorkerCore:
-    """See the module. `who` is the store id; set `about`, what HELLO says, before it dials."""
+    """See the module. `who` is the store id; set `about`, what HELLO says, before it dials. After
+    `tasks_max` tasks a slot's process is replaced."""
 
-    def __init__(self, who: str, incarnation: bytes, slots: int, host: str) -> None:
+    def __init__(
+        self, who: str, incarnation: bytes, slots: int, host: str, tasks_max: int | None = None
+    ) -> None:
         self.who = who
         self.incarnation = incarnation
         self.about: dict[str, Any] = {}
@@ -60,7 +63,7 @@ class WorkerCore:
         self.leaving: str | None = None
         self.failed = False  # it leaves because it is of no use, not because it was told to
         self._gathered = Gathering()
-        self.slots = Slots(slots, host, self._gathered)
+        self.slots = Slots(slots, host, self._gathered, tasks_max)
         self._recalled: int | None = None
         self._wanted: list[int] = []  # leases that the RECALL names
         self._last_heard = 0.0

@@ -48,6 +48,7 @@ class Plan:
         access: the access file, or None for ``folder/access.json``.
         sync: whether acknowledged means on disk.
         temporary: whether the folder goes when the mesh goes.
+        tasks_max: after so many tasks a slot's process is replaced; None: never for that.
         settings: fields of `core.events.Settings` that differ from their defaults.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     access: Path | None = None
     sync: bool = True
     temporary: bool = False
+    tasks_max: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -140,6 +142,7 @@ class LocalMesh:
             {
                 "folder": str(plan.folder / "worker"),
                 "slots": plan.slots,
+                "tasks_max": plan.tasks_max,
                 "sync": plan.sync,
                 "temporary": plan.temporary,
             },

@@ -61,6 +61,7 @@ class Worker:
         sync: whether a stored result's index is on disk before it is told.
         life: what ends this process besides `stop`.
         log: where lines about tasks' output and slots go.
+        tasks_max: after so many tasks a slot's process is replaced; None: never for that.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
     """
 
@@ -73,6 +74,7 @@ class Worker:
         life: Life,
         log: Log,
         router_timeout_s: float | None = None,
+        tasks_max: int | None = None,
     ) -> None:
         self.log = log
         self.life = life
@@ -81,7 +83,7 @@ class Worker:
         self.host = socket.gethostname()
         self.results, self._lock = open_results(folder, session_of(os.urandom(8)), sync=sync)
         self.incoming = self.results.incoming
-        self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host)
+        self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
         self.wake = Wake()
         self.writer = Writer(self.results.keep, None, self.wake)
         self.children: dict[int, Child] = {}
@@ -280,6 +282,8 @@ class Worker:
                 self.core.handle(events.TakenBack(number, leases), now)
         for number, lease in turn.kills:
             self._kill(number, lease, now)
+        for number in turn.retire:
+            self.children[number].end()  # it idles; its place is taken when it is buried
         for ticket, kind, body in turn.store:
             self.writer.submit(ticket, refs_in(kind, body), [])
         if turn.take_back or turn.kills:
@@ -426,6 +430,7 @@ def serve(
         life=life,
         log=log,
         router_timeout_s=options.get("router_timeout_s"),
+        tasks_max=options.get("tasks_max"),
     )
     try:
         line = access()

@@ -269,7 +269,8 @@ class Tale:
             self.add_worker(self.chance.choice(free))
 
     def add_worker(self, who: str) -> None:
-        worker = self.world.add_worker(who, self.chance.randint(1, 3))
+        tasks_max = self.chance.choice([None, None, 1, 3])
+        worker = self.world.add_worker(who, self.chance.randint(1, 3), tasks_max)
         worker.packet_tasks = self.chance.choice([1, 2, 1000])
 
     def wait(self, heartbeats: float) -> None:

@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -535,3 +536,21 @@ def test_a_thread_that_asks_does_not_stop_another_from_submitting(
     assert mesh.submit(add, 1).result(20) == 1
     tasks.let_go(gate)
     waiter.join()
+
+
+# -- slots that are replaced ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "most"), [(7, 1), (100, 8)])
+def test_a_slot_is_replaced_after_so_many_tasks(
+    nothing_left_behind: object, count: int, most: int
+) -> None:
+    with Mesh(slots=2, max_tasks_per_child=most) as m:
+        runs = Counter(m.submit_many(tasks.pid_of_slot, range(count)).results())
+    assert sum(runs.values()) == count
+    assert max(runs.values()) <= most
+
+
+def test_a_slot_is_replaced_after_at_least_one_task() -> None:
+    with pytest.raises(ValueError, match="max_tasks_per_child"):
+        Mesh(max_tasks_per_child=0)
