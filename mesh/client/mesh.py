@@ -276,7 +276,8 @@ class Mesh(concurrent.futures.Executor):
             raise TaskNotFound(f"{id!r} is a task: use future({id!r})")
         record = self._connection.ask("group", {"session": session, "first": counter})
         group = Group(self._connection, session, counter, size, record["name"])
-        group.older = {index: (s, c) for index, s, c in record["foreign"]}
+        for index, older, first, count in record["foreign"]:
+            group.older |= {index + i: (older, first + i) for i in range(count)}
         self._connection.watch_group(group)
         return group
 
@@ -315,7 +316,7 @@ class Mesh(concurrent.futures.Executor):
         if kind == "task":
             return [(session, counter, 1)]
         record = self._connection.ask("group", {"session": session, "first": counter})
-        return [(session, counter + 1, size)] + [(s, c, 1) for _, s, c in record["foreign"]]
+        return [(session, counter + 1, size)] + [(s, c, n) for _, s, c, n in record["foreign"]]
 
     def _resolve(self, id: str) -> list[Any]:
         self._check_open()

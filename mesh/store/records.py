@@ -285,7 +285,15 @@ class Records:
         session, counter = unkey(group)
         first = counter + 1  # members follow their group's own id
         members = txn.scan("foreign", key(session, first), key(session, first + size))
-        foreign = [[unkey(member)[1] - first, *unkey(task)] for member, task in members]
+        foreign: list[list[Any]] = []
+        for member, task in members:  # in runs: a sweep that is found again is a single one
+            i, (session, counter) = unkey(member)[1] - first, unkey(task)
+            if foreign:
+                run = foreign[-1]
+                if [i, session, counter] == [run[0] + run[3], run[1], run[2] + run[3]]:
+                    run[3] += 1
+                    continue
+            foreign.append([i, session, counter, 1])
         return {"size": size, "name": name, "foreign": foreign}
 
     # -- reading for dispatch, and at start ------------------------------------------------

@@ -340,8 +340,25 @@ def test_a_group_knows_its_size_name_and_older_members(reopen: Open):
     assert found == {
         "size": 300,
         "name": "a sweep",
-        "foreign": [[3, OTHER, 7], [255, OTHER, 8], [299, OTHER, 9]],
+        "foreign": [[3, OTHER, 7, 1], [255, OTHER, 8, 1], [299, OTHER, 9, 1]],
     }
+
+
+def test_older_members_that_follow_each_other_are_told_as_one(reopen: Open):
+    store = reopen()
+    store.apply([("group", key(SESSION, 0), 600, None), function()])
+    for first in (1, 257):
+        older = {i: (OTHER, 10 + first + i) for i in range(256)}
+        store.apply([block(SESSION, first, 256, group=0, foreign=older)])
+    apart = {0: (OTHER, 523), 1: (OTHER, 525), 2: (SESSION, 526), 4: (SESSION, 528)}
+    store.apply([block(SESSION, 513, 5, group=0, foreign=apart)])
+
+    assert store.look_up("group", key(SESSION, 0))["foreign"] == [
+        [0, OTHER, 11, 513],
+        [513, OTHER, 525, 1],
+        [514, SESSION, 526, 1],
+        [516, SESSION, 528, 1],
+    ]
 
 
 def test_the_older_members_of_one_group_are_not_those_of_the_next(reopen: Open):
@@ -350,8 +367,8 @@ def test_the_older_members_of_one_group_are_not_those_of_the_next(reopen: Open):
     store.apply([function(), block(SESSION, 1, 1, group=0, foreign={0: (OTHER, 1)})])
     store.apply([block(SESSION, 3, 1, group=2, foreign={0: (OTHER, 2)})])
 
-    assert store.look_up("group", key(SESSION, 0))["foreign"] == [[0, OTHER, 1]]
-    assert store.look_up("group", key(SESSION, 2))["foreign"] == [[0, OTHER, 2]]
+    assert store.look_up("group", key(SESSION, 0))["foreign"] == [[0, OTHER, 1, 1]]
+    assert store.look_up("group", key(SESSION, 2))["foreign"] == [[0, OTHER, 2, 1]]
     assert store.look_up("group", key(SESSION, 1)) is None
 
 
@@ -601,7 +618,7 @@ def test_a_store_that_schema_2_wrote_is_still_read(tmp_path: Path):
     assert store.look_up("group", key(SESSION, 0)) == {
         "size": 4,
         "name": "a sweep",
-        "foreign": [[0, "aaaabbbb", 0]],
+        "foreign": [[0, "aaaabbbb", 0, 1]],
     }
     assert meanings(store, "last") == [["group", SESSION, 0, 4]]
     [(_, _, record, _)] = store.look_up("outcomes", [("aaaabbbb", 0, 1)])
