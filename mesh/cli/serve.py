@@ -105,8 +105,10 @@ def worker(
     from ..processes.life import Life
     from ..processes.log import Log
     from ..processes.worker import ROUTER_LOST, serve
+    from ..transport.access import check_protocol
 
     to = Place(access, None, None).read()
+    check_protocol(to)
     count = spawn.cpus() if slots is None else slots
 
     def joined() -> None:

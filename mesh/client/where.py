@@ -40,7 +40,7 @@ def find(
 
     Raises:
         ValueError: they contradict each other.
-        RouterUnreachable, AccessDenied: the access file to join by cannot be used.
+        RouterUnreachable, AccessDenied, VersionMismatch: the access file to join by cannot be used.
     """
     if access is not None:
         given = [n for n, v in (("slots", slots), ("dir", folder), ("name", name)) if v is not None]
@@ -74,6 +74,7 @@ def folder_of(name: str) -> Path:
 
 def _join(path: Path, why: str) -> Place:
     access = access_files.read(path)
+    access_files.check_protocol(access)
     return Place(access, Path(access.folder or path.parent), False, why)
 
 
@@ -87,4 +88,5 @@ def _folder(folder: Path, why: str) -> Place:
         return Place(None, folder, False, why)
     if not access_files.is_alive(access):
         return Place(None, folder, False, why)  # left behind by a mesh that was killed
+    access_files.check_protocol(access)
     return Place(access, folder, False, f"{why}, where a mesh is alive")

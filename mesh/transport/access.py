@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import AccessDenied, MeshError, RouterUnreachable
+from ..errors import AccessDenied, MeshError, RouterUnreachable, VersionMismatch
+from ..protocol.messages import VERSION_MAX, VERSION_MIN
 
 SCHEMA = 1
 
@@ -33,7 +34,7 @@ class Access:
     pid: int = 0
     folder: str | None = None
     host: str = ""
-    protocol: list[int] = field(default_factory=lambda: [1, 1])
+    protocol: list[int] = field(default_factory=lambda: [VERSION_MIN, VERSION_MAX])
     schema: int = SCHEMA
 
     def write(self, path: Path) -> None:
@@ -102,6 +103,7 @@ def read(path: Path) -> Access:
             type(access.mesh) is str
             and type(access.schema) is type(access.pid) is int
             and type(access.addresses) is list
+            and list(map(type, access.protocol)) == [int, int]
             and all(
                 isinstance(each, str) and each.startswith(("ipc://", "tcp://"))
                 for each in access.addresses
@@ -112,6 +114,20 @@ def read(path: Path) -> Access:
     if not (good and access.addresses) or access.schema > SCHEMA:
         raise AccessDenied(f"{path} is no access file that this Mesh understands")
     return access
+
+
+def check_protocol(access: Access) -> None:
+    """Make sure that the mesh of `access` can be spoken to.
+
+    Raises:
+        VersionMismatch: it speaks other versions of the protocol.
+    """
+    low, high = access.protocol
+    if low > VERSION_MAX or high < VERSION_MIN:
+        raise VersionMismatch(
+            f"mesh {access.mesh} speaks protocol {low} to {high}, this Mesh {VERSION_MIN} to "
+            f"{VERSION_MAX}: use the same Mesh version"
+        )
 
 
 def is_alive(access: Access) -> bool:

@@ -28,7 +28,7 @@ from mesh.task import key
 
 def access_at(path: Path, **fields: object) -> Path:
     path.touch(mode=0o600)
-    data = {"mesh": "k3f9x2m1", "addresses": [f"ipc://{path.parent}/nobody.sock"], "schema": 1}
+    data = {"mesh": "k3f9x2m7", "addresses": [f"ipc://{path.parent}/nobody.sock"], "schema": 1}
     path.write_text(json.dumps(data | fields))
     return path
 
@@ -89,7 +89,8 @@ def test_an_access_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     ["", "{", "[]", "null", "3", "{}", '{"mesh": "x"}', '{"mesh": 3, "addresses": "x"}']
     + ['{"mesh": "x", "addresses": [3]}', '{"mesh": "x", "addresses": []}', "\0\0\0\0"]
     + ['{"mesh": "x", "addresses": ["ipc:///x"], "schema": 99}', "[" * 100_000]
-    + ['{"mesh": "x", "addresses": ["ipc:///x"], "schema": "new"}'],
+    + ['{"mesh": "x", "addresses": ["ipc:///x"], "schema": "new"}']
+    + ['{"mesh": "x", "addresses": ["ipc:///x"], "protocol": ["new", null]}'],
     ids=lambda text: text[:30],
 )
 def test_an_access_file_that_is_none_is_refused_by_name(tmp_path: Path, text: str) -> None:
@@ -97,6 +98,12 @@ def test_an_access_file_that_is_none_is_refused_by_name(tmp_path: Path, text: st
     file.touch(mode=0o600)
     file.write_text(text)
     with pytest.raises(AccessDenied, match=r"access\.json is no access file"):
+        Mesh(access=file)
+
+
+def test_an_access_file_of_another_protocol_is_refused_with_both_versions(tmp_path: Path) -> None:
+    file = access_at(tmp_path / "access.json", protocol=[7, 9])
+    with pytest.raises(VersionMismatch, match=r"speaks protocol 7 to 9, this Mesh \d+ to \d+: use"):
         Mesh(access=file)
 
 
