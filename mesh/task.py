@@ -37,7 +37,7 @@ def unkey(raw: bytes) -> tuple[str, int]:
 
 
 def show(session: str, counter: int) -> str:
-    """A task id as people see it: ``k3f9x2m1.17``."""
+    """A task id as people see it: ``k3f9x2m7.17``."""
     return f"{session}.{counter}"
 
 

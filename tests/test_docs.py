@@ -15,9 +15,11 @@ from pathlib import Path
 import click
 import pytest
 
+from mesh.task import parse
+
 ROOT = Path(__file__).resolve().parents[1]
 MARKED_BLOCK = re.compile(r"^<!-- (run|output) -->\n+```(\w*)\n(.*?)^```$", re.M | re.S)
-#: What differs each time: task ids (k3f9x2m1.17), mesh ids, process numbers.
+#: What differs each time: task ids (k3f9x2m7.17), mesh ids, process numbers.
 VARIES = [
     (re.compile(r"\b(?=\d*[a-z])[0-9a-z]{8}\.\d+\b"), "ID"),
     (re.compile(r"^mesh [0-9a-z]{8}\b", re.M), "mesh ID"),
@@ -33,6 +35,13 @@ def readme_blocks() -> list[tuple[str, str, str | None]]:
         for (mark, language, source), after in zip_longest(blocks, blocks[1:])
         if mark == "run"
     ]
+
+
+def test_the_ids_that_are_shown_can_occur():
+    files = [ROOT / "README.md", *(ROOT / "mesh").rglob("*.py"), *(ROOT / "mesh").rglob("*.md")]
+    shown = [id for file in files for id in VARIES[0][0].findall(file.read_text(encoding="utf-8"))]
+
+    assert len(shown) > 10 and [id for id in shown if parse(id) is None] == []
 
 
 def steady(text: str) -> str:

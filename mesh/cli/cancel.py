@@ -19,7 +19,7 @@ def cancel(place: Place, ids: tuple[str, ...], as_json: bool) -> None:
     Those that have ended already stay as they are.
 
     \b
-    mesh cancel k3f9x2m1.17
+    mesh cancel k3f9x2m7.17
     mesh cancel last
     """
     cancelled = 0

@@ -36,7 +36,7 @@ def result(place: Place, id: str, output: str | None, timeout: float | None, as_
     text as UTF-8, and everything else as a pickle.
 
     \b
-    mesh result k3f9x2m1.17
+    mesh result k3f9x2m7.17
     mesh result last --json
     mesh result T=2.30 --name ising -o spins.pickle
     """
@@ -66,7 +66,7 @@ def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
     Of a group, what each member printed.
 
     \b
-    mesh logs k3f9x2m1.17
+    mesh logs k3f9x2m7.17
     mesh logs last --timeout 60
     """
     from ..client.future import Future

@@ -40,7 +40,7 @@ def wait(
     many slots first, and for tasks only if they are named.
 
     \b
-    mesh wait k3f9x2m1.17 last
+    mesh wait k3f9x2m7.17 last
     mesh wait --slots 64 --timeout 300
     """
     deadline = None if timeout is None else time.monotonic() + timeout

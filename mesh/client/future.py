@@ -29,7 +29,7 @@ class Future(concurrent.futures.Future):
     Example:
         >>> future = m.submit(pow, 2, 10)
         >>> future.id
-        'k3f9x2m1.0'
+        'k3f9x2m7.0'
         >>> future.result()
         1024
     """

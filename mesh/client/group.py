@@ -45,7 +45,7 @@ class Group(Sequence[Future]):
         >>> group.results()
         [0, 1, 4, 9]
         >>> group[3].id
-        'k3f9x2m1.4'
+        'k3f9x2m7.4'
     """
 
     def __init__(

@@ -321,7 +321,7 @@ class Mesh(concurrent.futures.Executor):
     def _resolve(self, id: str) -> list[Any]:
         self._check_open()
         if not isinstance(id, str) or not id:
-            raise TypeError(f"an id is a string such as 'k3f9x2m1.17', not {id!r}")
+            raise TypeError(f"an id is a string such as 'k3f9x2m7.17', not {id!r}")
         own = parse(id)
         if own is not None and own[0] == self._connection.session:
             self._connection.flush(None)

@@ -2,7 +2,7 @@
 
 One door, `handle(event, now)`, and one exit, `settle(now)`. It keeps the link to the router,
 sends again what was not recorded, matches answers to questions, and notices silence: *suspected*
-after two heartbeats (said once, fails nothing), *gone* after `router_timeout_s`.
+after two heartbeats and a second (said once, fails nothing), *gone* after `router_timeout_s`.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class WorkerTurn:
 class Settings:
     """The times and caps of a mesh, given by the router to all in WELCOME. Seconds.
 
-    A test sets `heartbeat_s` to 0.2; `lost_after_s` follows it.
+    Each is set by itself: who sets `heartbeat_s` to 0.2 sets `lost_after_s`, too.
     """
 
     heartbeat_s: float = 2.0  # idle that long, say "alive"

@@ -21,9 +21,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
-from .functions import is_installed, name_of, travels_by_name
-
-CODE_BYTES = 8
+from .functions import CODE_BYTES, is_installed, name_of, travels_by_name
 
 #: Deeper than this, a plain value counts by its type: it may contain itself.
 DEPTH_MAX = 20

@@ -2,8 +2,9 @@
 
 The first frame is one msgpack array, ``[version, command, session, sequence, ack, *fields]``. Blobs
 of FRAME_BYTES and more leave a nil in it and travel as frames of their own behind it, in order.
-Surplus trailing elements are ignored (a newer peer may send more), missing or ill-shaped ones are
-a `DecodeError`, which costs its sender a reply and nobody else anything. Blobs are not decoded.
+Surplus trailing fields are ignored (a newer peer may send more; rows have exactly their columns),
+missing or ill-shaped ones are a `DecodeError`, which costs its sender a reply and nobody else
+anything. Blobs are not decoded.
 """
 
 from __future__ import annotations

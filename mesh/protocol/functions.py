@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from ..errors import PayloadError
 
+#: Of a function's digest, and of its code digest.
 DIGEST_BYTES = 16
 CODE_BYTES = 8
 

@@ -32,7 +32,7 @@ from .shape import (
     rows,
 )
 
-#: The protocol versions that this code speaks; HELLO carries them, WELCOME picks one.
+#: The protocol versions that this code speaks: HELLO says both, WELCOME the router's highest.
 VERSION_MIN = 2
 VERSION_MAX = 2
 
@@ -53,7 +53,8 @@ class Message:
 
 @dataclass(slots=True)
 class Hello(Message):
-    """peer → router. Opens the next session of the link. Reply: WELCOME or ERROR.
+    """peer → router. Opens the next session of the link. Reply: WELCOME or ERROR; none to a late
+    copy.
 
     `held` are the leases a worker has in hand, as [lease, session, counter]: running, waiting
     there, or ended without having been acknowledged.
@@ -82,7 +83,8 @@ class Hello(Message):
 
 @dataclass(slots=True)
 class Welcome(Message):
-    """router → peer. The link is open; `settings` are the mesh's heartbeat and limits."""
+    """router → peer. The link is open. `version` is the highest the router speaks, `settings` are
+    the mesh's times and limits. No reply."""
 
     COMMAND = 2
     SEQUENCED = False
@@ -113,7 +115,8 @@ class Resync(Message):
 
 @dataclass(slots=True)
 class Error(Message):
-    """both ways. The last message could not be taken, and why; `kind` names an error class."""
+    """router → peer. Something could not be taken, and why; `kind` names an error class, or is
+    ``SessionTaken``. No reply."""
 
     COMMAND = 5
     SEQUENCED = False
@@ -125,7 +128,8 @@ class Error(Message):
 
 @dataclass(slots=True)
 class Bye(Message):
-    """both ways. The sender leaves on purpose: what it held is free, and is no loss."""
+    """worker → router, router → peer. The sender leaves on purpose: what a worker held is free, and
+    is no loss; with the router the mesh has ended. No reply."""
 
     COMMAND = 6
     SEQUENCED = False
@@ -133,7 +137,8 @@ class Bye(Message):
 
 @dataclass(slots=True)
 class Function(Message):
-    """client → router → worker. The code behind a digest, before the first task that calls it."""
+    """client → router, router → worker. The code behind a digest, before the first task that calls
+    it."""
 
     COMMAND = 10
     SHAPE = (is_bytes, is_text, is_bytes, is_blob)
@@ -193,8 +198,9 @@ _are_blocks = rows(*_BLOCK)
 class Submit(Message):
     """client → router. Blocks of tasks. The link's acknowledgement says that they are recorded.
 
-    Replies: KNOWN for members whose alias is taken by the same call, OUTCOMES of kind REFUSED for
-    those whose alias means another one.
+    Replies: KNOWN for members whose alias is taken by the same call; OUTCOMES of kind REFUSED for
+    those whose alias means another one, and for all of a block that cannot be taken (an unknown
+    function or option: nothing of it is recorded); later, OUTCOMES for each task.
     """
 
     COMMAND = 11
@@ -205,7 +211,8 @@ class Submit(Message):
 
 @dataclass(slots=True)
 class Group(Message):
-    """client → router. `size` tasks from `first` on belong together, under `name`."""
+    """client → router. The `size` tasks behind `first`, which is the group's own id, belong
+    together, under `name`. The link's acknowledgement is the reply."""
 
     COMMAND = 12
     SHAPE = (is_int, is_int, maybe(is_text))
@@ -240,8 +247,9 @@ class Outcomes(Message):
 class Watch(Message):
     """client → router. Tell me of these tasks: rows of [session, first, count].
 
-    Reply: OUTCOMES, at once for what has ended (REFUSED with `TaskNotFound` for what does not
-    exist), later for the rest.
+    Replies: OUTCOMES, at once for what has ended (REFUSED with `TaskNotFound` for what does not
+    exist), later for the rest; KNOWN for what is an older task; or ERROR alone, if these are too
+    many.
     """
 
     COMMAND = 15
@@ -335,7 +343,8 @@ class Returned(Message):
 
 @dataclass(slots=True)
 class Kill(Message):
-    """router → worker. End these leases, running or not. Reply: DONE of kind CANCELLED."""
+    """router → worker. End these leases, running or not. Reply: DONE, of kind CANCELLED but for
+    what ended by itself meanwhile; none for what is not held."""
 
     COMMAND = 24
     SHAPE = (is_ints,)

@@ -4,7 +4,7 @@ Layout (schema 2; all keys sort):
 
     meta      mesh, birth, epoch, schema, counts, last
     block     id of its first task → msgpack header: shared, immutable
-    args      the same key         → msgpack list of payloads: immutable, deleted never rewritten
+    args      the same key         → msgpack list of payloads: immutable
     open      the same key         → nothing; while some task of the block has not ended
     outcome   task id              → kind, lease, store id, body: written once
     tries     task id              → how often it was begun in vain

@@ -23,7 +23,7 @@ def a_file(shell: Shell, content: str, mode: int = 0o600) -> Path:
     return file
 
 
-A_MESH = json.dumps({"mesh": "k3f9x2m1", "addresses": ["ipc:///nowhere/router.sock"], "pid": 1})
+A_MESH = json.dumps({"mesh": "k3f9x2m7", "addresses": ["ipc:///nowhere/router.sock"], "pid": 1})
 
 
 def test_usage_errors(shell: Shell) -> None:
@@ -103,8 +103,8 @@ def test_an_access_file_that_cannot_be_written(shell: Shell) -> None:
         (errors.StoreError("no"), 1),
         (errors.TaskConflict("no"), 1),
         (errors.VersionMismatch("no"), 1),
-        (exits.TaskEnded("k3f9x2m1.17", errors.WorkerLost("no")), 1),
-        (exits.TaskEnded("k3f9x2m1.17", concurrent.futures.CancelledError()), 1),
+        (exits.TaskEnded("k3f9x2m7.17", errors.WorkerLost("no")), 1),
+        (exits.TaskEnded("k3f9x2m7.17", concurrent.futures.CancelledError()), 1),
         (KeyboardInterrupt(), 130),
         (click.Abort(), 130),
         (ZeroDivisionError("no"), 70),

@@ -130,7 +130,7 @@ def test_not_yet_and_never(meshed: Shell) -> None:
     meshed.mesh("wait", task)
     assert meshed.mesh("result", task, "--timeout", 0).out == "held\n"
     for command in ("result", "logs", "wait", "cancel"):
-        assert "k3f9x2m1.17" in meshed.mesh(command, "k3f9x2m1.17", code=6).err
+        assert "k3f9x2m7.17" in meshed.mesh(command, "k3f9x2m7.17", code=6).err
         assert meshed.mesh(command, "nobody", "--json", code=6).json["error"] == {
             "type": "TaskNotFound",
             "message": meshed.mesh(command, "nobody", code=6).err.strip().removeprefix("error: "),

@@ -240,7 +240,7 @@ def test_names_that_are_no_names(shell: Shell) -> None:
 def test_an_access_file_of_another_host_is_not_overwritten(shell: Shell) -> None:
     file = shell.home / ".mesh" / "default.json"
     file.parent.mkdir(mode=0o700)
-    data = {"mesh": "k3f9x2m1", "addresses": ["ipc:///nowhere/router.sock"], "host": "node7"}
+    data = {"mesh": "k3f9x2m7", "addresses": ["ipc:///nowhere/router.sock"], "host": "node7"}
     file.write_text(json.dumps(data | {"pid": 1}))
     file.chmod(0o600)
     refused = shell.mesh("up", "--dir", shell.folder / "m", code=1)

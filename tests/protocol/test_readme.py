@@ -60,6 +60,13 @@ def test_the_fields_of_a_message_are_told_in_their_order(cls: type[Message]):
 
 
 @each_message
+def test_the_code_says_who_sends_a_message_to_whom_as_this_does(cls: type[Message]):
+    told = {name: direction for _, name, direction in HEADING.findall(TEXT)}
+
+    assert (cls.__doc__ or "").startswith(f"{told[cls.__name__.upper()]}. ")
+
+
+@each_message
 def test_a_message_says_what_answers_it(cls: type[Message]):
     assert re.search(r"\b(Reply|Replies|[Nn]o reply)\b", section(cls))
 
