@@ -83,14 +83,8 @@ class Mesh(concurrent.futures.Executor):
                 "a task cannot open a mesh of its own: return the values, and submit what follows "
                 "from the script"
             )
-        if max_workers is not None:
-            slots = max_workers if slots is None else slots
-        if slots is not None and (isinstance(slots, bool) or slots < 0):
-            raise ValueError(f"slots must be 0 or more, not {slots!r}")
-        if max_tasks_per_child is not None and (
-            isinstance(max_tasks_per_child, bool) or max_tasks_per_child < 1
-        ):
-            raise ValueError(f"max_tasks_per_child must be 1 or more, not {max_tasks_per_child!r}")
+        slots = where.at_least(0, "slots", max_workers if slots is None else slots)
+        tasks_max = where.at_least(1, "max_tasks_per_child", max_tasks_per_child)
         place = where.find(access, dir, name, slots)
         self._pid = os.getpid()
         self._why = place.why
@@ -102,7 +96,7 @@ class Mesh(concurrent.futures.Executor):
                 cpus() if slots is None else slots,
                 sync=not place.temporary,
                 temporary=place.temporary,
-                tasks_max=max_tasks_per_child,
+                tasks_max=tasks_max,
                 settings=settings or {},
             )
             self._local = LocalMesh(plan, _warn)

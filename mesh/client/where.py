@@ -61,6 +61,17 @@ def find(
     return Place(None, Path(tempfile.mkdtemp(prefix="mesh-", dir=root)), True, "a temporary mesh")
 
 
+def at_least(least: int, name: str, value: int | None) -> int | None:
+    """An argument that counts something, if it is given.
+
+    Raises:
+        ValueError: it is less.
+    """
+    if value is not None and (isinstance(value, bool) or value < least):
+        raise ValueError(f"{name} must be {least} or more, not {value!r}")
+    return value
+
+
 def folder_of(name: str) -> Path:
     """The default folder of the mesh called `name`.
 
