@@ -113,7 +113,7 @@ class Mesh(concurrent.futures.Executor):
         except BaseException:
             self._abandon()
             raise
-        atexit.register(self._at_exit)
+        atexit.register(self.shutdown)
 
     def _await_welcome(self, access: Access) -> None:
         for wait_s in (LISTENING_S, WELCOME_S - LISTENING_S):
@@ -392,7 +392,7 @@ class Mesh(concurrent.futures.Executor):
             if self._closed:
                 return
             self._closed = True
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self.shutdown)
         if os.getpid() != self._pid:
             return  # a fork: the mesh is the parent's
         if wait:
@@ -433,9 +433,6 @@ class Mesh(concurrent.futures.Executor):
         self._connection.close()
         if self._local is not None:
             self._local.close(now=not told)
-
-    def _at_exit(self) -> None:
-        self.shutdown()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=kind is not None)
