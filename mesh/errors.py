@@ -14,6 +14,7 @@
     └── TaskFailed             the task itself ended badly
         ├── CommandFailed      a command's exit code was not 0
         ├── TaskTimeout        it ran longer than its time_limit
+        ├── TaskOutOfMemory    it used more than its memory
         ├── TaskExpired        it was not started in time
         ├── WorkerLost         it took its slot or worker down
         └── DependencyFailed   what it waited for failed
@@ -89,6 +90,10 @@ class CommandFailed(TaskFailed):
 class TaskTimeout(TaskFailed):
     """The task ran longer than its `time_limit` and was stopped. Not a `TimeoutError`:
     that one says that *waiting* took too long."""
+
+
+class TaskOutOfMemory(TaskFailed, MemoryError):
+    """The task used more than its `memory` and was stopped."""
 
 
 class TaskExpired(TaskFailed):
@@ -167,6 +172,7 @@ BY_NAME: dict[str, type[MeshError]] = {
         TaskFailed,
         CommandFailed,
         TaskTimeout,
+        TaskOutOfMemory,
         TaskExpired,
         WorkerLost,
         DependencyFailed,

@@ -6,8 +6,21 @@ map. Clients check what users give, the router what clients send: by the same ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
+
+#: More than any machine has, and fits a message.
+_BYTES_MAX = 2**62
+
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([kKmMgGtT]?(?:i?[bB])?)\s*")
+
+#: kB is 1000 bytes, KiB 1024; a K alone is 1024, as for ulimit and Slurm.
+_UNITS = {"": 1, "b": 1} | {
+    unit: base**power
+    for power, letter in enumerate("kmgt", 1)
+    for unit, base in ((letter, 1024), (f"{letter}ib", 1024), (f"{letter}b", 1000))
+}
 
 
 def _integer(name: str, value: Any) -> int:
@@ -42,6 +55,18 @@ def _pause(name: str, value: Any) -> float:
     return float(value)
 
 
+def _bytes(name: str, value: Any) -> int:
+    """A number of bytes, or a text such as 500MB, 2.5 GB or 4GiB."""
+    size = value
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value)):
+        size = int(float(found[1]) * _UNITS[found[2].lower()])
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"{name} is a number of bytes, or a text such as '2GB', not {value!r}")
+    if not 0 < size <= _BYTES_MAX:
+        raise ValueError(f"{name} must be more than 0 bytes, not {value!r}")
+    return size
+
+
 def _errors(name: str, value: Any) -> list[str]:
     """Classes of errors as qualified names: the router knows no classes."""
     names: list[str] = []
@@ -64,6 +89,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "retry_on": (None, _errors),  # only after these; None: after any
     "backoff": (0.1, _pause),  # seconds before the first retry; doubled for each further one
     "time_limit": (None, _time_limit),  # seconds of one run
+    "memory": (None, _bytes),  # bytes that one run may use
 }
 
 

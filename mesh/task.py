@@ -85,6 +85,7 @@ class Kind(IntEnum):
     EXPIRED = 7  #: was not begun in time
     WORKER_LOST = 8  #: its workers died under it, as often as is allowed
     FINAL = 9  #: the user's code raised what `retry_on` does not name; the body is a failure
+    OUT_OF_MEMORY = 10  #: stopped because it used more than its `memory`
 
 
 #: The kinds that mean success.
@@ -102,4 +103,5 @@ STATE_OF = {
     Kind.EXPIRED: State.EXPIRED,
     Kind.WORKER_LOST: State.FAILED,
     Kind.FINAL: State.FAILED,
+    Kind.OUT_OF_MEMORY: State.FAILED,
 }

@@ -358,6 +358,7 @@ class Worker:
         self.storing: deque[int] = deque()
         self.runs: dict[tuple[str, int], int] = {}  # how often each task was finished here
         self.left: str | None = None
+        self.weights: dict[int, int] = {}  # the memory that a slot uses
         self.packet_tasks = 1000  # tasks that fit a packet of the socket pair: few, if they are big
         self.due = 0.0
         self._pids = iter(range(100, 100_000))
@@ -404,8 +405,11 @@ class Worker:
         for number in turn.retire:
             assert not self.slots[number].tasks and not self.slots[number].unread
             self.slots[number].dead = "was killed by SIGKILL"
+        for number, lease, limit in turn.weigh:
+            size = min(self.weights.get(number, 0), limit + 1)
+            self.handle(events.Weighed(number, lease, size))
         self.storing.extend(ticket for ticket, _, _ in turn.store)
-        if turn.take_back or turn.kills:
+        if turn.take_back or turn.kills or turn.weigh:
             return self.settle()
         self.due = self.core.deadline(now)
         if turn.stop is not None and self.left is None:

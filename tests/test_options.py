@@ -34,8 +34,33 @@ def test_classes_of_errors_travel_by_name(given: Any, names: list[str]):
 
 
 @pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (1000, 1000),
+        ("1000", 1000),
+        ("1000B", 1000),
+        ("2GB", 2_000_000_000),
+        ("2.5 GB", 2_500_000_000),
+        ("2GiB", 2**31),
+        ("2G", 2**31),
+        ("500m", 500 * 2**20),
+        ("1TiB", 2**40),
+        ("64kB", 64_000),
+    ],
+)
+def test_memory_in_bytes_and_words(text: Any, size: int):
+    assert options_of({"memory": text}) == {"memory": size}
+
+
+@pytest.mark.parametrize(
     ("name", "value", "error"),
     [
+        ("memory", "two", TypeError),
+        ("memory", "2XB", TypeError),
+        ("memory", 2.5, TypeError),
+        ("memory", 0, ValueError),
+        ("memory", "0GB", ValueError),
+        ("memory", 2**63, ValueError),
         ("retries", -1, ValueError),
         ("retries", 2.5, TypeError),
         ("retries", True, TypeError),

@@ -41,6 +41,7 @@ def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> 
 )
 @click.option("--backoff", type=float, metavar="SECONDS", help="Before the first retry; doubles.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Stop a run after so long.")
+@click.option("--memory", metavar="SIZE", help="Stop a run that uses more, such as 2GB.")
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 @json_option
 @place_options

@@ -225,6 +225,8 @@ class Mesh(concurrent.futures.Executor):
             backoff: seconds before the first retry, doubled for each further one up to an hour,
                 and spread a little; default 0.1.
             time_limit: seconds after which a run is stopped; default none.
+            memory: bytes, or a text such as "2GB", that a run may use with all it starts before
+                it is stopped; default none. Looked at ten times a second, on Linux.
 
         Raises:
             TypeError: an unknown option; all are listed.

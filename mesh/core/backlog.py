@@ -15,16 +15,31 @@ from typing import Any
 class Piece:
     """Consecutive tasks under consecutive leases, as the router sent them."""
 
-    __slots__ = ("first", "function", "lease", "payloads", "retry_on", "session", "time_limit")
+    __slots__ = (
+        "first",
+        "function",
+        "lease",
+        "memory",
+        "payloads",
+        "retry_on",
+        "session",
+        "time_limit",
+    )
 
     def __init__(self, row: list[Any]) -> None:
         self.session: str = row[0]
         self.first: int = row[1]
         self.lease: int = row[2]
         self.function: bytes = row[3]
+        self.memory: int | None = row[4].get("memory")
         self.retry_on: list[str] | None = row[4].get("retry_on")
         self.time_limit: float | None = row[4].get("time_limit")
         self.payloads: list[Any] = row[5]
+
+    @property
+    def limited(self) -> bool:
+        """Whether its tasks may be stopped for a limit: then each is alone in its slot."""
+        return self.time_limit is not None or self.memory is not None
 
     def counter(self, lease: int) -> int:
         """The task that `lease` is for."""

@@ -135,6 +135,15 @@ class TakenBack:
 
 
 @dataclass(slots=True)
+class Weighed:
+    """The memory that a lease uses in its slot, in bytes, if that is more than its limit."""
+
+    slot: int
+    lease: int
+    size: int
+
+
+@dataclass(slots=True)
 class WorkerTurn:
     """What one turn wants done. `tasks` are (slot, piece, low, high) by index within the piece."""
 
@@ -144,6 +153,7 @@ class WorkerTurn:
     starts: list[int] = field(default_factory=list)
     retire: list[int] = field(default_factory=list)  # slots that idle, and are to be replaced
     kills: list[tuple[int, int]] = field(default_factory=list)  # slot, the lease that must end
+    weigh: list[tuple[int, int, int]] = field(default_factory=list)  # slot, lease, its limit
     take_back: list[int] = field(default_factory=list)
     store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
     stop: str | None = None  # leave the mesh, and why

@@ -13,11 +13,12 @@ from typing import Any
 from ..protocol.outcome import failure_body, parse, parse_failure
 from ..task import Kind, show
 from .backlog import Backlog, Piece
-from .events import SlotAnswered, SlotExited, TakenBack, WorkerTurn
+from .events import SlotAnswered, SlotExited, TakenBack, Weighed, WorkerTurn
 from .gathering import Gathering, Run
+from .guard import Guard, obituary
 from .line import Line
 from .pace import Paces
-from .slot import Slot, obituary
+from .slot import Slot
 
 #: A slot that died before it was ready is not started again at once: something is wrong with it.
 RESTART_PAUSE_S = 1.0
@@ -54,7 +55,7 @@ class Slots:
         self._alone: set[int] = set()  # one of their packet killed its slot; all in the backlog
         self._doomed: set[int] = set()  # cancelled while they were at a slot
         self._start_at = dict.fromkeys(self._by_number, 0.0)  # those that are not there
-        self._timed: set[int] = set()  # those that were given a task with a time limit
+        self._guard = Guard(self.held.__getitem__)
         self._start_failures = 0
 
     def __getitem__(self, number: int) -> Slot:
@@ -165,11 +166,11 @@ class Slots:
         if slot.left == 0:
             return False
         if in_line:
-            if pace is None or piece.time_limit is not None or self.limit(slot) is not None:
+            if pace is None or piece.limited or self.held[slot.line.in_hand[0]].limited:
                 return False
             if in_line >= pace.slot_tasks:
                 return False
-        count = 1 if pace is None or piece.time_limit is not None else pace.packet_tasks
+        count = 1 if pace is None or piece.limited else pace.packet_tasks
         if slot.left is not None:
             count = min(count, slot.left)
         if self._alone:
@@ -183,8 +184,7 @@ class Slots:
         if not in_line:
             slot.began = now
         slot.line.add(piece.lease + low, piece.lease + end)
-        if piece.time_limit is not None:
-            self._timed.add(slot.number)
+        self._guard.watch(slot, piece)
         if piece.function not in slot.functions:
             slot.functions.add(piece.function)
             self.orders.functions.append((slot.number, piece.function))
@@ -275,15 +275,14 @@ class Slots:
     def exited(self, event: SlotExited, now: float) -> None:
         """A slot is dead: what it ran is lost, what it had not begun is not."""
         slot = self._by_number[event.slot]
-        pid, ready, ending = slot.pid, slot.ready, slot.ending
         self._unread(slot, [lease for lease in event.unread if lease in self.held])
         self._by_number[event.slot] = Slot(event.slot, self._tasks_max)
         self.changed = True
-        self._timed.discard(event.slot)
+        self._guard.forget(event.slot)
         if event.slot in self.orders.retire:
             self.orders.retire.remove(event.slot)  # it has
         self._start_at[event.slot] = now
-        if not ready:
+        if not slot.ready:
             self._start_failures += 1
             self._start_at[event.slot] += RESTART_PAUSE_S
             if self._start_failures >= START_FAILURES_MAX:
@@ -291,7 +290,7 @@ class Slots:
         in_hand = list(slot.line.in_hand)
         if not in_hand:
             return
-        if len(in_hand) > 1 and ending is None:
+        if len(in_hand) > 1 and slot.ending is None:
             # Which of them it was cannot be told: each runs again, alone. Nobody is blamed yet.
             self._unread(slot, list(slot.line))
             self._alone.update(lease for lease in in_hand if lease in self.held)
@@ -301,8 +300,8 @@ class Slots:
         self._doomed.discard(lease)
         piece = self.held[lease]
         task = show(piece.session, piece.counter(lease))
-        body = obituary(task, event.how, ending, piece.time_limit, self._host, pid)
-        self._outcome(lease, ending or Kind.SLOT_LOST, body)
+        kind, error, text = obituary(task, event.how, slot, piece, self._host)
+        self._outcome(lease, kind, failure_body(error, text, self._host, slot.pid))
 
     def _kill(self, slot: Slot, lease: int, why: Kind) -> None:
         slot.ending = why
@@ -323,32 +322,26 @@ class Slots:
         self._by_number[slot].ending = None
         self._kill_doomed(self._by_number[slot])
 
-    def limit(self, slot: Slot) -> float | None:
-        """The time limit of what runs in `slot`; such a task is alone there."""
-        running = slot.line.first
-        return None if running is None else self.held[running].time_limit
+    def enforce(self, now: float) -> None:
+        """End what runs longer than its time limit; have looked at what has one of memory."""
+        for slot, lease in self._guard.overdue(now):
+            self._kill(slot, lease, Kind.TIMED_OUT)
+        self.orders.weigh += self._guard.to_weigh(now)
 
-    def stop_overdue(self, now: float) -> None:
-        """End what runs longer than its time limit."""
-        for number in list(self._timed):
-            slot = self._by_number[number]
-            limit, running = self.limit(slot), slot.line.first
-            if limit is None or running is None:
-                self._timed.discard(number)
-            elif slot.ending is None and now >= slot.began + limit:
-                self._kill(slot, running, Kind.TIMED_OUT)
+    def weighed(self, event: Weighed) -> None:
+        """End what uses more memory than its limit."""
+        slot = self._by_number[event.slot]
+        if self._guard.is_too_big(slot, event.lease, event.size):
+            slot.size = event.size
+            self._kill(slot, event.lease, Kind.OUT_OF_MEMORY)
 
-    def deadline(self, now: float) -> float | None:
-        """When `start` or `stop_overdue` has something to do, if ever."""
-        if not self._start_at and not self._timed:
-            return None
-        due = [at for at in self._start_at.values() if at > now]
-        for number in self._timed:
-            slot = self._by_number[number]
-            limit = self.limit(slot)
-            if limit is not None and slot.ending is None:
-                due.append(slot.began + limit)
-        return min(due, default=None)
+    def deadline(self, now: float) -> float:
+        """When `start` or `enforce` has something to do, if ever."""
+        due = self._guard.deadline()
+        for at in self._start_at.values():
+            if now < at < due:
+                due = at
+        return due
 
     def _outcome(self, lease: int, kind: int, body: bytes) -> None:
         piece = self.held.pop(lease)

@@ -27,6 +27,7 @@ from .events import (
     SlotReady,
     TakenBack,
     Tick,
+    Weighed,
     WorkerTurn,
 )
 from .gathering import Gathering
@@ -80,6 +81,7 @@ class WorkerCore:
             SlotExited: self._on_slot_exited,
             TakenBack: lambda event, now: self.slots.taken_back(event),
             Committed: lambda event, now: self.slots.committed(event.ticket),
+            Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
         }
         self._take: dict[type[m.Message], Callable[[Any, float], None]] = {
@@ -135,8 +137,7 @@ class WorkerCore:
             due = min(due, self._done_at)
         if self._go_at is not None and not self.slots.held:
             due = min(due, self._go_at)
-        slots_due = self.slots.deadline(now)
-        return max(now, due if slots_due is None else min(due, slots_due))
+        return max(now, min(due, self.slots.deadline(now)))
 
     def may_begin(self, now: float) -> bool:
         """Whether new tasks may start: not while the router may have given us up."""
@@ -259,7 +260,7 @@ class WorkerCore:
 
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2
-        self.slots.stop_overdue(now)
+        self.slots.enforce(now)
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)

@@ -200,6 +200,7 @@ def main() -> None:
     """``python -c … FD FOLDER STORE PARENT``: serve on descriptor FD."""
     descriptor, folder, store, parent = sys.argv[1:5]
     die_with_parent(int(parent))
+    be_killed_first()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     pair = socket.socket(fileno=int(descriptor))
     pair.set_inheritable(False)
@@ -220,6 +221,15 @@ def take_paths() -> None:
     """Tasks import as the script does that owns the mesh; we have what we need by now."""
     paths = os.environ.pop(PATH_VARIABLE, "").splitlines()
     sys.path[:] = [*paths, *(each for each in sys.path if each not in paths)]
+
+
+def be_killed_first() -> None:
+    """On Linux: when the machine runs out of memory, the kernel's killer takes what runs tasks,
+    and neither the worker, who says so, nor the router."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("500")
+    except OSError:
+        pass  # not Linux, or a container that does not have it
 
 
 def die_with_parent(parent: int) -> None:

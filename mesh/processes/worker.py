@@ -31,7 +31,7 @@ from ..transport import sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import spawn, spool
+from . import spawn, spool, weight
 from .capture import thin
 from .child import Child, how_it_ended
 from .life import Life
@@ -286,7 +286,10 @@ class Worker:
             self.children[number].end()  # it idles; its place is taken when it is buried
         for ticket, kind, body in turn.store:
             self.writer.submit(ticket, refs_in(kind, body), [])
-        if turn.take_back or turn.kills:
+        for number, lease, limit in turn.weigh:
+            size = weight.of_tree(self.children[number].pid, limit)
+            self.core.handle(events.Weighed(number, lease, size), now)
+        if turn.take_back or turn.kills or turn.weigh:
             return self._settle(now)
         return turn.stop
 

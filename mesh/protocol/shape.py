@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..task import Kind
+
 #: Counters and leases end here: they are eight bytes in a store's keys, and spans add to them.
 NUMBER_MAX = 2**63 - 1
 
@@ -17,8 +19,7 @@ DEPTH_MAX = 8
 #: The types that a column may hold.
 _INTS, _BLOBS = frozenset({int}), frozenset({bytes, memoryview})
 
-#: The kinds of outcomes: task.Kind has them by name.
-_KINDS = bytes(range(10))
+_KINDS = bytes(Kind)
 
 Check = Callable[[Any], bool]
 

@@ -8,7 +8,16 @@ import pytest
 from fakes import World
 
 from mesh.core import pace
-from mesh.core.events import Connected, RouterHeard, SlotAnswered, SlotExited, SlotReady, Tick
+from mesh.core.events import (
+    Connected,
+    RouterHeard,
+    SlotAnswered,
+    SlotExited,
+    SlotReady,
+    Tick,
+    Weighed,
+)
+from mesh.core.guard import WEIGH_EVERY_S
 from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
 from mesh.core.worker import LAST_ACK_S, WorkerCore
 from mesh.protocol import messages as m
@@ -125,6 +134,30 @@ def test_what_waits_for_a_deadline_does_not_keep_it_awake():
 
     assert turn.kills == [(0, 1)]
     assert lone.core.deadline(lone.now) > lone.now, "it is being killed: there is nothing to do"
+
+
+def test_what_uses_more_memory_than_it_may_is_killed():
+    lone = LoneWorker()
+    lone.tasks(1, 1, memory=1000)
+
+    assert lone.tick(WEIGH_EVERY_S).weigh == [(0, 1, 1000)]
+    assert lone.turn(Weighed(0, 1, 1000)).kills == [], "just as much as it may"
+    assert lone.tick(WEIGH_EVERY_S + 0.01).weigh == [(0, 1, 1000)]
+    assert lone.turn(Weighed(0, 1, 1001)).kills == [(0, 1)]
+    assert lone.turn(Weighed(0, 1, 1001)).kills == [], "once"
+
+    [done] = said(lone.turn(SlotExited(0, "was killed by SIGKILL", [])), m.Done)
+    assert done.runs[0][3] == bytes([Kind.OUT_OF_MEMORY])
+
+
+def test_a_weight_that_comes_too_late_hits_nobody():
+    lone = LoneWorker()
+    lone.tasks(1, 1, memory=1000)
+    lone.tick(WEIGH_EVERY_S)
+    lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
+    lone.tasks(2, 2, memory=5000)
+
+    assert lone.turn(Weighed(0, 1, 2000)).kills == []
 
 
 def test_a_worker_that_is_refused_goes():

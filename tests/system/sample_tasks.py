@@ -7,6 +7,8 @@ that a task has begun, and a task that it may go on, without anybody sleeping.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -103,3 +105,15 @@ def pid() -> int:
 def pid_of_slot(_: Any) -> int:
     """The process that runs this."""
     return os.getpid()
+
+
+def grow(megabytes: int, how: str) -> int:
+    """Take so much memory, here or in a process of one's own, and stay there if it is much."""
+    if how == "child":
+        code = f"import sample_tasks; sample_tasks.grow({megabytes}, 'itself')"
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+        return megabytes
+    taken = bytearray(b"x") * (megabytes << 20)
+    if megabytes > 100:
+        time.sleep(60)
+    return len(taken) >> 20

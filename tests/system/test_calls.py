@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sample_tasks as tasks
 
-from mesh import Mesh, TaskNotFound, TaskTimeout, task
+from mesh import Mesh, TaskNotFound, TaskOutOfMemory, TaskTimeout, task
 from mesh.options import OPTIONS
 
 
@@ -391,6 +391,15 @@ def test_a_time_limit_stops_a_run_and_says_so(mesh: Mesh) -> None:
         mesh.options(time_limit=0.2).submit(tasks.nap, 60).result(20)
     assert not isinstance(caught.value, TimeoutError)
     assert mesh.options(time_limit=60).submit(add, 1).result(20) == 1
+
+
+@pytest.mark.parametrize("how", ["itself", "child"])
+def test_a_run_that_takes_more_memory_than_it_may_is_stopped(mesh: Mesh, how: str) -> None:
+    view = mesh.options(memory="200MB", retries=3)
+    with pytest.raises(TaskOutOfMemory, match="its limit is memory=200 MB") as caught:
+        view.submit(tasks.grow, 1000, how).result(20)
+    assert isinstance(caught.value, MemoryError)
+    assert view.submit(tasks.grow, 20, how).result(20) == 20, "and what stays below it is not"
 
 
 def test_a_time_limit_stops_what_holds_the_interpreter_and_masks_signals(mesh: Mesh) -> None:
