@@ -99,7 +99,11 @@ class Fetcher:
                         continue  # of a fetch that was given up
                     if op == transfer.LOST:
                         raise ResultLost(frames[1].decode("utf-8", "replace"))
-                    if total == ref.size and offset in asked:
+                    if total != ref.size:
+                        raise ResultLost(
+                            f"store {ref.holder} holds {total} bytes instead of {ref.size}"
+                        )
+                    if offset in asked:
                         content[offset : offset + len(frames[1])] = frames[1]
                         asked.discard(offset)
         return missing

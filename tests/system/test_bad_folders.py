@@ -254,6 +254,15 @@ def test_what_was_lost_runs_again_under_its_id(used: Path) -> None:
         assert group.status()["found"] == 1
 
 
+def test_a_result_of_another_size_is_lost_at_once(used: Path) -> None:
+    with Mesh(dir=used, slots=1) as m:
+        future = m.future("large")
+        assert future.wait(20)
+        ref = outcome.parse_ref(outcome.parse(future._raw[1]).rest)
+        with pytest.raises(ResultLost, match=f"holds {ref.size} bytes instead of {ref.size + 1}"):
+            m._connection.fetch(ref._replace(size=ref.size + 1), 10)
+
+
 def test_a_store_that_was_thrown_away_leaves_its_results_unreachable(used: Path) -> None:
     from mesh import ResultUnreachable
 
