@@ -241,7 +241,8 @@ class Records:
     def _meaning(
         self, txn: Transaction, text: str, parsed: tuple[str, int] | None
     ) -> list[Any] | None:
-        """["task" | "group", session, counter, size] of what a user's text means."""
+        """["task" | "group", session, counter, size] of what a user's text means: never a task that
+        is an older one, of which no news would come."""
         if text == "last":
             last = txn.get("meta", b"last")
             parsed = unkey(last) if last is not None else None
@@ -255,6 +256,9 @@ class Records:
         group = txn.get("group", key(*parsed))
         if group is not None:
             return ["group", *parsed, _unpack(group)[0]]
+        older = txn.get("foreign", key(*parsed))
+        if older is not None:
+            return ["task", *unkey(older), 1]
         return ["task", *parsed, 1] if self._exists(txn, *parsed) else None
 
     def _prefixed(self, txn: Transaction, text: str) -> tuple[str, int] | None:

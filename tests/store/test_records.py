@@ -446,6 +446,17 @@ def test_last_is_what_was_submitted_last(reopen: Open):
     assert meanings(reopen(), "last") == [["task", SESSION, 3, 1]]
 
 
+def test_a_task_that_is_an_older_one_means_that_one(reopen: Open):
+    store = reopen()
+    store.apply([function(), block(OTHER, 9, 1)])
+    store.apply([block(SESSION, 0, 2, names=["a", None], holes=(0,), foreign={0: (OTHER, 9)})])
+
+    assert meanings(store, f"{SESSION}.0", f"{SESSION}.1") == [
+        ["task", OTHER, 9, 1],
+        ["task", SESSION, 1, 1],
+    ]
+
+
 def test_an_alias_comes_before_a_prefix_and_an_id(reopen: Open):
     store = reopen()
     store.apply([function(), block(SESSION, 0, 3, names=["k3f.2", f"{SESSION}.2", None])])

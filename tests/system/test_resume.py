@@ -133,6 +133,20 @@ def test_what_was_submitted_is_there_after_a_kill_even_if_nobody_waited(
         assert m.group(group).name == "squares"
 
 
+def test_a_task_that_was_found_is_found_by_its_own_id_too(tmp_path: Path) -> None:
+    """Also by who has not submitted it: `last` means it, and `mesh submit` may have printed it."""
+    own = []
+    for _ in range(2):
+        with Mesh(dir=tmp_path / "own", slots=1) as m:
+            own.append(m.options(id="two to the ten").submit(pow, 2, 10))
+            assert own[-1].result(20) == 1024
+            session = m._connection.session
+    with Mesh(dir=tmp_path / "own", slots=0) as m:
+        for id in (f"{session}.0", "last"):
+            assert m.result(id, 20) == 1024
+            assert m.future(id).id == own[0].id
+
+
 def test_results_outlive_their_mesh(tmp_path: Path) -> None:
     with Mesh(dir=tmp_path / "own", slots=2) as m:
         small, large = m.submit(pow, 2, 10), m.submit(bytes, 3_000_000)
