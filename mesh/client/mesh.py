@@ -33,6 +33,9 @@ WELCOME_S = 10.0
 #: What was cancelled is told so within this.
 CANCELLED_S = 5.0
 
+#: An own router says within this that it stops: its answer may be lost with it.
+STOPPED_S = 3.0
+
 #: One of this host that does not even listen by then is gone; before, it may be restarting.
 LISTENING_S = 2.0
 
@@ -417,7 +420,7 @@ class Mesh(concurrent.futures.Executor):
                     self._cancel_own()
                     raise
             if self._local is not None:
-                connection.ask("stop", {"drain": False})
+                connection.ask("stop", {"drain": False}, STOPPED_S)
                 told = True
         except MeshError:
             pass  # the router is gone, and with it what there was to wait for or to stop

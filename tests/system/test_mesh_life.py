@@ -17,6 +17,7 @@ import sample_tasks as tasks
 from leftovers import Leftovers, await_end
 
 from mesh import Mesh, MeshError, RouterUnreachable, WorkerLost
+from mesh.processes import local
 
 #: After its script was killed, a mesh is gone within this.
 GONE_S = 5.0
@@ -488,6 +489,24 @@ def test_what_a_task_started_ends_with_a_slot_that_dies_by_itself(
         assert await_end(int(tasks.heard_at(said)), GONE_S)
     with pytest.raises(WorkerLost):
         future.result(20)
+
+
+def test_leaving_waits_for_no_answer_that_will_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LEAVE_S", 1.0)
+    m = Mesh(dir=tmp_path / "own", slots=1)
+    future = m.submit(pow, 2, 10)
+    assert future.result(20) == 1024
+    m.flush(20)
+    router = m.status()["router"]["pid"]
+    os.kill(router, signal.SIGSTOP)
+    begun = time.monotonic()
+    m.shutdown()
+    assert time.monotonic() - begun < 15
+    assert await_end(router, 0)
+    with Mesh(dir=tmp_path / "own", slots=1) as m:
+        assert m.result(future.id, 20) == 1024
 
 
 def test_a_collected_mesh_object_does_no_harm() -> None:
