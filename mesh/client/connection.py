@@ -8,6 +8,7 @@ ask for them, callbacks run in a thread of their own.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -36,7 +37,7 @@ from ..protocol.codec import DecodeError, decode, encode
 from ..protocol.outcome import parse, parse_ref
 from ..task import session_of
 from ..transport import sockets
-from ..transport.access import Access
+from ..transport.access import Access, is_alive
 from ..transport.poller import Poller
 from ..transport.wake import Wake
 from .callbacks import Callbacks
@@ -50,6 +51,12 @@ from .waiting import Waiting
 #: this long, so that it is a large one, and the loop is not interrupted for each few.
 GATHER_S = 0.002
 BUSY_TASKS = 8
+
+#: A router that is there answers HELLO within this.
+WELCOME_S = 10.0
+
+#: One of this host that does not even listen by then is gone; before, it may be restarting.
+LISTENING_S = 2.0
 
 #: How long a question to the router may take.
 ANSWER_S = 30.0
@@ -101,6 +108,23 @@ class Connection:
         self._thread.start()
 
     # -- for the threads of the script -------------------------------------------------------
+
+    def await_welcome(self, why: str) -> None:
+        """Wait until the router has answered. `why` says how it was chosen.
+
+        Raises:
+            RouterUnreachable: it has not.
+        """
+        for wait_s in (LISTENING_S, WELCOME_S - LISTENING_S):
+            try:
+                return self.welcomed.result(wait_s)
+            except FutureTimeout:
+                if self.access.host == socket.gethostname() and not is_alive(self.access):
+                    break
+        raise RouterUnreachable(
+            f"no router answers at {self.access.addresses[0]} ({why}): is it running? Start one "
+            f"with `mesh up`"
+        )
 
     def watch_task(self, session: str, counter: int) -> Future:
         """A future for a task that somebody submitted, perhaps this client."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import os
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ..errors import MeshError, RouterUnreachable, TaskNotFound
+from ..errors import MeshError, TaskNotFound
 from ..processes import SLOT_VARIABLE
 from ..processes.local import LocalMesh, Plan
 from ..processes.spawn import cpus
 from ..task import parse
-from ..transport.access import Access, is_alive
 from . import listing, where
 from .connection import Connection
 from .future import Future
@@ -27,17 +25,11 @@ from .view import View
 #: Without a router for this long, what waits for it fails.
 ROUTER_TIMEOUT_S = 60.0
 
-#: A router that is there answers HELLO within this.
-WELCOME_S = 10.0
-
 #: What was cancelled is told so within this.
 CANCELLED_S = 5.0
 
 #: An own router says within this that it stops: its answer may be lost with it.
 STOPPED_S = 3.0
-
-#: One of this host that does not even listen by then is gone; before, it may be restarting.
-LISTENING_S = 2.0
 
 
 class Mesh(concurrent.futures.Executor):
@@ -112,23 +104,11 @@ class Mesh(concurrent.futures.Executor):
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self._await_welcome(place_access)
+            self._connection.await_welcome(self._why)
         except BaseException:
             self._abandon()
             raise
         atexit.register(self.shutdown)
-
-    def _await_welcome(self, access: Access) -> None:
-        for wait_s in (LISTENING_S, WELCOME_S - LISTENING_S):
-            try:
-                return self._connection.welcomed.result(wait_s)
-            except concurrent.futures.TimeoutError:
-                if access.host == socket.gethostname() and not is_alive(access):
-                    break
-        raise RouterUnreachable(
-            f"no router answers at {access.addresses[0]} ({self._why}): is it running? Start one "
-            f"with `mesh up`"
-        )
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "embedded" if self._local is not None else "joined"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 
 class Wake:
@@ -13,6 +14,9 @@ class Wake:
         self._read.setblocking(False)
         self._write.setblocking(False)
         self._set = False
+        self._lock = (
+            threading.Lock()
+        )  # flag and byte go together: one alone would spin, or sleep on
 
     def fileno(self) -> int:
         """The descriptor to poll."""
@@ -25,17 +29,21 @@ class Wake:
 
     def set(self) -> None:
         """Wake the poller, unless it has been woken already."""
-        if not self._set:
-            self._set = True
-            try:
-                self._write.send(b"\0")
-            except (BlockingIOError, OSError):
-                pass  # full or closed: either way there is nothing to add
+        if self._set:
+            return  # soon looked at: who clears it does so before it looks
+        with self._lock:
+            if not self._set:
+                self._set = True
+                try:
+                    self._write.send(b"\0")
+                except (BlockingIOError, OSError):
+                    pass  # full or closed: either way there is nothing to add
 
     def clear(self) -> None:
         """Take the wake-up back, before looking at what it was for."""
-        self.hush()
-        self._set = False
+        with self._lock:
+            self.hush()
+            self._set = False
 
     def hush(self) -> None:
         """Sleep on in spite of it, and let nobody wake us: we shall look by ourselves, soon."""
