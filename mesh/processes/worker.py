@@ -14,10 +14,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import zmq
 
 from ..core import events
 from ..core.backlog import Piece
@@ -87,7 +86,7 @@ class Worker:
         self.wake = Wake()
         self.writer = Writer(self.results.keep, None, self.wake)
         self.children: dict[int, Child] = {}
-        self.context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._joined = ExitStack()
         self._thin_at = 0.0
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
         self._poller = Poller()
@@ -98,11 +97,15 @@ class Worker:
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
-        self.context = sockets.context()
-        self.sockets = sockets.SocketFolder(access.mesh)
-        path = self.sockets.path / f"{self.results.id}.sock"
-        self.server = Server(self.context, path, self.results)
-        self.dialer = sockets.Dialer(self.context, access.addresses[0])
+        folder = sockets.SocketFolder(access.mesh)
+        self._joined.callback(folder.leave)
+        context = sockets.context()
+        self._joined.callback(context.term)
+        path = folder.path / f"{self.results.id}.sock"
+        self.server = Server(context, path, self.results)
+        self._joined.callback(self.server.close)
+        self.dialer = sockets.Dialer(context, access.addresses[0])
+        self._joined.callback(self.dialer.close, LAST_WORDS_MS)
         self._poller.add(self.dialer.socket)
         self._poller.add(self.dialer.monitor, quiet=True)
         self._poller.add(self.server.socket, quiet=True)
@@ -361,11 +364,7 @@ class Worker:
             child.close()
         shutil.rmtree(self.incoming, ignore_errors=True)  # of a temporary mesh it may be gone
         self.writer.close()
-        if self.context is not None:
-            self.server.close()
-            self.dialer.close(LAST_WORDS_MS)
-            self.context.term()
-            self.sockets.leave()
+        self._joined.close()
         self.results.close()
         self._lock.release()
 
