@@ -328,6 +328,7 @@ class Process:
 
     pid: int
     ready: bool = False
+    interrupted: bool = False
     dead: str | None = None
     unread: deque[tuple[str, Any]] = field(default_factory=deque)
     knows: set[bytes] = field(default_factory=set)
@@ -336,7 +337,7 @@ class Process:
 
     def read(self) -> None:
         """Take the next packet, if it has nothing to do."""
-        while self.unread and not self.tasks:
+        while self.unread and not self.tasks and not self.interrupted:
             what, about = self.unread.popleft()
             if what == "function":
                 self.knows.add(about)
@@ -358,6 +359,7 @@ class Worker:
         self.storing: deque[int] = deque()
         self.runs: dict[tuple[str, int], int] = {}  # how often each task was finished here
         self.left: str | None = None
+        self.how = "dies"  # what an interrupted slot does: it "dies", "answers" or "ignores" it
         self.weights: dict[int, int] = {}  # the memory that a slot uses
         self.packet_tasks = 1000  # tasks that fit a packet of the socket pair: few, if they are big
         self.due = 0.0
@@ -403,8 +405,12 @@ class Worker:
         for number, lease in turn.kills:
             self._kill(number, lease)
         for number in turn.retire:
-            assert not self.slots[number].tasks and not self.slots[number].unread
-            self.slots[number].dead = "was killed by SIGKILL"
+            process = self.slots[number]
+            assert process.interrupted or not process.tasks and not process.unread
+            process.dead = process.dead or "was killed by SIGKILL"
+        for number, last in turn.harsher:
+            if last and self.slots[number].dead is None:
+                self.slots[number].dead = "was killed by SIGKILL"
         for number, lease, limit in turn.weigh:
             size = min(self.weights.get(number, 0), limit + 1)
             self.handle(events.Weighed(number, lease, size))
@@ -433,10 +439,18 @@ class Worker:
         if number not in self.slots or self.slots[number].dead is not None:
             return
         self.hear_slot(number)
-        if self.core.slots[number].line.first == lease:
-            self.slots[number].dead = "was killed by SIGKILL"
-        else:
+        process = self.slots[number]
+        if self.core.slots[number].line.first != lease:
             self.core.slots.spared(number)
+        elif not self.core.slots.struck(number, self.world.now) or self.how == "dies":
+            process.dead = "was killed by SIGKILL"
+        else:
+            process.interrupted = True
+            process.read()
+            if process.tasks and self.how == "answers":
+                process.tasks.popleft()
+                body = failure_body("TaskFailed", "KeyboardInterrupt")
+                process.answers.append((lease, Kind.ERROR, body, 0.01, False))
 
     # -- what slots do -----------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ from ..transport.access import Access, is_alive
 from ..transport.poller import Poller
 from ..transport.wake import Wake
 from .callbacks import Callbacks
-from .fetch import Fetcher
+from .fetch import Fetcher, Place
 from .future import Future
 from .group import Group
 from .outbox import Outbox
@@ -222,9 +222,9 @@ class Connection:
                     self.ask("lost", {"lease": ref.lease})
             raise
 
-    def _locate(self, store: str) -> str | None:
-        found: str | None = self.ask("locate", {"stores": [store]})[store]
-        return found
+    def _locate(self, store: str) -> Place | None:
+        found = self.ask("locate", {"stores": [store]})[store]
+        return None if found is None else Place(*found)
 
     def log_of(self, body: Any) -> str:
         """What a task printed, of its outcome's body."""

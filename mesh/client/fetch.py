@@ -1,21 +1,25 @@
 """Fetching stored results from the workers that hold them, directly.
 
-One connection a holder, kept and shared; a bounded number of chunks is on its way at any time. A
-holder that moved or came back is looked up again; one that stays away is `ResultUnreachable`.
+What is on this host is read from its file. From elsewhere it comes in chunks: one connection a
+holder, kept and shared; a bounded number of chunks is on its way at any time. Where a holder is
+stays known until it does not answer; one that stays away is `ResultUnreachable`.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 
 from ..errors import ResultLost, ResultUnreachable
 from ..protocol import transfer
-from ..protocol.outcome import Ref
+from ..protocol.outcome import Ref, stored_name
 from ..transport import sockets
 
 #: Without a timeout of its own, a fetch that gets nothing for this long gives up.
@@ -25,11 +29,21 @@ PATIENCE_S = 30.0
 LOOK_AGAIN_S = 2.0
 
 
-class Fetcher:
-    """Fetches for one client. `locate(store id)` gives its address now, or None."""
+class Place(NamedTuple):
+    """Where a store is served, and where it lies."""
 
-    def __init__(self, locate: Callable[[str], str | None]) -> None:
+    address: str
+    host: str
+    folder: str
+
+
+class Fetcher:
+    """Fetches for one client. `locate(store id)` gives its place now, or None."""
+
+    def __init__(self, locate: Callable[[str], Place | None]) -> None:
         self._locate = locate
+        self._places: dict[str, Place] = {}
+        self._host = socket.gethostname()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._lock = threading.Lock()
         self._dialers: dict[str, tuple[threading.Lock, sockets.Dialer]] = {}
@@ -46,25 +60,50 @@ class Fetcher:
         deadline = None if timeout is None else time.monotonic() + timeout
         patience = time.monotonic() + PATIENCE_S
         content = bytearray(ref.size)
+        place = self._place(ref.holder)
+        if place is not None and self._read(place, ref, content):
+            return content
         missing = list(range(0, ref.size, transfer.CHUNK_BYTES))[::-1]
         while missing:
-            address = self._locate(ref.holder)
             before = len(missing)
-            if address is not None:
-                missing = self._get_some(address, ref, content, missing, deadline)
+            if place is not None:
+                missing = self._get_some(place.address, ref, content, missing, deadline)
             now = time.monotonic()
             if missing and deadline is not None and now >= deadline:
                 raise TimeoutError(f"{ref.size} bytes from store {ref.holder} took too long")
             if len(missing) < before:
                 patience = now + PATIENCE_S
-            elif now >= patience or address is None:
+            elif now >= patience or place is None:
                 raise ResultUnreachable(
                     f"store {ref.holder}, which holds the result ({ref.size} bytes), does not "
                     f"answer: start its worker again, or submit the task again"
                 )
+            if missing:
+                self._places.pop(ref.holder, None)
+                place = self._place(ref.holder)
         if zlib.crc32(content) != ref.crc:
             raise ResultLost(f"the result in store {ref.holder} is damaged: its checksum differs")
         return content
+
+    def _place(self, holder: str) -> Place | None:
+        place = self._places.get(holder)
+        if place is None:
+            place = self._locate(holder)
+            if place is not None:
+                self._places[holder] = place
+        return place
+
+    def _read(self, place: Place, ref: Ref, content: bytearray) -> bool:
+        """Whether `content` could be read from its file, whole. Else its holder is asked, and says
+        what is wrong."""
+        if place.host != self._host or not place.folder:
+            return False
+        try:
+            with open(Path(place.folder) / stored_name(ref.task, ref.lease, ref.number), "rb") as f:
+                size = f.readinto(content)
+        except OSError:
+            return False
+        return size == ref.size and zlib.crc32(content) == ref.crc
 
     def _get_some(
         self,
@@ -127,6 +166,7 @@ class Fetcher:
                 with lock:
                     dialer.close()
             self._dialers.clear()
+            self._places.clear()  # who asks from now on is told why there is no answer
             if self._context is not None:
                 self._context.term()
                 self._context = None

@@ -207,7 +207,8 @@ class Mesh(concurrent.futures.Executor):
             retry_on: the class, classes or names of errors after which it is; default any.
             backoff: seconds before the first retry, doubled for each further one up to an hour,
                 and spread a little; default 0.1.
-            time_limit: seconds after which a run is stopped; default none.
+            time_limit: seconds after which a run is stopped: interrupted (KeyboardInterrupt), a
+                second later terminated, then killed, with all it has started; default none.
             memory: bytes, or a text such as "2GB", that a run may use with all it starts before
                 it is stopped; default none. Looked at ten times a second, on Linux.
 

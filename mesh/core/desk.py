@@ -151,8 +151,8 @@ class Desk:
         )
 
     def _ask_locate(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        """Store ids → the addresses at which they are served now. One that is away has
-        `lost_after_s` to come back, as after a restart of the mesh; then its address is None."""
+        """Store ids → where they are now. One that is away has `lost_after_s` to come back, as
+        after a restart of the mesh; then its place is None."""
         until = now + self.core.settings.lost_after_s
         self._want_stores.append((peer, token, [str(store) for store in about["stores"]], until))
         self.tick(now)
@@ -161,15 +161,17 @@ class Desk:
         """Answer who waits for stores, if they are there or have had their time."""
         waiting, self._want_stores = self._want_stores, []
         for peer, token, stores, until in waiting:
-            addresses = {store: self._address_of(store) for store in stores}
-            if now < until and None in addresses.values():
+            places = {store: self._place_of(store) for store in stores}
+            if now < until and None in places.values():
                 self._want_stores.append((peer, token, stores, until))
             else:
-                self._tell(peer, token, now, addresses)
+                self._tell(peer, token, now, places)
 
-    def _address_of(self, store: str) -> str | None:
+    def _place_of(self, store: str) -> list[str] | None:
         worker = self.core.fleet.workers.get(store)
-        return worker.about.get("data") if worker is not None and worker.peer is not None else None
+        if worker is None or worker.peer is None or "data" not in worker.about:
+            return None
+        return [str(worker.about.get(what, "")) for what in ("data", "host", "content")]
 
     def _ask_group(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A group's record: its size, name, and the members that are older tasks."""

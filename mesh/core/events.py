@@ -152,6 +152,7 @@ class WorkerTurn:
     tasks: list[tuple[int, Piece, int, int]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     retire: list[int] = field(default_factory=list)  # slots that idle, and are to be replaced
+    harsher: list[tuple[int, bool]] = field(default_factory=list)  # slot, SIGKILL or SIGTERM
     kills: list[tuple[int, int]] = field(default_factory=list)  # slot, the lease that must end
     weigh: list[tuple[int, int, int]] = field(default_factory=list)  # slot, lease, its limit
     take_back: list[int] = field(default_factory=list)

@@ -12,6 +12,10 @@ from ..task import Kind
 from .backlog import Piece
 from .slot import Slot
 
+#: A run that is to end is interrupted; who has not ended after so long gets SIGTERM, and SIGKILL
+#: after as long again: with all its process group.
+GRACE_S = 1.0
+
 #: The memory of a slot is looked at this often: two lines of /proc for each process of the task.
 WEIGH_EVERY_S = 0.1
 
@@ -23,6 +27,7 @@ class Guard:
         self._running = running
         self._watched: dict[int, Slot] = {}
         self._weigh_at: dict[int, float] = {}
+        self._harsher_at: dict[int, list[float]] = {}  # of those that were interrupted
 
     def watch(self, slot: Slot, piece: Piece) -> None:
         """`slot` was given a task of `piece`."""
@@ -33,9 +38,26 @@ class Guard:
             self._weigh_at[slot.number] = slot.began
 
     def forget(self, number: int) -> None:
-        """The slot's process is gone, or what it ran has ended."""
+        """The slot's process is gone."""
+        self._unwatch(number)
+        self._harsher_at.pop(number, None)
+
+    def _unwatch(self, number: int) -> None:
         self._watched.pop(number, None)
         self._weigh_at.pop(number, None)
+
+    def struck(self, number: int, now: float) -> None:
+        """What runs in the slot was interrupted."""
+        self._harsher_at[number] = [now + GRACE_S, now + 2 * GRACE_S]
+
+    def harsher(self, now: float) -> list[tuple[int, bool]]:
+        """The slots that an interrupt did not end in time, and whether it is their last chance."""
+        found: list[tuple[int, bool]] = []
+        for number, steps in self._harsher_at.items():
+            if steps and steps[0] <= now:
+                del steps[0]
+                found.append((number, not steps))
+        return found
 
     def overdue(self, now: float) -> list[tuple[Slot, int]]:
         """The slots that run a task beyond its time limit, with its lease."""
@@ -43,7 +65,7 @@ class Guard:
         for number, slot in list(self._watched.items()):
             lease = slot.line.first
             if lease is None or not self._running(lease).limited:
-                self.forget(number)
+                self._unwatch(number)
                 continue
             limit = self._running(lease).time_limit
             if limit is not None and slot.ending is None and now >= slot.began + limit:
@@ -80,6 +102,8 @@ class Guard:
             if limit is not None:
                 due = min(due, slot.began + limit)
             due = min(due, self._weigh_at.get(number, due))
+        for steps in self._harsher_at.values():
+            due = min(due, steps[0] if steps else due)
         return due
 
 

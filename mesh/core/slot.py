@@ -12,6 +12,7 @@ class Slot:
     Attributes:
         line: the leases it was sent and has not answered.
         functions: the digests it knows.
+        struck: the lease that was interrupted, or None. Its slot takes nothing any more.
         size: the memory in bytes for which it is killed, if it is.
         ending: why the worker itself is killing it, a Kind, or None.
         left: how many more tasks it takes before another process has its place; None: no end.
@@ -28,6 +29,7 @@ class Slot:
         "read",
         "ready",
         "size",
+        "struck",
     )
 
     def __init__(self, number: int, left: int | None = None) -> None:
@@ -39,6 +41,7 @@ class Slot:
         self.functions: set[bytes] = set()
         self.began = 0.0
         self.size = 0
+        self.struck: int | None = None
         self.ending: Kind | None = None
         self.left = left
 

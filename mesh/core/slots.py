@@ -240,6 +240,10 @@ class Slots:
                 continue  # it was given up already
             line.answered()
             piece = held[lease]
+            if slot.struck == lease:
+                self._end(slot, lease, "was interrupted")
+                self.orders.retire.append(slot.number)
+                continue
             if piece.function is not function:
                 self.paces.add(function, took_s, count, longest_s)
                 function, took_s, longest_s, count = piece.function, 0.0, 0.0, 0
@@ -264,7 +268,7 @@ class Slots:
             run[3].append(body)
         self.paces.add(function, took_s, count, longest_s)
         slot.began = now
-        if slot.ending is not None and not slot.line:
+        if slot.ending is not None and slot.struck is None and not slot.line:
             slot.ending = None
         if slot.left == 0 and not slot.line:
             self.orders.retire.append(slot.number)
@@ -281,6 +285,7 @@ class Slots:
         self._guard.forget(event.slot)
         if event.slot in self.orders.retire:
             self.orders.retire.remove(event.slot)  # it has
+        self.orders.harsher = [each for each in self.orders.harsher if each[0] != event.slot]
         self._start_at[event.slot] = now
         if not slot.ready:
             self._start_failures += 1
@@ -290,6 +295,9 @@ class Slots:
         in_hand = list(slot.line.in_hand)
         if not in_hand:
             return
+        if slot.struck is not None and slot.struck not in slot.line:
+            self._unread(slot, list(slot.line))  # it had answered, and begun nothing more
+            return
         if len(in_hand) > 1 and slot.ending is None:
             # Which of them it was cannot be told: each runs again, alone. Nobody is blamed yet.
             self._unread(slot, list(slot.line))
@@ -297,10 +305,14 @@ class Slots:
             return
         lease = in_hand[0]
         self._unread(slot, list(slot.line)[1:])
+        self._end(slot, lease, event.how)
+
+    def _end(self, slot: Slot, lease: int, how: str) -> None:
+        """What ran in a slot was ended, or took it down."""
         self._doomed.discard(lease)
         piece = self.held[lease]
         task = show(piece.session, piece.counter(lease))
-        kind, error, text = obituary(task, event.how, slot, piece, self._host)
+        kind, error, text = obituary(task, how, slot, piece, self._host)
         self._outcome(lease, kind, failure_body(error, text, self._host, slot.pid))
 
     def _kill(self, slot: Slot, lease: int, why: Kind) -> None:
@@ -317,6 +329,19 @@ class Slots:
         """A function was taken back out of a slot's socket: it has to be sent again."""
         self._by_number[slot].functions.discard(digest)
 
+    def struck(self, number: int, now: float) -> bool:
+        """Whether what runs in a slot, about to be ended, is interrupted first, so that it may
+        clean up: it is alone there, and does not eat the machine. The shell does so; what it
+        answers then is not its own."""
+        slot = self._by_number[number]
+        if len(slot.line.in_hand) > 1 or slot.ending is Kind.OUT_OF_MEMORY:
+            return False
+        slot.struck = slot.line.first
+        self._guard.struck(number, now)
+        if not slot.read:
+            self.orders.take_back.append(number)  # others may run it meanwhile
+        return True
+
     def spared(self, slot: int) -> None:
         """The shell found that the lease to be killed had ended by itself."""
         self._by_number[slot].ending = None
@@ -327,6 +352,7 @@ class Slots:
         for slot, lease in self._guard.overdue(now):
             self._kill(slot, lease, Kind.TIMED_OUT)
         self.orders.weigh += self._guard.to_weigh(now)
+        self.orders.harsher += self._guard.harsher(now)
 
     def weighed(self, event: Weighed) -> None:
         """End what uses more memory than its limit."""

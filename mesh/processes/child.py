@@ -48,12 +48,12 @@ class Child:
 
     def thaw(self) -> None:
         """Let it go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
-    def end(self) -> None:
-        """End it and whatever it has started. Until it is waited for the group is its own."""
+    def signal(self, number: int) -> None:
+        """Signal it and whatever it has started. Until it is waited for the group is its own."""
         try:
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
             pass  # it was faster, and left nobody
 
@@ -62,7 +62,7 @@ class Child:
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT  # waited for last: then its pid is anybody's
         if os.waitid(os.P_PID, self.pid, how) is None:
             return False
-        self.end()
+        self.signal(signal.SIGKILL)
         self.process.wait()
         return True
 

@@ -11,6 +11,7 @@ It imports little, so that it starts quickly and stays small.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -51,6 +52,8 @@ class Slot:
         self.capture = Capture(folder / f"slot-{self.pid}.out")
         self._task = ("", 0)  # what runs
         self._inline_bytes = 0  # a larger result of it stays with the worker
+        self._interrupted = False
+        signal.signal(signal.SIGINT, self._interrupt)
         self._packed: dict[int, Any] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
 
@@ -82,6 +85,8 @@ class Slot:
                     size = 0
             if answers:
                 send(packets.pack_outcomes(answers))
+            while self._interrupted:
+                signal.pause()  # the worker is about to end this process
 
     def run_task(self, number: int, lease: int, arguments: Any) -> bytes:
         """One task's life here: decode, call, encode, answer."""
@@ -106,6 +111,11 @@ class Slot:
             failure = Failure("PayloadError", text, "", self.host, os.getpid())
             return self._answer(lease, Kind.REFUSED, begun, start, [outcome.pack_failure(failure)])
         return self._answer(lease, Kind.VALUE, begun, start, parts)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        """The worker ends what runs: a chance to clean up."""
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def _end_fork(self) -> None:
         """A task may fork, and both return from it: the slot is the one that was there before."""
@@ -237,7 +247,6 @@ def die_with_parent(parent: int) -> None:
     if sys.platform != "linux":
         return
     import ctypes
-    import signal
 
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -25,7 +25,7 @@ from ..errors import MeshError
 from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.results import open_results
-from ..task import Kind, key, session_of, show
+from ..task import key, session_of, show
 from ..transport import sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
@@ -113,6 +113,7 @@ class Worker:
             "host": self.host,
             "pid": os.getpid(),
             "data": self.server.address,
+            "content": str(self.results.content),
             "python": sys.version.split()[0],
         }
 
@@ -285,10 +286,12 @@ class Worker:
                 self.core.handle(events.TakenBack(number, leases), now)
         for number, lease in turn.kills:
             self._kill(number, lease, now)
-        for number in turn.retire:
-            self.children[number].end()  # it idles; its place is taken when it is buried
+        for number in turn.retire:  # its place is taken when it is buried
+            self.children[number].signal(signal.SIGKILL)
+        for number, last in turn.harsher:
+            self.children[number].signal(signal.SIGKILL if last else signal.SIGTERM)
         for ticket, kind, body in turn.store:
-            self.writer.submit(ticket, refs_in(kind, body), [])
+            self.writer.submit(ticket, outcome.refs_in(kind, body), [])
         for number, lease, limit in turn.weigh:
             size = weight.of_tree(self.children[number].pid, limit)
             self.core.handle(events.Weighed(number, lease, size), now)
@@ -343,11 +346,13 @@ class Worker:
         if child is None or not child.freeze():
             return
         self._hear_slot(number, child, now)
-        if self.core.slots[number].line.first == lease:
-            child.end()
-        else:
+        if self.core.slots[number].line.first != lease:
             self.core.slots.spared(number)
-            child.thaw()
+        elif self.core.slots.struck(number, now):
+            child.signal(signal.SIGINT)
+        else:
+            child.signal(signal.SIGKILL)
+        child.thaw()
 
     def _thin(self, now: float) -> None:
         if now >= self._thin_at:
@@ -358,7 +363,7 @@ class Worker:
     def close(self) -> None:
         """End the slots and leave nothing behind but the store."""
         for child in self.children.values():
-            child.end()
+            child.signal(signal.SIGKILL)
         for child in self.children.values():
             child.process.wait()
             child.close()
@@ -373,15 +378,6 @@ def _spooled(file: Path, payload: Any) -> bytes:
     """Leave `payload` in `file`; what a packet says instead of it."""
     spool.write(file, [payload])
     return str(file).encode()
-
-
-def refs_in(kind: int, body: bytes) -> list[outcome.Ref]:
-    """What an outcome says was stored."""
-    found = outcome.parse(body)
-    refs = [outcome.parse_ref(found.log)] if found.flags & outcome.LOG_STORED else []
-    if kind == Kind.STORED:
-        refs.append(outcome.parse_ref(found.rest))
-    return refs
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import struct
 from typing import Any, NamedTuple
 
 from ..errors import Failure
+from ..task import Kind
 
 PREFIX = struct.Struct("<BdfI")
 REF = struct.Struct("<16sQHQI8s")
@@ -32,6 +33,9 @@ LOG_STORED = 1
 
 #: Of a message or traceback, the last so many bytes are kept.
 TEXT_BYTES_MAX = 8192
+
+#: Where in a key the lowest byte of the lease is: what differs most.
+_LEASE_LOW = 23
 
 #: The index of a result and of a log among what one lease stored.
 RESULT, LOG = 0, 1
@@ -67,6 +71,12 @@ def stored_key(task: bytes, lease: int, number: int) -> bytes:
     """What a stored result is known by to its maker; in hexadecimal, its file's name. A lease alone
     would not do: a store may serve several meshes, and each counts its own."""
     return _KEY.pack(task, lease, number)
+
+
+def stored_name(task: bytes, lease: int, number: int) -> str:
+    """The file of a stored result, from its store's folder of contents on."""
+    key = stored_key(task, lease, number)
+    return f"{key[_LEASE_LOW]:02x}/{key.hex()}"  # 256 folders keep each one short
 
 
 def body(begun: float, took_s: float, log: bytes, rest: Any, flags: int = 0) -> bytes:
@@ -112,6 +122,15 @@ def parse_ref(raw: Any) -> Ref:
     if len(raw) != REF.size:
         raise ValueError(f"a ref of {len(raw)} bytes, expected {REF.size}")
     return Ref(*REF.unpack(raw))
+
+
+def refs_in(kind: int, body: bytes) -> list[Ref]:
+    """What an outcome says was stored."""
+    found = parse(body)
+    refs = [parse_ref(found.log)] if found.flags & LOG_STORED else []
+    if kind == Kind.STORED:
+        refs.append(parse_ref(found.rest))
+    return refs
 
 
 def pack_failure(failure: Failure, exception: bytes = b"") -> bytes:

@@ -15,7 +15,7 @@ import struct
 from pathlib import Path
 
 from ..errors import ResultLost, StoreError
-from ..protocol.outcome import Ref, stored_key
+from ..protocol.outcome import Ref, stored_key, stored_name
 from ..task import show, unkey
 from . import folder
 from .tables import LmdbTables, Tables
@@ -24,9 +24,6 @@ SCHEMA = 2
 TABLES = ("meta", "result")
 
 _ENTRY = struct.Struct("<QI")
-
-#: Where in a key the lowest byte of the lease is: what differs most.
-_LEASE_LOW = 23
 
 
 class Results:
@@ -67,7 +64,9 @@ class Results:
         rows = []
         for ref in refs:
             key = stored_key(ref.task, ref.lease, ref.number)
-            (self.incoming / key.hex()).rename(self._path(key, make=True))
+            file = self.content / stored_name(ref.task, ref.lease, ref.number)
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            (self.incoming / key.hex()).rename(file)
             rows.append((key, _ENTRY.pack(ref.size, ref.crc)))
         with self._tables.begin(write=True) as txn:
             txn.put_many("result", rows)
@@ -85,7 +84,7 @@ class Results:
             of = show(*unkey(task))
             raise ResultLost(f"store {self.id} does not hold result {lease:x}-{number} of {of}")
         size, crc = _ENTRY.unpack(raw)
-        file = self._path(key)
+        file = self.content / stored_name(task, lease, number)
         try:
             actual = file.stat().st_size
         except FileNotFoundError:
@@ -93,12 +92,6 @@ class Results:
         if actual != size:
             raise ResultLost(f"{file} has {actual} bytes of {size}: it was lost at a power cut?")
         return file, size, crc
-
-    def _path(self, key: bytes, *, make: bool = False) -> Path:
-        shelf = self.content / f"{key[_LEASE_LOW]:02x}"  # 256 folders keep each one short
-        if make:
-            shelf.mkdir(mode=0o700, exist_ok=True)
-        return shelf / key.hex()
 
     def close(self) -> None:
         """Let go of all resources."""

@@ -271,6 +271,7 @@ class Tale:
     def add_worker(self, who: str) -> None:
         tasks_max = self.chance.choice([None, None, 1, 3])
         worker = self.world.add_worker(who, self.chance.randint(1, 3), tasks_max)
+        worker.how = self.chance.choice(["dies", "answers", "ignores"])
         worker.packet_tasks = self.chance.choice([1, 2, 1000])
 
     def wait(self, heartbeats: float) -> None:

@@ -117,3 +117,16 @@ def grow(megabytes: int, how: str) -> int:
     if megabytes > 100:
         time.sleep(60)
     return len(taken) >> 20
+
+
+def clean_up_after(begun: str, trace: str, stubborn: bool) -> None:
+    """Start a process, say its id and ours, and stay; leave a trace when we are interrupted."""
+    child = subprocess.Popen(["sleep", "600"])
+    with open(begun, "w") as said:
+        said.write(f"{os.getpid()} {child.pid}")
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        Path(trace).write_text("interrupted")
+        time.sleep(600 if stubborn else 0)
+        raise

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import sample_tasks as tasks
 from leftovers import await_end
 
 import mesh as mesh_package
-from mesh import Future, Mesh, ResultUnreachable, TaskFailed, WorkerLost
+from mesh import Future, Mesh, ResultUnreachable, TaskFailed, TaskTimeout, WorkerLost
 
 SOON = {"heartbeat_s": 0.2, "lost_after_s": 2.0}
 
@@ -304,6 +304,24 @@ def close_all_descriptors() -> None:
 
 def overwrite_nothing() -> None:
     ctypes.string_at(0)  # a segmentation fault
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["obeys", "stubborn"])
+@pytest.mark.parametrize("why", ["time_limit", "cancel"])
+def test_what_is_stopped_may_clean_up_and_leaves_nobody(
+    mesh: Mesh, tmp_path: Path, why: str, stubborn: bool
+) -> None:
+    begun, trace = tasks.pipe_at(tmp_path / "begun"), tmp_path / "trace"
+    view = mesh.options(time_limit=0.5 if why == "time_limit" else None)
+    future = view.submit(tasks.clean_up_after, begun, str(trace), stubborn)
+    slot, child = map(int, tasks.heard_at(begun).split())
+    if why == "cancel":
+        assert mesh.cancel(future.id) == 1
+    with pytest.raises(TaskTimeout if why == "time_limit" else CancelledError):
+        future.result(20)
+    assert await_end(slot, 10) and await_end(child, 10)
+    assert trace.read_text() == "interrupted"
+    assert mesh.submit(pow, 2, 3).result(20) == 8
 
 
 @pytest.mark.parametrize(
