@@ -162,8 +162,8 @@ class Slot:
     def _store(self, lease: int, index: int, parts: list[Any]) -> bytes:
         """Leave `parts` where the worker will find them; the ref to them."""
         task = key(*self._task)
-        size, crc = spool.write(spool.path(self.folder, task, lease, index), parts)
-        return outcome.REF.pack(task, lease, index, size, crc, self.store)
+        size = spool.write(spool.path(self.folder, task, lease, index), parts)
+        return outcome.REF.pack(task, lease, index, size, spool.checksum(parts), self.store)
 
     def _no_room(self, error: OSError) -> bytes:
         text = f"the result cannot be kept on {self.host}: {error.strerror} ({self.folder})"

@@ -31,18 +31,25 @@ def path(folder: Path, task: bytes, lease: int, index: int) -> Path:
     return folder / stored_key(task, lease, index).hex()
 
 
-def write(file: Path, parts: list[Any]) -> tuple[int, int]:
-    """Write `parts` one after the other; (size, crc32).
+def checksum(parts: list[Any]) -> int:
+    """The crc32 of `parts`, one after the other."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc
+
+
+def write(file: Path, parts: list[Any]) -> int:
+    """Write `parts` one after the other; how many bytes.
 
     Raises:
         OSError: there is no room for them.
     """
-    size = crc = 0
+    size = 0
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         for part in parts:
             view = memoryview(part).cast("B")
-            crc = zlib.crc32(view, crc)
             size += len(view)
             while len(view):
                 view = view[os.write(descriptor, view) :]
@@ -51,7 +58,7 @@ def write(file: Path, parts: list[Any]) -> tuple[int, int]:
         raise
     finally:
         os.close(descriptor)
-    return size, crc
+    return size
 
 
 def take(file: str) -> memoryview:
