@@ -102,6 +102,7 @@ class Connection:
         self._take_at = 0.0
         self._callbacks = Callbacks()
         self._closing = False
+        self._broken: MeshError | None = None
         self._ended: BaseException | None = None
         self.welcomed: PlainFuture[None] = PlainFuture()
         self._thread = threading.Thread(target=self._run, name="mesh-client", daemon=True)
@@ -222,8 +223,14 @@ class Connection:
                     self.ask("lost", {"lease": ref.lease})
             raise
 
-    def _locate(self, store: str) -> Place | None:
-        found = self.ask("locate", {"stores": [store]})[store]
+    def _locate(self, store: str, timeout: float | None) -> Place | None:
+        try:
+            wait_s = ANSWER_S if timeout is None else min(timeout, ANSWER_S)
+            found = self.ask("locate", {"stores": [store]}, wait_s)[store]
+        except RouterUnreachable:
+            if timeout is None or timeout > ANSWER_S:
+                raise
+            return None  # it was asked for less time than a store has to come back
         return None if found is None else Place(*found)
 
     def log_of(self, body: Any) -> str:
@@ -242,6 +249,11 @@ class Connection:
         """Wait until all that was submitted is recorded; False if that took too long."""
         return self.outbox.flush(timeout)
 
+    def give_up(self, error: MeshError) -> None:
+        """Nothing more will come: everything that waits fails with `error`."""
+        self._broken = error
+        self._wake.set()
+
     def close(self) -> None:
         """End the I/O thread and let go of all resources."""
         self._closing = True
@@ -257,6 +269,8 @@ class Connection:
         error: BaseException = MeshError("the mesh was closed")
         try:
             while not self._closing:
+                if self._broken is not None:
+                    raise self._broken
                 now = time.monotonic()
                 due = self._core.deadline(now)
                 if self._wake.is_set:
@@ -365,7 +379,7 @@ class Connection:
     def _on_event(self, kind: str, about: dict[str, Any]) -> None:
         if kind == NO_WORKER:
             self._warn(
-                f"{about.get('queued', 'some')} tasks wait, and the mesh has had no worker with a "
+                f"tasks wait ({about.get('queued', '?')}), and the mesh has had no worker with a "
                 f"slot for {about.get('for_s', 0):.0f} s: start one with "
                 f"`mesh worker --access {self.access.folder or 'FILE'}`"
             )

@@ -34,7 +34,9 @@ def value_of(kind: int, body: Any, task: str, fetch: Fetch, timeout: float | Non
         raw = _raw_value(kind, body, fetch, timeout)
     try:
         return payload.load(raw)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() while it is unpickled must not end the script
         raise PayloadError(
             f"the result of {task} cannot be unpickled here: {type(error).__name__}: {error}; "
             f"import here what it is made of"

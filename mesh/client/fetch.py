@@ -38,9 +38,10 @@ class Place(NamedTuple):
 
 
 class Fetcher:
-    """Fetches for one client. `locate(store id)` gives its place now, or None."""
+    """Fetches for one client. `locate(store id, timeout)` gives its place, or None if it is not
+    there in time."""
 
-    def __init__(self, locate: Callable[[str], Place | None]) -> None:
+    def __init__(self, locate: Callable[[str, float | None], Place | None]) -> None:
         self._locate = locate
         self._places: dict[str, Place] = {}
         self._host = socket.gethostname()
@@ -60,7 +61,7 @@ class Fetcher:
         deadline = None if timeout is None else time.monotonic() + timeout
         patience = time.monotonic() + PATIENCE_S
         content = bytearray(ref.size)
-        place = self._place(ref.holder)
+        place = self._place(ref.holder, deadline)
         if place is not None and self._read(place, ref, content):
             return content
         missing = list(range(0, ref.size, transfer.CHUNK_BYTES))[::-1]
@@ -80,15 +81,16 @@ class Fetcher:
                 )
             if missing:
                 self._places.pop(ref.holder, None)
-                place = self._place(ref.holder)
+                place = self._place(ref.holder, deadline)
         if zlib.crc32(content) != ref.crc:
             raise ResultLost(f"the result in store {ref.holder} is damaged: its checksum differs")
         return content
 
-    def _place(self, holder: str) -> Place | None:
+    def _place(self, holder: str, deadline: float | None) -> Place | None:
         place = self._places.get(holder)
         if place is None:
-            place = self._locate(holder)
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            place = self._locate(holder, left)
             if place is not None:
                 self._places[holder] = place
         return place

@@ -14,6 +14,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ..errors import MeshError
+from ..protocol.messages import BLOCK_TASKS_MAX
+from ..protocol.outcome import failure_body
 from ..task import STATE_OF, SUCCESS, Kind, State, show
 from . import decode
 from .future import Future
@@ -67,7 +69,8 @@ class Group(Sequence[Future]):
         self._left = size
         self._failed = 0
         self._found = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._error: BaseException | None = None
 
     # -- the sequence ------------------------------------------------------------------------
@@ -154,7 +157,7 @@ class Group(Sequence[Future]):
         """
         kinds = self._kinds
         if kinds[index] == _OPEN:
-            with self._changed:
+            with self._lock:
                 if not self._changed.wait_for(
                     lambda: kinds[index] != _OPEN or self._error is not None, timeout
                 ):
@@ -184,7 +187,7 @@ class Group(Sequence[Future]):
         def over() -> bool:
             return not self._left or self._error is not None or stop_at_failure and self._failed > 0
 
-        with self._changed:
+        with self._lock:
             if not self._changed.wait_for(over, timeout):
                 raise FutureTimeout(f"{self._left} of {len(self)} members have not ended")
             if self._error is not None:
@@ -194,7 +197,7 @@ class Group(Sequence[Future]):
         """How far the group is, again and again until it has ended, at most ten times a second."""
         last = None
         while True:
-            with self._changed:
+            with self._lock:
                 if self._error is not None:
                     raise self._error
                 now = self._progress()
@@ -207,7 +210,7 @@ class Group(Sequence[Future]):
                 return
             last = now
             pause = time.monotonic() + PROGRESS_S
-            with self._changed:
+            with self._lock:
                 while self._left and (rest := pause - time.monotonic()) > 0:
                     self._changed.wait(rest)
 
@@ -219,12 +222,15 @@ class Group(Sequence[Future]):
         """How many members are in each state, `total`, and `found`: whose result was there when
         the group was submitted."""
         counts = {state.word: 0 for state in State}
-        for kind in set(self._kinds) - {_OPEN}:
-            counts[STATE_OF[Kind(kind)].word] += self._kinds.count(kind)
-        if self._left:
-            for word, count in self._connection.count(self._spans()).items():
-                counts[word] += count
-        return counts | {"total": len(self), "found": self._found}
+        there = self._connection.count(self._spans()) if self._left else {}
+        kinds = bytes(self._kinds)  # what has ended by now has, whatever the router said before
+        for kind in set(kinds) - {_OPEN}:
+            counts[STATE_OF[Kind(kind)].word] += kinds.count(kind)
+        left = kinds.count(_OPEN)
+        for state in (State.WAITING, State.QUEUED):
+            counts[state.word] = min(left, there.get(state.word, 0))
+            left -= counts[state.word]
+        return counts | {"running": left, "total": len(self), "found": self._found}
 
     def cancel(self) -> int:
         """Cancel the members that have not begun; how many that were."""
@@ -250,7 +256,7 @@ class Group(Sequence[Future]):
     def take(self, counters: Sequence[int], kinds: Any, bodies: list[Any]) -> None:
         """Members have ended."""
         mine, left, first = self._kinds, self._bodies, self.first
-        with self._changed:
+        with self._lock:
             taken = 0
             for nth, counter in enumerate(counters):
                 i = counter - first
@@ -262,6 +268,26 @@ class Group(Sequence[Future]):
                         self._failed += 1
             self._left -= taken
             self._changed.notify_all()
+
+    def give_up(self, index: int, why: str) -> None:
+        """The members from `index` on are not submitted."""
+        with self._lock:
+            count = len(self) - index
+            ended = sum(kind != _OPEN for kind in self._kinds[index : index + BLOCK_TASKS_MAX])
+            failed = sum(
+                kind != _OPEN and kind not in SUCCESS
+                for kind in self._kinds[index : index + BLOCK_TASKS_MAX]
+            )
+            self._kinds[index:] = bytes([Kind.CANCELLED]) * count
+            self._bodies[index:] = [failure_body("CancelledError", why)] * count
+            self._left -= count - ended
+            self._failed += count - failed
+            self._changed.notify_all()
+
+    @property
+    def own_left(self) -> int:
+        """How many members that were submitted here have not ended."""
+        return self._left - sum(self._kinds[i] == _OPEN for i in list(self.older))
 
     def is_older(self, index: int, session: str, counter: int, *, ended: bool) -> None:
         """Member `index` is an older task. Called by the I/O thread."""
@@ -288,7 +314,7 @@ class Group(Sequence[Future]):
 
     def fail(self, error: BaseException) -> None:
         """The open members' ends will not be known. Called by the I/O thread."""
-        with self._changed:
+        with self._lock:
             if self._left:
                 self._error = error
             self._changed.notify_all()

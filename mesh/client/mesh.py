@@ -80,6 +80,8 @@ class Mesh(concurrent.futures.Executor):
             )
         slots = where.at_least(0, "slots", max_workers if slots is None else slots)
         tasks_max = where.at_least(1, "max_tasks_per_child", max_tasks_per_child)
+        if not router_timeout > 0:
+            raise ValueError(f"router_timeout must be more than 0 s, not {router_timeout!r}")
         place = where.find(access, dir, name, slots)
         self._pid = os.getpid()
         self._why = place.why
@@ -94,7 +96,7 @@ class Mesh(concurrent.futures.Executor):
                 tasks_max=tasks_max,
                 settings=settings or {},
             )
-            self._local = LocalMesh(plan, _warn)
+            self._local = LocalMesh(plan, _warn, self._given_up)
             place_access = self._local.access
         else:
             place_access = place.access
@@ -422,6 +424,11 @@ class Mesh(concurrent.futures.Executor):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def _given_up(self, why: str) -> None:
+        """The mesh of this script is broken: who waits is told."""
+        _warn(why)
+        self._connection.give_up(MeshError(f"the mesh is broken: {why}"))
 
     def _check_open(self) -> None:
         if self._closed:

@@ -34,10 +34,15 @@ class Outbox:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
+        # Taken itself, never through its condition: `with` keeps a lock of C whole under Ctrl-C,
+        # and a condition's own `__enter__` may be interrupted with the lock in its hand.
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._items: list[Item | m.Message] = []
-        self._bytes = 0
+        # A Ctrl-C may come between any two steps of a thread that submits: what is queued is what
+        # is in `_items`, and its bytes are counted anew, by the I/O thread, when it is taken.
+        self._queued_bytes = 0
+        self._sent_bytes = 0
         self.gathered = 0  # how many items the last `take` took
         self._counter = 0
         self._sent_functions: set[bytes] = set()
@@ -59,20 +64,20 @@ class Outbox:
         mark: bytes | None,
         register: Callable[[int], None],
     ) -> None:
-        """Queue one task. `register(counter)` is called before anything can answer for it."""
-        size = len(payload) + TASK_BYTES
-        with self._room:
-            self._make_room(size)
+        """Queue one task. `register(counter)` is called before anything can answer for it, and not
+        before it is queued: nobody may wait for what is never sent."""
+        with self._lock:
+            self._make_room(len(payload) + TASK_BYTES)
             counter = self._counter
             self._counter += 1
-            register(counter)
             self._introduce(function)
             self._items.append((counter, function.digest, options, payload, alias, mark))
+            register(counter)
         self._wake()
 
     def add_group(self, group: m.Group) -> None:
         """Queue a group, before its members."""
-        with self._room:
+        with self._lock:
             self._make_room(TASK_BYTES)
             self._items.append(group)
         self._wake()
@@ -80,7 +85,7 @@ class Outbox:
     def add_block(self, function: Packed, block: m.Block) -> None:
         """Queue a block made elsewhere, whose counters were reserved."""
         size = sum(map(len, block.payloads)) + TASK_BYTES * len(block.payloads)
-        with self._room:
+        with self._lock:
             self._make_room(size)
             self._introduce(function)
             self._items.append(m.Submit([_row(block)]))
@@ -88,58 +93,72 @@ class Outbox:
 
     def _introduce(self, function: Packed) -> None:
         if function.digest not in self._sent_functions:
-            self._sent_functions.add(function.digest)
             self._items.append(
                 m.Function(function.digest, function.name, function.code, function.payload)
             )
+            self._sent_functions.add(function.digest)
 
     def _make_room(self, size: int) -> None:
-        while self._bytes and self._bytes + size > WINDOW_BYTES and self._closed is None:
+        while (
+            (there := self._queued_bytes + self._sent_bytes)
+            and there + size > WINDOW_BYTES
+            and self._closed is None
+        ):
             self._wake()
             self._room.wait()
         if self._closed is not None:
             raise self._closed
-        self._bytes += size
+        self._queued_bytes += size
 
     def released(self, size: int) -> None:
         """The router has recorded this much."""
-        with self._room:
-            self._bytes -= size
+        with self._lock:
+            self._sent_bytes -= size
             self._room.notify_all()
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything is recorded; False if that took too long."""
-        with self._room:
-            self._room.wait_for(lambda: not self._bytes or self._closed is not None, timeout)
-            if self._closed is not None and self._bytes:
+        with self._lock:
+            self._room.wait_for(lambda: self._is_empty or self._closed is not None, timeout)
+            if self._closed is not None and not self._is_empty:
                 raise self._closed
-            return not self._bytes
+            return self._is_empty
+
+    @property
+    def _is_empty(self) -> bool:
+        return not self._items and not self._sent_bytes
 
     def close(self, error: BaseException) -> None:
         """Take no more: who waits or comes later gets `error`."""
-        with self._room:
+        with self._lock:
             self._closed = error
             self._room.notify_all()
 
     def take(self) -> list[tuple[m.Message, int]]:
         """What has gathered, as messages with the bytes each counts."""
         with self._lock:
-            items, self._items = self._items, []
-        self.gathered = len(items)
-        messages: list[tuple[m.Message, int]] = []
-        gathered: list[Item] = []
-        for item in items:
-            if type(item) is tuple:
-                gathered.append(item)
-                continue
-            if gathered:
-                messages += _submits(gathered)
-                gathered = []
-            assert isinstance(item, m.Message)
-            messages.append((item, _size_of(item)))
+            messages = _messages_of(self._items)
+            self.gathered = len(self._items)
+            self._sent_bytes += sum(size for _, size in messages)
+            self._items, self._queued_bytes = [], 0
+            if messages:
+                self._room.notify_all()
+        return messages
+
+
+def _messages_of(items: list[Item | m.Message]) -> list[tuple[m.Message, int]]:
+    messages: list[tuple[m.Message, int]] = []
+    gathered: list[Item] = []
+    for item in items:
+        if type(item) is tuple:
+            gathered.append(item)
+            continue
         if gathered:
             messages += _submits(gathered)
-        return messages
+            gathered = []
+        assert isinstance(item, m.Message)
+        messages.append((item, _size_of(item)))
+    return messages + _submits(gathered)
 
 
 def _size_of(message: m.Message) -> int:

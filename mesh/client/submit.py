@@ -90,8 +90,30 @@ class Submitter:
             connection, connection.session, connection.outbox.reserve(size + 1), size, name
         )
         connection.outbox.add_group(m.Group(group.first - 1, size, name))
-        if size:
-            connection.waiting.add(group)
+        reached = 0
+        try:
+            if size:
+                connection.waiting.add(group)
+            for sent in self._send_members(group, packed, options, rows, aliases):
+                reached = sent
+        finally:  # a row that raised, too few rows, Ctrl-C: nobody may wait for what is never sent
+            if reached < size:
+                group.give_up(reached, "was never submitted: submit_many() did not come to it")
+                connection.waiting.drop_if_ended(group)
+        if reached < size:
+            raise ValueError(f"by their len() the arguments are {size} rows; they gave {reached}")
+        return group
+
+    def _send_members(
+        self,
+        group: Group,
+        packed: Packed,
+        options: dict[str, Any],
+        rows: Iterator[Call],
+        aliases: list[str | None] | None,
+    ) -> Iterator[int]:
+        """Encode and send the members of a group, block by block; how many have been."""
+        connection = self._connection
         for index, count, payloads, marks, broken in calls.encoded(rows, aliases is not None):
             for i, error in broken:
                 counter = group.first + index + i
@@ -110,7 +132,7 @@ class Submitter:
                     None if aliases is None else marks[low:high],
                 )
                 connection.outbox.add_block(packed, block)
-        return group
+            yield index + count
 
     def map(
         self,

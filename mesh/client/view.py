@@ -20,7 +20,7 @@ class View(concurrent.futures.Executor):
     def __init__(self, mesh: Mesh, options: dict[str, Any]) -> None:
         alias = options.pop("id", None)
         if alias is not None and (not isinstance(alias, str) or not 0 < len(alias) <= 256):
-            raise TypeError(f"id is a string of 1 to 256 characters, not {alias!r}")
+            raise TypeError(f"id is a string of 1 to 256 characters, not {alias!r:.80}")
         self._mesh = mesh
         self._options = options_of(options) | ({} if alias is None else {"id": alias})
 

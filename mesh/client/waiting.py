@@ -107,7 +107,7 @@ class Waiting:
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until nothing this client submitted is open."""
-        with self._idle:
+        with self._lock:
             return self._idle.wait_for(
                 lambda: self._nothing_open or self._error is not None, timeout
             )
@@ -129,11 +129,15 @@ class Waiting:
 
     def wait_for_own(self, timeout: float) -> bool:
         """Wait until none of the client's own tasks is open: they have just been cancelled."""
-        with self._idle:
+        with self._lock:
             self._leaving = True
             return self._idle.wait_for(
-                lambda: not self._own_spans() or self._error is not None, timeout
+                lambda: not self._has_own or self._error is not None, timeout
             )
+
+    @property
+    def _has_own(self) -> bool:
+        return bool(self._futures) or any(group.own_left for group in self._groups.values())
 
     def all_spans(self) -> list[Span]:
         """Everything that is waited for."""
@@ -213,7 +217,7 @@ class Waiting:
 
     def _tell_idle(self) -> None:
         if self._leaving or self._nothing_open:
-            with self._idle:
+            with self._lock:
                 self._idle.notify_all()
 
     def _tell_others(
@@ -237,7 +241,7 @@ class Waiting:
 
     def fail(self, error: BaseException) -> None:
         """No more news will come: everything that waits is told why."""
-        with self._idle:
+        with self._lock:
             self._error = error
             waiting: list[Future | Group] = [*self._futures.values(), *self._groups.values()]
             for targets in self._others.values():
@@ -258,7 +262,7 @@ class Waiting:
         """Wait no more for a group whose members have all ended."""
         if not group.ended:
             return
-        with self._idle:
+        with self._lock:
             if self._groups.pop(group.first, None) is not None:
                 self._firsts.pop(bisect_right(self._firsts, group.first) - 1)
                 self._idle.notify_all()

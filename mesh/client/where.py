@@ -52,6 +52,8 @@ def find(
     if folder is not None and name is not None:
         raise ValueError("dir= and name= both say where the mesh is: give one of them")
     if folder is not None:
+        if not os.fspath(folder):
+            raise ValueError("dir='' names no folder; '.' is the current one")
         return _folder(Path(folder).expanduser().absolute(), f"dir={os.fspath(folder)!r}")
     if name is not None:
         return _folder(folder_of(name), f"name={name!r}")
@@ -65,8 +67,11 @@ def at_least(least: int, name: str, value: int | None) -> int | None:
     """An argument that counts something, if it is given.
 
     Raises:
+        TypeError: it is no integer.
         ValueError: it is less.
     """
+    if value is not None and not isinstance(value, int):
+        raise TypeError(f"{name} is an integer, not {value!r}")
     if value is not None and (isinstance(value, bool) or value < least):
         raise ValueError(f"{name} must be {least} or more, not {value!r}")
     return value

@@ -29,8 +29,9 @@ from . import spawn
 #: A router that has not answered by now will not: its folder's disk hangs, or the machine does.
 READY_S = 30.0
 
-#: A child that dies this often within RESTART_WINDOW_S is not started again.
-RESTARTS_MAX = 5
+#: A child that dies this often within RESTART_WINDOW_S is not started again. More often than
+#: `worker_losses_max`: a task that takes its worker along has to come to its own end first.
+RESTARTS_MAX = 15
 RESTART_WINDOW_S = 60.0
 
 #: How long children have to leave in order before they are ended.
@@ -68,16 +69,23 @@ class Plan:
 
 
 class LocalMesh:
-    """A running mesh that this process owns.
+    """A running mesh that this process owns. `given_up(why)` is called, in a thread of its own,
+    when a child is not started again.
 
     Raises:
         MeshError: what the router or worker says about why it cannot start (`StoreError`, …).
     """
 
-    def __init__(self, plan: Plan, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        warn: Callable[[str], None],
+        given_up: Callable[[str], None] | None = None,
+    ) -> None:
         store_folder.make(plan.folder)
         self.plan = plan
         self._warn = warn
+        self._given_up = given_up or warn
         self._lock = threading.Lock()
         self._closing = False
         self._deaths: list[float] = []
@@ -209,7 +217,7 @@ class LocalMesh:
                 if self._closing or code == 0:
                     return
                 if len(self._deaths) > RESTARTS_MAX:
-                    self._warn(
+                    self._given_up(
                         f"the {name} died {RESTARTS_MAX} times within {RESTART_WINDOW_S:g} s and "
                         f"is not started again; see {self._log_of(name)}"
                     )
@@ -224,7 +232,7 @@ class LocalMesh:
                         self._await("worker")
                         self._introduce()
                 except (MeshError, OSError) as error:
-                    self._warn(f"the {name} cannot be started again: {error}")
+                    self._given_up(f"the {name} cannot be started again: {error}")
                     return
 
     def wait(self) -> int:

@@ -90,7 +90,10 @@ class Results:
         except FileNotFoundError:
             actual = -1
         if actual != size:
-            raise ResultLost(f"{file} has {actual} bytes of {size}: it was lost at a power cut?")
+            there = f"has {actual} bytes of {size}" if actual >= 0 else "is gone"
+            raise ResultLost(
+                f"the result of {show(*unkey(task))} is lost: {file} {there}. Submit the task again"
+            )
         return file, size, crc
 
     def close(self) -> None:

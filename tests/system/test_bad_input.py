@@ -137,7 +137,7 @@ def test_where_nobody_listens_it_is_said_where(tmp_path: Path) -> None:
 def test_a_listener_that_is_no_router_is_no_router(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.client.mesh.WELCOME_S", 3)
+    monkeypatch.setattr("mesh.client.connection.WELCOME_S", 3)
     with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, and says nothing
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         file = access_at(tmp_path / "access.json", addresses=[address])

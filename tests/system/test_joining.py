@@ -293,6 +293,6 @@ def test_a_mesh_without_a_worker_says_what_waits(monkeypatch: pytest.MonkeyPatch
     with Mesh(slots=0, settings={"heartbeat_s": 0.5}) as m:
         m.submit(pow, 2, 3)
         line = said.get(timeout=20)
-        assert "1 tasks wait, and the mesh has had no worker with a slot for" in line
+        assert "tasks wait (1), and the mesh has had no worker with a slot for" in line
         assert f"`mesh worker --access {m.folder}`" in line
         m.shutdown(cancel_futures=True)
