@@ -89,23 +89,23 @@ def test_a_result_nobody_made_is_lost(reopen: Open):
 
 
 @pytest.mark.parametrize(
-    ("harm", "bytes_left"),
+    ("harm", "said"),
     [
-        (lambda file: file.unlink(), -1),
-        (lambda file: file.write_bytes(b"a res"), 5),
-        (lambda file: file.write_bytes(b""), 0),
-        (lambda file: file.write_bytes(b"a result and more"), 17),
+        (lambda file: file.unlink(), "is gone"),
+        (lambda file: file.write_bytes(b"a res"), "has 5 bytes of 8"),
+        (lambda file: file.write_bytes(b""), "has 0 bytes of 8"),
+        (lambda file: file.write_bytes(b"a result and more"), "has 17 bytes of 8"),
     ],
     ids=["gone", "short", "empty", "long"],
 )
 def test_a_result_whose_file_is_not_whole_is_lost(
-    reopen: Open, harm: Callable[[Path], object], bytes_left: int
+    reopen: Open, harm: Callable[[Path], object], said: str
 ):
     store = reopen()
     store.keep([wait(store, 7, b"a result")])
     harm(store.find(TASK, 7, 0)[0])
 
-    with pytest.raises(ResultLost, match=f"has {bytes_left} bytes of 8"):
+    with pytest.raises(ResultLost, match=f"{said}. Submit the task again"):
         reopen().find(TASK, 7, 0)
 
 
