@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from ..errors import MeshError
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
 from ..task import STATE_OF, SUCCESS, Kind, State, show
@@ -273,14 +272,12 @@ class Group(Sequence[Future]):
         """The members from `index` on are not submitted."""
         with self._lock:
             count = len(self) - index
-            ended = sum(kind != _OPEN for kind in self._kinds[index : index + BLOCK_TASKS_MAX])
-            failed = sum(
-                kind != _OPEN and kind not in SUCCESS
-                for kind in self._kinds[index : index + BLOCK_TASKS_MAX]
-            )
+            # Of the block that was being sent some may have ended already.
+            ended = [kind for kind in self._kinds[index : index + BLOCK_TASKS_MAX] if kind != _OPEN]
+            failed = sum(kind not in SUCCESS for kind in ended)
             self._kinds[index:] = bytes([Kind.CANCELLED]) * count
             self._bodies[index:] = [failure_body("CancelledError", why)] * count
-            self._left -= count - ended
+            self._left -= count - len(ended)
             self._failed += count - failed
             self._changed.notify_all()
 
@@ -318,8 +315,3 @@ class Group(Sequence[Future]):
             if self._left:
                 self._error = error
             self._changed.notify_all()
-
-    def check_usable(self) -> None:
-        """Raise if this group cannot be told anything any more."""
-        if self._error is not None:
-            raise MeshError(str(self._error)) from self._error

@@ -81,14 +81,13 @@ class Peers:
         self.owing: dict[Peer, float] = {}
         self.outgoing: list[tuple[bytes, Envelope]] = []
 
-    def add(self, peer: Peer) -> Peer | None:
-        """Take in `peer`; the one of the same identity that it replaces, if any."""
+    def add(self, peer: Peer) -> None:
+        """Take in `peer`, in place of the one of the same identity."""
         old = self.by_who.get((peer.role, peer.who))
         if old is not None:
             self.drop(old)
         self.by_id[peer.id] = peer
         self.by_who[peer.role, peer.who] = peer
-        return old
 
     def drop(self, peer: Peer) -> None:
         """Forget `peer`."""

@@ -13,13 +13,12 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ending import await_end
+
 import mesh
 
 #: A command says its next line, or ends, within this, or it is stuck.
 PATIENCE_S = 30.0
-
-#: What was told to go may take this long to be gone.
-GOING_S = 5.0
 
 #: The module in the shell's folder, which is installed nowhere.
 SIM = '''
@@ -276,15 +275,3 @@ class Held:
         """Let it end."""
         with open(self._gate, "w"):
             pass
-
-
-def await_end(pid: int, timeout_s: float = GOING_S) -> bool:
-    """Wait until process `pid` has ended (a zombie has); False if it takes longer."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], timeout_s)[0])
-    finally:
-        os.close(descriptor)

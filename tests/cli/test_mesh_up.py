@@ -12,7 +12,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from shell import Shell, await_end
+from ending import await_end
+from shell import Shell
 
 
 def access_of(shell: Shell, name: str = "default") -> dict:

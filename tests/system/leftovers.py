@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import shutil
 import signal
 import tempfile
@@ -15,24 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ending import await_end
 
 #: What was told to go may take this long to be gone.
 GOING_S = 3.0
 
 #: Linux's flag of a process that has begun to end (include/linux/sched.h).
 _PF_EXITING = 0x4
-
-
-def await_end(pid: int, timeout_s: float) -> bool:
-    """Wait until process `pid` has ended (a zombie has); False if it takes longer."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], timeout_s)[0])
-    finally:
-        os.close(descriptor)
 
 
 class Leftovers:

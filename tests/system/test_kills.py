@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import sample_tasks as tasks
-from leftovers import await_end
+from ending import await_end
 
 import mesh as mesh_package
 from mesh import Future, Mesh, MeshError, ResultUnreachable, TaskFailed, TaskTimeout, WorkerLost

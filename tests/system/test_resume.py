@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import sample_tasks as tasks
-from leftovers import Leftovers, await_end
+from ending import await_end
+from leftovers import Leftovers
 
 from mesh import Mesh, TaskConflict, TaskNotFound
 
