@@ -122,9 +122,9 @@ def grow(megabytes: int, how: str) -> int:
 def clean_up_after(begun: str, trace: str, stubborn: bool) -> None:
     """Start a process, say its id and ours, and stay; leave a trace when we are interrupted."""
     child = subprocess.Popen(["sleep", "600"])
-    with open(begun, "w") as said:
-        said.write(f"{os.getpid()} {child.pid}")
     try:
+        with open(begun, "w") as said:  # inside: the interrupt may come as soon as it is heard
+            said.write(f"{os.getpid()} {child.pid}")
         time.sleep(600)
     except KeyboardInterrupt:
         Path(trace).write_text("interrupted")
