@@ -846,6 +846,10 @@ def describe_write(what: str, about: list[Any]) -> str:
         errors, slots, workers = about[1]
         where = show(*unkey(about[0]))
         return f"tries of {where}: {errors} errors, {slots} slots and {workers} workers lost"
+    if what == "run":
+        task, number, run, _ = about
+        kind = Kind(run[3]).name.lower().replace("_", " ")
+        return f"run of {show(*unkey(task))} by lease {lease(number)}: {kind}"
     if what in ("close", "group"):
         return f"{what} {show(*unkey(about[0]))}"
     if what == "lost":

@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "look",
     "tasks": "look",
     "workers": "look",
+    "explain": "explain",
     "wait": "wait",
     "cancel": "cancel",
     "stop": "stop",

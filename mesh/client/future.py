@@ -8,9 +8,10 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PayloadError
+from ..errors import PayloadError, TaskNotFound
 from ..task import STATE_OF, SUCCESS, Kind, show
 from . import decode
+from .story import Story
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -135,6 +136,23 @@ class Future(concurrent.futures.Future):
             self.result()  # raises why nothing is known of it
         assert self._raw is not None
         return self._connection.log_of(self._raw[1])
+
+    def explain(self) -> Story:
+        """What became of the task so far: every run with host, times and end, and what it waits for
+        now. Printed, it reads as lines; as a dict it is for programs (see `Story`).
+
+        Raises:
+            RouterUnreachable: no answer.
+            TaskNotFound: the mesh does not know the task, or not any more.
+
+        Example:
+            >>> print(m.future("last").explain())
+        """
+        about = {"session": self._session, "counter": self._counter}
+        told = self._connection.ask("explain", about)
+        if told is None:
+            raise TaskNotFound(f"no task {self.id} on this mesh, or not any more")
+        return Story(told)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._wait().__await__()

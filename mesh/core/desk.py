@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol import messages as m
 from ..protocol.shape import is_int, is_session
 from ..task import ENDED, State, key, parse, show
+from . import story
 from .peers import Peer
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Desk:
             "resolve": self._ask_resolve,
             "locate": self._ask_locate,
             "group": self._ask_group,
+            "explain": self._ask_explain,
             "count": self._ask_count,
             "slots": self._ask_slots,
             "lost": self._ask_lost,
@@ -149,6 +151,19 @@ class Desk:
             [(text, parse(text)) for text in about["texts"]],
             lambda answer, now: self._tell(peer, token, now, answer),
         )
+
+    def _ask_explain(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """All that is known of one task: its runs, where it is, and what it waits for."""
+        session, counter = about["session"], about["counter"]
+        if not (is_session(session) and is_int(counter)):
+            raise ValueError(f"no task {session!r}.{counter!r}")
+
+        def found(told: dict[str, Any] | None, now: float) -> None:
+            if told is not None:
+                told = told | story.of_open_task(self.core, session, counter, now)
+            self._tell(peer, token, now, told)
+
+        self.core.lookups.ask("story", (session, counter), found)
 
     def _ask_locate(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """Store ids → where they are now. One that is away has `lost_after_s` to come back, as

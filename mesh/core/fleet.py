@@ -13,7 +13,6 @@ counts as lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..options import option
@@ -22,9 +21,11 @@ from ..protocol.outcome import failure_body
 from ..task import ENDED, SUCCESS, Kind, State
 from .block import Block, Tries
 from .events import Settings, Slice
-from .ledger import Ledger
+from .ledger import Given, Ledger
 from .life import Cause
+from .member import Demand, Member
 from .peers import Peer, Peers
+from .quarantine import Quarantine
 
 _RUNNING = int(State.RUNNING)
 
@@ -32,114 +33,36 @@ _RUNNING = int(State.RUNNING)
 RECALL_PAUSE_S = 0.05
 
 
-@dataclass(slots=True)
-class Demand:
-    """Somebody wants tasks back that have perhaps begun. `answered(left, now)` is called whenever
-    a worker that was asked has answered, or will not; `left` others have not yet."""
-
-    answered: Callable[[int, float], None]
-    left: int = 0
-
-
-class Worker:
-    """One worker: one incarnation of one store.
-
-    Attributes:
-        who: the id of its store; what a ref's holder names.
-        held: lease → (block, index), in the order they were given.
-        strays: what it runs of tasks that were given to another while it was away.
-        window: how many leases it takes at once.
-        functions: the digests it has been sent.
-        peer: its connection, or None while it is away.
-        recorded: whether the roster has it. Until then it is given nothing: a router that
-            restarts waits for the roster alone before what may run is dispatched again.
-        recalled: whether a RECALL is on its way; there is one at a time.
-        wanted, asked: demands for the next RECALL, with their leases; those in the one on its way.
-    """
-
-    __slots__ = (
-        "about",
-        "asked",
-        "away_since",
-        "functions",
-        "held",
-        "incarnation",
-        "peer",
-        "recall_after",
-        "recalled",
-        "recorded",
-        "slots",
-        "strays",
-        "wanted",
-        "who",
-        "window",
-    )
-
-    def __init__(self, who: str, incarnation: bytes, about: dict[str, Any]) -> None:
-        self.who = who
-        self.incarnation = incarnation
-        self.about = about
-        self.slots = int(about.get("slots", 0))
-        self.window = int(about.get("window", self.slots))
-        self.held: dict[int, tuple[Block, int]] = {}
-        self.strays: dict[int, tuple[Block, int]] = {}
-        self.functions: set[bytes] = set()
-        self.peer: Peer | None = None
-        self.away_since: float | None = None
-        self.recorded = False
-        self.recalled = False
-        self.wanted: list[tuple[Demand, list[int]]] = []
-        self.asked: list[Demand] = []
-        self.recall_after = 0.0
-
-    @property
-    def room(self) -> int:
-        """How many more leases it takes now."""
-        if self.peer is None or not self.recorded:
-            return 0
-        return self.window - len(self.held) - len(self.strays)
-
-    @property
-    def idle_slots(self) -> int:
-        """Slots that have nothing to run."""
-        return min(self.slots - len(self.held) - len(self.strays), self.room)
-
-    def is_recorded(self, now: float) -> None:
-        """The roster has it, on disk."""
-        self.recorded = True
-
-    def report(self, message: m.Report) -> None:
-        """What it says of itself has changed."""
-        self.about |= message.about
-        self.slots = int(self.about.get("slots", self.slots))
-
-
 class Fleet:
     """All workers, by store id. `epoch` is the router's: it makes its leases its own. `recall_at`
     is when a recall that had to wait may be tried again."""
 
     def __init__(self, ledger: Ledger, peers: Peers, settings: Settings, epoch: int) -> None:
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, Member] = {}
         self._ledger = ledger
         self._peers = peers
         self._settings = settings
         self._lease = epoch << 40
         self.recall_at = 0.0
+        self.quarantine = Quarantine()
 
-    def __iter__(self) -> Iterator[Worker]:
+    def __iter__(self) -> Iterator[Member]:
         return iter(self.workers.values())
 
     # -- coming and going --------------------------------------------------------------------
 
-    def greet(self, peer: Peer, hello: m.Hello, now: float) -> Worker:
+    def greet(self, peer: Peer, hello: m.Hello, now: float) -> Member:
         """A worker says HELLO: new, come back, or anew on the same store."""
         worker = self.workers.get(hello.who)
         if worker is not None and worker.incarnation != hello.incarnation:
             self.lose(worker, "was replaced by a new one on the same store", now)
             worker = None
         if worker is None:
-            worker = self.workers[hello.who] = Worker(hello.who, hello.incarnation, hello.about)
+            worker = self.workers[hello.who] = Member(hello.who, hello.incarnation, hello.about)
             self._ledger.writes.append(("worker", hello.who, hello.about))
+            self._ledger.journal.note(
+                "joined", worker=hello.who, host=hello.about.get("host"), slots=worker.slots
+            )
         worker.peer = peer
         worker.functions = set()
         worker.recalled = False
@@ -149,23 +72,25 @@ class Fleet:
         self._requeue(worker, lost, Cause.RETURNED)
         self._no_answer(worker, now)
         worker.strays = {}
-        over = [row[0] for row in hello.held if not self._reclaim(worker, *row)]
+        over = [row[0] for row in hello.held if not self._reclaim(worker, row, now)]
         if over:
             self._peers.send(peer, m.Kill(over), now)
         return worker
 
-    def _reclaim(self, worker: Worker, lease: int, session: str, counter: int) -> bool:
+    def _reclaim(self, worker: Member, row: list[Any], now: float) -> bool:
         """A worker says that it holds a lease, perhaps of an earlier router or one that was given
         up. False if its task has ended: nobody waits for what it may still run."""
+        lease, session, counter = row
         found = self._ledger.blocks.find(session, counter)
         if found is None or found[0].states[found[1]] >= ENDED:
             return False
         if lease not in worker.held:
             if found[0].states[found[1]] != _RUNNING:
                 self._ledger.move(found[0], found[1], Cause.DISPATCHED)
-                worker.held[lease] = found
+                worker.held[lease] = (*found, now)
+                self._ledger.note("reclaimed", *found, lease=lease, worker=worker.who)
             else:
-                worker.strays[lease] = found
+                worker.strays[lease] = (*found, now)
         return True
 
     def away(self, peer: Peer, now: float) -> None:
@@ -173,13 +98,14 @@ class Fleet:
         worker = self.workers.get(peer.who)
         if worker is not None and worker.peer is peer:
             worker.peer = None
+            self._ledger.journal.note("away", worker=worker.who)
             self._no_answer(worker, now)
 
     def tick(self, now: float) -> None:
         """Give up who has been away for too long; end strays whose task has ended elsewhere."""
         for worker in list(self):
             strays = worker.strays.items()
-            over = [lease for lease, (block, i) in strays if block.states[i] >= ENDED]
+            over = [lease for lease, (block, i, _) in strays if block.states[i] >= ENDED]
             if over and worker.peer is not None:
                 for lease in over:
                     del worker.strays[lease]
@@ -189,48 +115,71 @@ class Fleet:
             elif worker.away_since is None:
                 worker.away_since = now
             elif now - worker.away_since > self._settings.lost_after_s:
-                self.lose(worker, "its connection broke and it did not return", now)
+                self.lose(worker, "lost its connection and did not return", now)
 
-    def lose(self, worker: Worker | None, reason: str | None, now: float) -> None:
+    def lose(self, worker: Member | None, reason: str | None, now: float) -> None:
         """Forget `worker`; without a `reason` it left on purpose, and that counts as nothing."""
         if worker is None or self.workers.get(worker.who) is not worker:
             return
         del self.workers[worker.who]
         self._ledger.writes.append(("worker", worker.who, None))
+        self._ledger.journal.note(
+            "left" if reason is None else "gone", worker=worker.who, why=reason
+        )
         leases = list(worker.held)
         if reason is None:
+            if self.quarantine.worker is worker:
+                self.quarantine.release()
             self._requeue(worker, leases, Cause.RETURNED)
         else:
             self._lost(worker, leases, reason, now)
         self._no_answer(worker, now)
 
-    def _lost(self, worker: Worker, leases: list[int], reason: str, now: float) -> None:
+    def _lost(self, worker: Member, leases: list[int], reason: str, now: float) -> None:
+        host = str(worker.about.get("host", "?"))
+        alone = 0
+        if self.quarantine.worker is worker:
+            alone = self.quarantine.lease
+            self.quarantine.release()
         # It begins tasks in the order it got them: those in its slots are the oldest.
         begun = leases[: worker.slots]
         self._requeue(worker, leases[worker.slots :], Cause.RETURNED)
         for lease in reversed(begun):
-            block, i = worker.held.pop(lease)
+            given = worker.held.pop(lease)
+            block, i, _ = given
             if block.states[i] != _RUNNING:
                 continue
             tries = block.tries.setdefault(i, Tries())
             tries.worker_losses += 1
-            if tries.worker_losses >= self._settings.worker_losses_max:
-                host = str(worker.about.get("host", "?"))
-                text = f"lost with its worker {tries.worker_losses} times, last on {host}: {reason}"
-                self._ledger.end(
-                    block, i, Kind.WORKER_LOST, lease, failure_body("WorkerLost", text, host)
-                )
-            else:
+            body = failure_body("WorkerLost", f"the worker {reason}", host)
+            self._ledger.ran(given, lease, worker.who, Kind.WORKER_LOST, body, now)
+            if not self._is_suspect(tries):
                 self._ledger.again(block, i, Cause.LOST, now)
+            elif lease != alone:
+                self._ledger.again(block, i, Cause.ISOLATED, now)
+                self.quarantine.add(block, i)
+            else:
+                text = f"lost with its worker {tries.worker_losses} times, the last time alone"
+                body = failure_body("WorkerLost", f"{text} on {host}: it {reason}", host)
+                self._ledger.end(block, i, Kind.WORKER_LOST, lease, body, worker.who)
 
-    def _requeue(self, worker: Worker, leases: Iterable[int], cause: Cause) -> None:
+    def _is_suspect(self, tries: Tries) -> bool:
+        """Whether a task was lost with its worker as often as is allowed."""
+        return tries.worker_losses >= self._settings.worker_losses_max
+
+    def _requeue(self, worker: Member, leases: Iterable[int], cause: Cause) -> None:
         """What `worker` had not begun goes elsewhere, and goes first."""
         spans: list[tuple[Block, int, int]] = []
         for lease in leases:
             entry = worker.held.pop(lease, None)
             if entry is None or entry[0].states[entry[1]] != _RUNNING:
                 continue
-            block, i = entry
+            block, i, _ = entry
+            self._ledger.note("returned", block, i, lease=lease, worker=worker.who)
+            if i in block.tries and self._is_suspect(block.tries[i]):
+                self._ledger.move(block, i, Cause.ISOLATED)
+                self.quarantine.add(block, i)
+                continue
             self._ledger.move(block, i, cause)
             if spans and spans[-1][0] is block and spans[-1][2] == i:
                 spans[-1] = (block, spans[-1][1], i + 1)
@@ -241,7 +190,7 @@ class Fleet:
 
     # -- outcomes ----------------------------------------------------------------------------
 
-    def take_done(self, worker: Worker, message: m.Done, now: float) -> None:
+    def take_done(self, worker: Member, message: m.Done, now: float) -> None:
         """What a worker has finished. Failures count only from the lease that holds the task."""
         worker.window = message.window
         store = worker.who.encode("ascii")
@@ -255,28 +204,34 @@ class Fleet:
                 if kind not in SUCCESS:
                     entry, entries[nth] = entries[nth], None
                     if entry is not None and entry[0].states[entry[1]] == _RUNNING:
-                        self._failed(*entry, kind, leases[nth], bodies[nth], now)
+                        self._failed(worker, entry, kind, leases[nth], bodies[nth], now)
                 elif entries[nth] is None:  # late, of a lease that was given up: still welcome
-                    entries[nth] = self._ledger.blocks.find(session, counters[nth])
+                    found = self._ledger.blocks.find(session, counters[nth])
+                    entries[nth] = None if found is None else (*found, now)
             self._ledger.succeeded(session, counters, leases, kinds, bodies, entries, store)
 
-    def _failed(self, block: Block, i: int, kind: int, lease: int, body: Any, now: float) -> None:
+    def _failed(
+        self, worker: Member, given: Given, kind: int, lease: int, body: Any, now: float
+    ) -> None:
         """A run that held the current lease did not succeed: again, or the end."""
+        block, i, _ = given
         if kind == Kind.ERROR:
             tries = block.tries.get(i)
             if option(block.options, "retries") > (tries.errors if tries is not None else 0):
                 block.tries.setdefault(i, Tries()).errors += 1
+                self._ledger.ran(given, lease, worker.who, kind, body, now)
                 self._ledger.again(block, i, Cause.RETRIED, now)
                 return
         elif kind == Kind.SLOT_LOST:
             tries = block.tries.setdefault(i, Tries())
             tries.slot_losses += 1
+            self._ledger.ran(given, lease, worker.who, kind, body, now)
             if tries.slot_losses < self._settings.slot_losses_max:
                 self._ledger.again(block, i, Cause.LOST, now)
                 return
-        self._ledger.end(block, i, kind, lease, body)
+        self._ledger.end(block, i, kind, lease, body, worker.who)
 
-    def take_returned(self, worker: Worker, message: m.Returned, now: float) -> None:
+    def take_returned(self, worker: Member, message: m.Returned, now: float) -> None:
         """A worker gives back what it has not begun."""
         worker.window = message.window
         self._requeue(worker, message.leases, Cause.RETURNED)
@@ -297,7 +252,7 @@ class Fleet:
         back are queued when `answered` is called. Who is away is not asked."""
         demand = Demand(answered)
         for worker in self:
-            leases = [lease for lease, entry in worker.held.items() if entry in tasks]
+            leases = [lease for lease, entry in worker.held.items() if entry[:2] in tasks]
             if leases and worker.peer is not None:
                 demand.left += 1
                 worker.wanted.append((demand, leases))
@@ -306,7 +261,7 @@ class Fleet:
         if not demand.left:
             answered(0, now)
 
-    def _no_answer(self, worker: Worker, now: float) -> None:
+    def _no_answer(self, worker: Member, now: float) -> None:
         """Who waits for what `worker` gives back waits in vain."""
         waiting = worker.asked + [demand for demand, _ in worker.wanted]
         worker.asked, worker.wanted = [], []
@@ -317,7 +272,7 @@ class Fleet:
         for worker in self:
             leases = [
                 lease
-                for lease, (block, i) in worker.held.items()
+                for lease, (block, i, _) in worker.held.items()
                 if block.states[i] == State.CANCELLED
             ]
             if leases and worker.peer is not None:
@@ -327,6 +282,8 @@ class Fleet:
 
     def dispatch(self, now: float) -> None:
         """Give what is ready to who has room."""
+        if self.quarantine or self.quarantine.worker is not None:
+            self._isolate(now)
         ready = self._ledger.ready
         if not ready.tasks:
             self._recall(now)
@@ -341,15 +298,39 @@ class Fleet:
             assert peer is not None
             self._peers.send(peer, m.Tasks(rows), now)
 
+    def _isolate(self, now: float) -> None:
+        """Empty a worker for a task that must run alone, and give it that task."""
+        quarantine = self.quarantine
+        worker = quarantine.worker
+        if worker is None:
+            able = [w for w in self if w.slots and w.recorded and w.peer is not None]
+            if not able:
+                return
+            worker = min(able, key=lambda worker: len(worker.held))
+            quarantine.set_aside(worker)
+            if worker.held and not worker.recalled:
+                self._recall_from(worker, len(worker.held), now)
+        if worker.held or worker.strays:
+            return
+        if not quarantine:
+            quarantine.release()
+        elif worker.peer is not None:
+            block, i = quarantine.take()
+            self._ledger.move(block, i, Cause.RELEASED)
+            row = self._lease_out(worker, block, i, i + 1, now)
+            quarantine.lease = row[2]
+            self._peers.send(worker.peer, m.Tasks([row]), now)
+
     def _lease_out(
-        self, worker: Worker, block: Block, low: int, high: int, now: float
+        self, worker: Member, block: Block, low: int, high: int, now: float
     ) -> list[Any]:
         self._ledger.lease_out(block, low, high)
         lease = self._lease + 1
         self._lease += high - low
         held = worker.held
         for i in range(low, high):
-            held[lease + i - low] = (block, i)
+            held[lease + i - low] = (block, i, now)
+        self._ledger.note("given", block, low, high, lease=lease, worker=worker.who)
         if block.function not in worker.functions:
             worker.functions.add(block.function)
             name, code = self._ledger.functions[block.function]
@@ -359,7 +340,7 @@ class Fleet:
         payloads = Slice(block.key, low, high)
         return [block.session, block.first + low, lease, block.function, block.options, payloads]
 
-    def _shares(self, ready: int) -> Iterator[tuple[Worker, int]]:
+    def _shares(self, ready: int) -> Iterator[tuple[Member, int]]:
         """Who gets how many of `ready` tasks, most urgent first. Each share is given before the
         next is asked for: rooms are read anew."""
         idle = [worker for worker in self if worker.idle_slots > 0]
@@ -393,7 +374,7 @@ class Fleet:
             return
         self._recall_from(busiest, max(min(spare, idle), spare // 2), now)
 
-    def _recall_from(self, worker: Worker, count: int, now: float) -> None:
+    def _recall_from(self, worker: Member, count: int, now: float) -> None:
         """Ask for what is wanted back, and `count` others."""
         assert worker.peer is not None
         leases = [lease for _, wanted in worker.wanted for lease in wanted]
@@ -406,7 +387,7 @@ class Fleet:
         held: dict[tuple[bytes, int], str] = {}
         for worker in self:
             assert not worker.held.keys() & worker.strays.keys(), worker.who
-            for block, i in worker.held.values():
+            for block, i, _ in worker.held.values():
                 if block.states[i] == _RUNNING:
                     assert (block.key, i) not in held, f"{block.key!r}[{i}] is held twice"
                     held[block.key, i] = worker.who

@@ -125,12 +125,15 @@ class Intake:
             self._ledger.sequence += 1
             older = self._match_names(peer, block, sent.marks, known)
             self._ledger.sessions[peer.who] = max(last, self._ledger.sessions.get(peer.who, -1))
-            self._write(block, {own - block.first: (s, c) for _, own, s, c, _ in older}, sent)
+            self._write(block, {own - block.first: (s, c) for _, own, s, c, _ in older}, sent, now)
             self._ledger.admit(block)
+            self._ledger.note("submitted", block, 0, block.size)
             if older:  # and told when it is on disk: which is older must not change again
                 self._core.after_commit(partial(self._tell_older, peer, older))
 
-    def _write(self, block: Block, foreign: dict[int, tuple[str, int]], sent: m.Block) -> None:
+    def _write(
+        self, block: Block, foreign: dict[int, tuple[str, int]], sent: m.Block, now: float
+    ) -> None:
         header = [
             block.size,
             block.function,
@@ -140,6 +143,7 @@ class Intake:
             block.names,
             block.sequence,
             bytes(i for i, state in enumerate(block.states) if state == HOLE),
+            now + self._ledger.ahead_s,
         ]
         payloads = sent.payloads if block.left else None
         self._ledger.writes.append(

@@ -15,12 +15,19 @@ from ..options import option
 from ..task import ENDED, STATE_OF, Kind, State, key
 from .block import Block, Blocks
 from .due import Due
+from .journal import Journal
 from .life import Cause, step
 from .peers import Peers
 from .ready import Ready
 
 #: What the router puts before an outcome's body: kind, lease, store id of the worker.
 RECORD = struct.Struct("<BQ8s")
+
+#: In place of a store id: no worker's.
+NOBODY = "\0" * 8
+
+#: A task that a worker was given, and when.
+Given = tuple[Block, int, float]
 
 _QUEUED, _RUNNING, _DONE = int(State.QUEUED), int(State.RUNNING), int(State.DONE)
 _COUNTER = struct.Struct(">Q")
@@ -43,6 +50,8 @@ class Ledger:
         functions: digest → (name, code digest).
         sessions: the highest counter recorded of each client.
         writes: what the store is to record at the end of this turn.
+        journal: what happened, for who wants to read it.
+        ahead_s: how far the wall clock is ahead of the core's own. For display alone.
     """
 
     def __init__(
@@ -60,19 +69,29 @@ class Ledger:
         self.functions = functions
         self.sessions = sessions
         self.writes: list[tuple[Any, ...]] = []
+        self.journal = Journal()
+        self.ahead_s = 0.0
         self.sequence = 0
 
-    def restore(self, block: Block, now: float) -> None:
-        """Take in a block that the store has brought back; its tasks are not ready yet."""
+    def restore(self, block: Block, worker_losses_max: int, now: float) -> list[tuple[Block, int]]:
+        """Take in a block that the store has brought back; its tasks are not ready yet. Those that
+        must run alone are returned."""
+        isolated: list[tuple[Block, int]] = []
         self.sequence = max(self.sequence, block.sequence + 1)
         self.blocks.add(block)
         for i, tries in block.tries.items():
-            if tries.errors and block.states[i] == _QUEUED:
+            if block.states[i] != _QUEUED:
+                continue
+            if tries.worker_losses >= worker_losses_max:
+                block.states[i] = State.WAITING
+                isolated.append((block, i))
+            elif tries.errors:
                 block.states[i] = State.WAITING
                 self.due.add(block, i, option(block.options, "backoff"), now)
         for state in block.states:
             if state < ENDED:
                 self.counts[state] += 1
+        return isolated
 
     def admit(self, block: Block) -> None:
         """Take in a new block: what is left in it is ready."""
@@ -103,6 +122,22 @@ class Ledger:
             self.move(block, i, Cause.RELEASED)
             self.ready.push(block, i, i + 1, first=True)
 
+    def ran(self, given: Given, lease: int, who: str, kind: int, body: Any, now: float) -> None:
+        """A run of a task ended, and the task did not: a line of its story."""
+        block, i, since = given
+        task = key(block.session, block.first + i)
+        about = [who, since + self.ahead_s, now + self.ahead_s, int(kind)]
+        self.writes.append(("run", task, lease, about, body))
+        self.note("ran", block, i, lease=lease, worker=who, kind=Kind(kind).name.lower())
+
+    def note(self, event: str, block: Block, low: int, high: int = 0, **about: Any) -> None:
+        """For the journal: `event` befell tasks [low, high) of `block`, or `low` alone."""
+        if self.journal.on:
+            count = max(high - low, 1)
+            self.journal.note(
+                event, session=block.session, first=block.first + low, count=count, **about
+            )
+
     def again(self, block: Block, i: int, cause: Cause, now: float) -> None:
         """A task runs once more, first in line, or after an error when its time has come; remember
         why."""
@@ -117,8 +152,9 @@ class Ledger:
         )
         if cause is Cause.RETRIED:
             self.due.add(block, i, option(block.options, "backoff"), now)
-        else:
+        elif cause is Cause.LOST:
             self.ready.push(block, i, i + 1, first=True)
+        self.note(cause.name.lower(), block, i)
 
     def succeeded(
         self,
@@ -127,7 +163,7 @@ class Ledger:
         leases: Sequence[int],
         kinds: bytes,
         bodies: list[Any],
-        entries: list[tuple[Block, int] | None],
+        entries: list[Given | None],
         store: bytes,
     ) -> None:
         """Record a run of successes of the worker with `store`, in bulk: this is the hot path.
@@ -142,9 +178,10 @@ class Ledger:
         for nth, entry in enumerate(entries):
             if entry is None:
                 continue
-            block, i = entry
+            block, i, _ = entry
             state = block.states[i]
             if state >= ENDED:
+                self.note("superseded", block, i, lease=leases[nth], worker=store.decode())
                 continue
             self.counts[state] -= 1
             block.states[i] = _DONE
@@ -159,6 +196,12 @@ class Ledger:
             return
         self.counts[_DONE] += len(records)
         self.writes.append(("outcomes", records))
+        if self.journal.on:
+            for nth in told:
+                self.journal.note(
+                    "done", session=session, first=counters[nth], count=1, lease=leases[nth],
+                    worker=store.decode(),
+                )  # fmt: skip
         owner = self.peers.by_who.get(("client", session))
         if owner is None:
             return
@@ -168,16 +211,19 @@ class Ledger:
             for nth in told:
                 self.peers.tell(owner, session, [counters[nth]], [kinds[nth]], [bodies[nth]])
 
-    def end(self, block: Block, i: int, kind: int, lease: int, body: Any) -> None:
-        """Record how a task ended, other than by success."""
+    def end(
+        self, block: Block, i: int, kind: int, lease: int, body: Any, who: str = NOBODY
+    ) -> None:
+        """Record how a task ended, other than by success; on worker `who`, if it was on one."""
         self.move(block, i, CAUSE_OF[STATE_OF[Kind(kind)]])
         block.left -= 1
         counter = block.first + i
-        record = RECORD.pack(kind, lease, bytes(8)) + body
+        record = RECORD.pack(kind, lease, who.encode("ascii")) + body
         self.writes.append(("outcomes", [(key(block.session, counter), record)]))
         owner = self.peers.by_who.get(("client", block.session))
         if owner is not None:
             self.peers.tell(owner, block.session, [counter], [kind], [body])
+        self.note(State(block.states[i]).word, block, i, lease=lease, worker=who.strip("\0"))
         self._after_end(block, i, kind, body)
 
     def _after_end(self, block: Block, i: int, kind: int, body: Any) -> None:

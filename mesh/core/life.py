@@ -5,7 +5,7 @@
         ▼           │ └── returned, lost ┘ │ └───cancelled────▶ CANCELLED
      WAITING ───released                   │   (also from WAITING and QUEUED)
         ▲                                  │
-        └──────────────── retried ─────────┘
+        └─────────── retried, isolated ────┘
 
 Rule 1: what is not in the table does not happen; `step` returns None for it, and the caller
 treats it as late news. Rule 2: the first success wins, from any state that has not ended: a worker
@@ -27,10 +27,11 @@ class Cause(IntEnum):
     RETURNED = 2  #: its worker gave it back unrun: counts as nothing
     LOST = 3  #: its slot or worker died, and its cap allows another run
     RETRIED = 4  #: the user's code raised, and `retries` allow another run after a pause
-    SUCCEEDED = 5
-    FAILED = 6
-    CANCELLED = 7
-    EXPIRED = 8
+    ISOLATED = 5  #: its worker died as often as is allowed: it waits for one of its own
+    SUCCEEDED = 6
+    FAILED = 7
+    CANCELLED = 8
+    EXPIRED = 9
 
 
 _S, _C = State, Cause
@@ -49,6 +50,7 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (_S.RUNNING, _C.RETURNED): _S.QUEUED,
     (_S.RUNNING, _C.LOST): _S.QUEUED,
     (_S.RUNNING, _C.RETRIED): _S.WAITING,
+    (_S.RUNNING, _C.ISOLATED): _S.WAITING,
     (_S.RUNNING, _C.SUCCEEDED): _S.DONE,
     (_S.RUNNING, _C.FAILED): _S.FAILED,
     (_S.RUNNING, _C.CANCELLED): _S.CANCELLED,

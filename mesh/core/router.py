@@ -93,8 +93,9 @@ class RouterCore:
         self._expected = set(restored.roster)
         self._grace_until = now + settings.lost_after_s
         self._held_back: list[tuple[Block, int, int]] = []
+        self._isolated: list[tuple[Block, int]] = []
         for block in sorted(restored.blocks, key=lambda block: block.sequence):
-            self.ledger.restore(block, now)
+            self._isolated += self.ledger.restore(block, settings.worker_losses_max, now)
             self._held_back += [(block, *run) for run in block.queued_runs(0, block.size)]
         self._end_grace(now)
 
@@ -313,7 +314,7 @@ class RouterCore:
             if now - peer.last_heard > self.settings.lost_after_s:
                 self.peers.drop(peer)
                 if peer.role == "worker":
-                    silent = f"it was silent for {now - peer.last_heard:.1f} s"
+                    silent = f"was silent for {now - peer.last_heard:.1f} s"
                     self.fleet.lose(self.fleet.workers.get(peer.who), silent, now)
             elif now - peer.last_sent >= self.settings.heartbeat_s:
                 self.peers.send(peer, m.Beat(), now)
@@ -331,6 +332,14 @@ class RouterCore:
             held_back, self._held_back = self._held_back, []
             for span in held_back:
                 self.ledger.ready.push(*span)
+        if self._isolated and not self._expected:
+            isolated, self._isolated = self._isolated, []
+            for task in reversed(isolated):
+                self.fleet.quarantine.add(*task)
+
+    def grace_s(self, now: float) -> float | None:
+        """How long what may run at workers of the last life is held back still; None: it is not."""
+        return max(self._grace_until - now, 0.0) if self._expected else None
 
     def stop(self, drain: bool, now: float) -> None:
         """End the mesh: workers leave, then the router may."""

@@ -147,6 +147,7 @@ class Router:
             self.context, listen or f"ipc://{self.sockets.path / 'router.sock'}"
         )
         self.core = RouterCore(restored, settings, time.monotonic())
+        self.core.ledger.ahead_s = time.time() - time.monotonic()
         self.payloads = Payloads(self.records)
         self.wake = Wake()
         self.writer = Writer(self.records.apply, self.records.look_up, self.wake)
@@ -187,6 +188,7 @@ class Router:
                 for event in self.writer.done():
                     core.handle(event, now)
             if now >= core.deadline(before):
+                core.ledger.ahead_s = time.time() - now
                 core.handle(Tick(), now)
             stopped = self._settle(now)
 

@@ -1,6 +1,6 @@
 """The router's records: what must survive it, and how it is looked up again.
 
-Layout (schema 2; all keys sort):
+Layout (schema 3; all keys sort):
 
     meta      mesh, birth, epoch, schema, counts, last
     block     id of its first task → msgpack header: shared, immutable
@@ -8,12 +8,14 @@ Layout (schema 2; all keys sort):
     open      the same key         → nothing; while some task of the block has not ended
     outcome   task id              → kind, lease, store id, body: written once
     tries     task id              → how often it was begun in vain
+    run       task id + lease      → a run that did not end its task: see store/story.py
     alias     a user's id          → the task it means, and what call that was
     function  digest               → name, code digest, payload
     group     group id             → size, name
     foreign   task id              → the older task that this one is: its alias was taken
     session   a client's session   → the highest counter recorded
     worker    store id             → what its worker said of itself, while it is present
+    host      store id             → where its worker was last
     lost      lease                → nothing; its stored result is gone, said its holder
 
 A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
@@ -34,10 +36,14 @@ from ..core.ledger import RECORD
 from ..core.router import Restored
 from ..errors import StoreError
 from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, STATE_OF, Kind, State, key, show, unkey
+from . import story
 from .tables import KEY_BYTES_MAX, Tables, Transaction
 
 #: Raised whenever the layout changes so that an older Mesh would misread it.
-SCHEMA = 2
+SCHEMA = 3
+
+#: Older layouts that are read as they are, and go on as this one: 2 knew no runs, hosts, times.
+UPGRADED = (2,)
 
 TABLES = (
     "meta",
@@ -46,12 +52,14 @@ TABLES = (
     "open",
     "outcome",
     "tries",
+    "run",
     "alias",
     "function",
     "group",
     "foreign",
     "session",
     "worker",
+    "host",
     "lost",
 )
 
@@ -86,6 +94,9 @@ class Records:
                 txn.put("meta", b"schema", _pack(SCHEMA))
                 txn.put("meta", b"birth", entropy)
                 txn.put("meta", b"mesh", mesh.encode())
+        elif _unpack(schema) in UPGRADED:
+            with tables.begin(write=True) as txn:
+                txn.put("meta", b"schema", _pack(SCHEMA))
         elif _unpack(schema) != SCHEMA:
             raise StoreError(
                 f"the store has schema {_unpack(schema)}, this Mesh reads schema {SCHEMA}: "
@@ -96,6 +107,7 @@ class Records:
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
             "close": lambda txn, block: txn.delete("open", block),
             "tries": lambda txn, task, tries: txn.put("tries", task, _pack(tries)),
+            "run": story.write_run,
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
@@ -108,6 +120,7 @@ class Records:
             "ended": self._ended,
             "texts": self._texts,
             "group": self._group,
+            "story": self._story,
         }
 
     # -- writing ---------------------------------------------------------------------------
@@ -128,7 +141,7 @@ class Records:
         payloads: list[Any] | None,
         marks: list[bytes] | None,
     ) -> None:
-        size, function, _, group, _, names, _, holes = header
+        size, function, _, group, _, names, _, holes = header[:8]
         block = key(session, first)
         txn.put("block", block, _pack(header))
         if payloads is not None:
@@ -161,6 +174,7 @@ class Records:
             txn.delete("worker", who.encode())
         else:
             txn.put("worker", who.encode(), _pack(about))
+            txn.put("host", who.encode(), _pack(str(about.get("host", "?"))))
 
     # -- looking up ------------------------------------------------------------------------
 
@@ -261,6 +275,22 @@ class Records:
             return ["task", *unkey(older), 1]
         return ["task", *parsed, 1] if self._exists(txn, *parsed) else None
 
+    def _story(self, txn: Transaction, task: tuple[str, int]) -> dict[str, Any] | None:
+        """What is recorded of one task: None if it does not exist."""
+        if not self._exists(txn, *task):
+            return None
+        _, raw = txn.before("block", key(*task))  # type: ignore[misc]  # it exists
+        header = _unpack(raw)
+        group = header[3]
+        return {
+            "id": show(*task),
+            **self._call_of(txn, *task),
+            "group": None if group is None else show(task[0], group),
+            "options": header[2],
+            "submitted_at": header[8] if len(header) > 8 else None,
+            **story.read(txn, key(*task)),
+        }
+
     def _prefixed(self, txn: Transaction, text: str) -> tuple[str, int] | None:
         """``k3f.17`` where one session alone begins with k3f."""
         prefix, dot, number = text.partition(".")
@@ -342,7 +372,7 @@ class Records:
             raw = txn.get("block", block_key)
             if raw is None:
                 raise StoreError(f"block {show(session, first)} is open and has no header")
-            size, function, options, group, index, names, sequence, holes = _unpack(raw)
+            size, function, options, group, index, names, sequence, holes = _unpack(raw)[:8]
             block = Block(session, first, size, function, options, group, index, names, sequence)
             for i in holes:
                 block.states[i] = HOLE

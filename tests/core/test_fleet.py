@@ -75,7 +75,7 @@ def test_windows_are_never_exceeded_and_filled_as_they_open():
     assert held(lone) == [2, 5]
 
     [lease, *_] = lone.core.fleet.workers[W1].held
-    [(block, i)] = [lone.core.fleet.workers[W1].held[lease]]
+    [(block, i, _)] = [lone.core.fleet.workers[W1].held[lease]]
     ended = [C1, [block.first + i], [lease], bytes([Kind.VALUE]), [b"v"]]
     lone.say(W1, m.Done([ended], 4))
 

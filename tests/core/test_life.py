@@ -14,14 +14,14 @@ CAUSES = list(Cause)
 
 #: Row by row what each cause makes of a state; "-" is what does not happen.
 TABLE = """
-            RELEASED DISPATCHED RETURNED LOST   RETRIED SUCCEEDED FAILED CANCELLED EXPIRED
-WAITING     QUEUED   RUNNING    -        -      -       DONE      FAILED CANCELLED EXPIRED
-QUEUED      -        RUNNING    -        -      -       DONE      -      CANCELLED EXPIRED
-RUNNING     -        -          QUEUED   QUEUED WAITING DONE      FAILED CANCELLED -
-DONE        -        -          -        -      -       -         -      -         -
-FAILED      -        -          -        -      -       -         -      -         -
-CANCELLED   -        -          -        -      -       -         -      -         -
-EXPIRED     -        -          -        -      -       -         -      -         -
+            RELEASED DISPATCHED RETURNED LOST   RETRIED ISOLATED SUCCEEDED FAILED CANCELLED EXPIRED
+WAITING     QUEUED   RUNNING    -        -      -       -        DONE      FAILED CANCELLED EXPIRED
+QUEUED      -        RUNNING    -        -      -       -        DONE      -      CANCELLED EXPIRED
+RUNNING     -        -          QUEUED   QUEUED WAITING WAITING  DONE      FAILED CANCELLED -
+DONE        -        -          -        -      -       -        -         -      -         -
+FAILED      -        -          -        -      -       -        -         -      -         -
+CANCELLED   -        -          -        -      -       -        -         -      -         -
+EXPIRED     -        -          -        -      -       -        -         -      -         -
 """
 
 

@@ -592,10 +592,10 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone(
     with store.tables.begin(write=True) as txn:
         txn.put("meta", b"schema", msgpack.packb(module.SCHEMA + 1))
 
-    with pytest.raises(StoreError, match="has schema 3, this Mesh reads schema 2: use the Mesh"):
+    with pytest.raises(StoreError, match="has schema 4, this Mesh reads schema 3: use the Mesh"):
         reopen()
 
-    monkeypatch.setattr(module, "SCHEMA", 3)
+    monkeypatch.setattr(module, "SCHEMA", 4)
     assert reopen().restore().epoch == 1
 
 
@@ -603,7 +603,7 @@ def test_a_store_of_schema_1_is_refused(tmp_path: Path):
     shutil.copy(FIXTURES / "schema1.mdb", tmp_path)
     tables = LmdbTables(tmp_path / "schema1.mdb", TABLES, sync=False)
 
-    with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 2: use the Mesh"):
+    with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 3: use the Mesh"):
         Records(tables, b"", "")
     tables.close()
 

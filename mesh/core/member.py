@@ -1,0 +1,99 @@
+"""Member: a worker as the router sees it: what it holds, and how much more it takes.
+
+Plain facts, kept by fleet.py, which decides what follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..protocol import messages as m
+from .ledger import Given
+from .peers import Peer
+
+
+@dataclass(slots=True)
+class Demand:
+    """Somebody wants tasks back that have perhaps begun. `answered(left, now)` is called whenever
+    a worker that was asked has answered, or will not; `left` others have not yet."""
+
+    answered: Callable[[int, float], None]
+    left: int = 0
+
+
+class Member:
+    """One worker of a fleet: one incarnation of one store.
+
+    Attributes:
+        who: the id of its store; what a ref's holder names.
+        held: lease → (block, index, since when), in the order they were given.
+        strays: what it runs of tasks that were given to another while it was away.
+        window: how many leases it takes at once.
+        functions: the digests it has been sent.
+        peer: its connection, or None while it is away.
+        recorded: whether the roster has it. Until then it is given nothing: a router that
+            restarts waits for the roster alone before what may run is dispatched again.
+        reserved: whether it is set aside for a task that must run alone.
+        recalled: whether a RECALL is on its way; there is one at a time.
+        wanted, asked: demands for the next RECALL, with their leases; those in the one on its way.
+    """
+
+    __slots__ = (
+        "about",
+        "asked",
+        "away_since",
+        "functions",
+        "held",
+        "incarnation",
+        "peer",
+        "recall_after",
+        "recalled",
+        "recorded",
+        "reserved",
+        "slots",
+        "strays",
+        "wanted",
+        "who",
+        "window",
+    )
+
+    def __init__(self, who: str, incarnation: bytes, about: dict[str, Any]) -> None:
+        self.who = who
+        self.incarnation = incarnation
+        self.about = about
+        self.slots = int(about.get("slots", 0))
+        self.window = int(about.get("window", self.slots))
+        self.held: dict[int, Given] = {}
+        self.strays: dict[int, Given] = {}
+        self.functions: set[bytes] = set()
+        self.peer: Peer | None = None
+        self.away_since: float | None = None
+        self.recorded = False
+        self.reserved = False
+        self.recalled = False
+        self.wanted: list[tuple[Demand, list[int]]] = []
+        self.asked: list[Demand] = []
+        self.recall_after = 0.0
+
+    @property
+    def room(self) -> int:
+        """How many more leases it takes now."""
+        if self.peer is None or not self.recorded or self.reserved:
+            return 0
+        return self.window - len(self.held) - len(self.strays)
+
+    @property
+    def idle_slots(self) -> int:
+        """Slots that have nothing to run."""
+        return min(self.slots - len(self.held) - len(self.strays), self.room)
+
+    def is_recorded(self, now: float) -> None:
+        """The roster has it, on disk."""
+        self.recorded = True
+
+    def report(self, message: m.Report) -> None:
+        """What it says of itself has changed."""
+        self.about |= message.about
+        self.slots = int(self.about.get("slots", self.slots))

@@ -1,0 +1,91 @@
+"""A task's story, as far as memory knows it: where an open task is, and what it waits for.
+
+What has been is in the store (store/story.py); this is what is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..options import option
+from ..task import ENDED, State, show
+from .block import Block, Tries
+
+if TYPE_CHECKING:
+    from .router import RouterCore
+
+
+def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> dict[str, Any]:
+    """State, current lease, losses and what a task waits for; nothing of one that has ended."""
+    found = core.ledger.blocks.find(session, counter)
+    if found is None or found[0].states[found[1]] >= ENDED:
+        return {}
+    block, i = found
+    state = State(block.states[i])
+    tries = block.tries.get(i) or Tries()
+    told: dict[str, Any] = {
+        "state": state.word,
+        "errors": tries.errors,
+        "slot_losses": tries.slot_losses,
+        "worker_losses": tries.worker_losses,
+    }
+    if state is State.RUNNING:
+        return told | _where(core, block, i, now)
+    if state is State.WAITING:
+        return told | {"waits_for": _time_of(core, block, i, tries, now)}
+    return told | {"waits_for": _turn_of(core, now)}
+
+
+def _where(core: RouterCore, block: Block, i: int, now: float) -> dict[str, Any]:
+    id = show(block.session, block.first + i)
+    for worker in core.fleet:
+        for lease, (held, index, since) in worker.held.items():
+            if held is not block or index != i:
+                continue
+            slots = worker.about.get("running", [])
+            begun = [slot["pid"] for slot in slots if slot.get("task") == id]
+            host = worker.about.get("host")
+            told: dict[str, Any] = {
+                "lease": lease,
+                "worker": worker.who,
+                "host": host,
+                "given_at": since + core.ledger.ahead_s,
+                "pid": begun[0] if begun else None,
+            }
+            if worker.peer is None:
+                told["waits_for"] = (
+                    f"its worker on {host} to come back: it has lost its connection, and is given "
+                    f"up after {core.settings.lost_after_s:g} s"
+                )
+            elif not begun:
+                told["waits_for"] = f"a slot on {host}, or has just begun there"
+            return told
+    return {}
+
+
+def _time_of(core: RouterCore, block: Block, i: int, tries: Tries, now: float) -> str:
+    if (block, i) in core.fleet.quarantine or tries.worker_losses and tries.due <= now:
+        return (
+            f"a worker of its own: it was lost with its worker {tries.worker_losses} times, and "
+            f"runs alone next"
+        )
+    allowed = option(block.options, "retries")
+    return (
+        f"its next run, in {max(tries.due - now, 0.0):.1f} s: {tries.errors} of {allowed} retries "
+        f"are used up"
+    )
+
+
+def _turn_of(core: RouterCore, now: float) -> str:
+    rest = core.grace_s(now)
+    if rest is not None:
+        return (
+            f"the workers of the router's last life, one of which may run it still: {rest:.1f} s "
+            f"at most"
+        )
+    workers = [worker for worker in core.fleet if worker.slots and worker.peer is not None]
+    if not workers:
+        return "a worker with a slot: the mesh has none. Start one with `mesh worker`"
+    slots = sum(worker.slots for worker in workers)
+    queued = core.ledger.counts[State.QUEUED]
+    return f"a slot: {queued} tasks are queued, {slots} slots work on {len(workers)} workers"

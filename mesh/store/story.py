@@ -1,0 +1,75 @@
+"""A task's story, as far as it is recorded: the runs that did not end it, and the one that did.
+
+Runs are written one by one and never changed. Of an error its class and the beginning of its
+message are kept: tracebacks of a thousand retries would be more than the results.
+
+    run   task id + lease u64 (big-endian)
+          → worker, given, ended, kind, begun, took, error, message; times are unix seconds
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgpack
+
+from ..core.ledger import RECORD
+from ..protocol.outcome import parse, parse_failure
+from ..task import STATE_OF, SUCCESS, Kind
+from .tables import Transaction
+
+#: Of a run's error message.
+MESSAGE_CHARS_MAX = 300
+
+#: Of a task that was run a million times, the last ones are told.
+RUNS_MAX = 100
+
+_LEASE = struct.Struct(">Q")
+
+_FIELDS = ("worker", "given_at", "ended_at", "how", "begun_at", "took_s", "error", "message")
+
+
+def write_run(txn: Transaction, task: bytes, lease: int, about: list[Any], body: Any) -> None:
+    """Record a run that did not end its task. `about` is worker, given, ended, kind."""
+    row = [*about, *_told_by(about[3], body)]
+    txn.put("run", task + _LEASE.pack(lease), msgpack.packb(row, unicode_errors="surrogatepass"))
+
+
+def _told_by(kind: int, body: Any) -> list[Any]:
+    """When a run began, how long it took, and its error: of its outcome's body. Whatever a slot has
+    made of it, the story goes on."""
+    try:
+        found = parse(body)
+        begun, took_s = found.begun or None, found.took_s or None
+        if kind in SUCCESS:
+            return [begun, took_s, None, None]
+        failure, _ = parse_failure(found.rest)
+    except ValueError as error:
+        return [None, None, None, f"not readable: {error}"]
+    return [begun, took_s, failure.kind, failure.message[:MESSAGE_CHARS_MAX]]
+
+
+def read(txn: Transaction, task: bytes) -> dict[str, Any]:
+    """The runs of a task, oldest first, and how it ended, if it has."""
+    runs = []
+    for key, raw in txn.scan("run", task, task + b"\xff" * _LEASE.size):
+        row = msgpack.unpackb(raw, raw=False, unicode_errors="surrogatepass")
+        run = {"lease": _LEASE.unpack(key[len(task) :])[0]} | dict(zip(_FIELDS, row, strict=True))
+        runs.append(run | {"how": Kind(run["how"]).name.lower()})
+    told: dict[str, Any] = {"state": None, "runs": runs}
+    record = txn.get("outcome", task)
+    if record is not None:
+        kind, lease, store = RECORD.unpack_from(record)
+        begun, took_s, error, message = _told_by(kind, record[RECORD.size :])
+        last = {"lease": lease, "worker": store.decode().strip("\0") or None}
+        last |= {"how": Kind(kind).name.lower(), "begun_at": begun, "took_s": took_s}
+        told["state"] = STATE_OF[Kind(kind)].word
+        if runs and runs[-1]["lease"] == lease:
+            last = runs.pop() | last  # the cap was reached: it is a run as well
+        runs.append(last | {"error": error, "message": message})
+    told["runs"] = runs[-RUNS_MAX:]
+    for run in told["runs"]:
+        host = txn.get("host", run["worker"].encode()) if run["worker"] else None
+        run["host"] = None if host is None else msgpack.unpackb(host)
+    return told
