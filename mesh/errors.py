@@ -178,3 +178,11 @@ BY_NAME: dict[str, type[MeshError]] = {
         DependencyFailed,
     )
 }
+
+
+def public_name(error: BaseException) -> str:
+    """The name of the error's class, or of its nearest base that is in this tree: by it another
+    process makes an error of the same kind."""
+    return next(
+        (cls.__name__ for cls in type(error).__mro__ if cls.__name__ in BY_NAME), "MeshError"
+    )

@@ -82,6 +82,6 @@ def main() -> None:
         code = serve(Site(Path(folder), Path(access), listen, takeover), slots, tell)
     except (MeshError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
-        tell({"error": [type(error).__name__, str(error)]})
+        tell({"error": [errors.public_name(error), str(error)]})
         code = 1
     raise SystemExit(code)

@@ -22,7 +22,7 @@ from typing import Any
 from .. import errors
 from ..core.client import PAGE_TASKS, ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
-from ..core.notices import NO_WORKER
+from ..core.notices import NO_ROOM, NO_WORKER, ROOM
 from ..errors import (
     AccessDenied,
     MeshError,
@@ -90,7 +90,7 @@ class Connection:
         self._poller.add(self._dialer.socket)
         self._poller.add(self._dialer.monitor, quiet=True)
         self._poller.add(self._wake)
-        self.outbox = Outbox(self._wake.set)
+        self.outbox = Outbox(self._wake.set, router_timeout_s)
         self.waiting = Waiting(self, self.session)
         self._fetcher = Fetcher(self._locate)
         self._lock = threading.Lock()
@@ -383,6 +383,13 @@ class Connection:
                 f"slot for {about.get('for_s', 0):.0f} s: start one with "
                 f"`mesh worker --access {self.access.folder or 'FILE'}`"
             )
+        elif kind == NO_ROOM:
+            reason = str(about.get("reason", "its disk is full"))
+            self.outbox.stalled(reason)
+            self._warn(f"the mesh cannot record more, and waits until it can: {reason}")
+        elif kind == ROOM:
+            self.outbox.stalled(None)
+            self._warn("the mesh has room again, and goes on")
 
     def _on_answer(self, token: int, error: str | None, value: Any) -> None:
         answer = self._questions.pop(token, None)

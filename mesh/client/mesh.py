@@ -130,6 +130,7 @@ class Mesh(concurrent.futures.Executor):
         Waits only while more than a window of bytes is on its way to the mesh.
 
         Raises:
+            QueueFull: the mesh has had no room to record more for `router_timeout` seconds.
             PayloadError: the function or an argument cannot be pickled; it is named.
             TypeError: `fn` cannot be called.
             RuntimeError: the mesh was closed, or this process is a fork of the one that opened it.
@@ -229,6 +230,7 @@ class Mesh(concurrent.futures.Executor):
 
         Raises:
             TimeoutError: that took longer than `timeout` seconds.
+            QueueFull: the mesh has had no room to record more for `router_timeout` seconds.
         """
         self._check_open()
         if not self._connection.flush(timeout):

@@ -9,9 +9,11 @@ backpressure: a script cannot outrun its mesh by more than the window.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import QueueFull
 from ..protocol import messages as m
 from ..protocol.functions import Packed
 from ..protocol.messages import BLOCK_TASKS_MAX
@@ -30,9 +32,12 @@ Item = tuple[int, bytes, dict[str, Any], bytes, str | None, bytes | None]
 
 
 class Outbox:
-    """See the module. `wake` tells the I/O thread that there is something."""
+    """See the module. `wake` tells the I/O thread that there is something. While the mesh has no
+    room to record what is sent, a thread waits `patience_s` for it."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._stalled: str | None = None
         self._wake = wake
         # Taken itself, never through its condition: `with` keeps a lock of C whole under Ctrl-C,
         # and a condition's own `__enter__` may be interrupted with the lock in its hand.
@@ -99,16 +104,46 @@ class Outbox:
             self._sent_functions.add(function.digest)
 
     def _make_room(self, size: int) -> None:
-        while (
-            (there := self._queued_bytes + self._sent_bytes)
-            and there + size > WINDOW_BYTES
-            and self._closed is None
-        ):
+        if self._is_crowded(size) and self._closed is None:
             self._wake()
-            self._room.wait()
+            self._wait_for(lambda: self._closed is not None or not self._is_crowded(size), None)
         if self._closed is not None:
             raise self._closed
         self._queued_bytes += size
+
+    def _is_crowded(self, size: int) -> bool:
+        there = self._queued_bytes + self._sent_bytes
+        return there > 0 and there + size > WINDOW_BYTES
+
+    def _wait_for(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait until `done()`; False if that takes longer than `timeout`.
+
+        Raises:
+            QueueFull: the mesh has had no room for `patience_s`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not done():
+            rest = None if deadline is None else deadline - time.monotonic()
+            if rest is not None and rest <= 0:
+                return False
+            reason = self._stalled
+            if reason is None:
+                self._room.wait(rest)
+                continue
+            patience = self._patience_s if rest is None else min(rest, self._patience_s)
+            eased = self._room.wait_for(lambda: self._stalled is None or done(), patience)
+            if not eased and patience == self._patience_s:
+                raise QueueFull(
+                    f"the mesh could not record more for {self._patience_s:g} s: {reason}. Free "
+                    f"some room; what was recorded is safe, the rest is sent when there is room"
+                )
+        return True
+
+    def stalled(self, reason: str | None) -> None:
+        """The mesh has no room to record more, and why; None: it has again."""
+        with self._lock:
+            self._stalled = reason
+            self._room.notify_all()
 
     def released(self, size: int) -> None:
         """The router has recorded this much."""
@@ -119,7 +154,7 @@ class Outbox:
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything is recorded; False if that took too long."""
         with self._lock:
-            self._room.wait_for(lambda: self._is_empty or self._closed is not None, timeout)
+            self._wait_for(lambda: self._is_empty or self._closed is not None, timeout)
             if self._closed is not None and not self._is_empty:
                 raise self._closed
             return self._is_empty

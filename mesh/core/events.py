@@ -44,6 +44,16 @@ class Committed:
 
 
 @dataclass(slots=True)
+class Stalled:
+    """The store has no room for the writes handed out: they are tried again. `reason` says where.
+    The next `Committed` ends it. At a worker also: slot `slot` could not be handed `leases`."""
+
+    reason: str
+    slot: int = -1
+    leases: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Found:
     """The answer to the lookup `token`."""
 

@@ -6,10 +6,11 @@ nothing depends on it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
 from ..task import State
+from .peers import Peer
 
 if TYPE_CHECKING:
     from .router import RouterCore
@@ -20,6 +21,8 @@ _QUEUED = int(State.QUEUED)
 NO_WORKER_S = 5.0
 
 NO_WORKER = "no worker"
+NO_ROOM = "no room"
+ROOM = "room"
 
 
 class Notices:
@@ -28,29 +31,52 @@ class Notices:
     def __init__(self, core: RouterCore) -> None:
         self._core = core
         self._without_since: float | None = None
-        self._told: set[str] = set()
+        self._told: dict[str, set[str]] = {NO_WORKER: set(), NO_ROOM: set()}
 
     def tick(self, now: float) -> None:
-        """Tell those whose tasks wait while nobody could run them."""
+        """Tell who does not know it yet."""
+        self._workers(now)
+        self._room(now)
+
+    def _workers(self, now: float) -> None:
+        """Those whose tasks wait while nobody could run them."""
         core = self._core
         able = any(worker.slots and worker.peer is not None for worker in core.fleet)
         if able or core.stopping or not core.ledger.counts[_QUEUED]:
             self._without_since = None
-            self._told.clear()
+            self._told[NO_WORKER].clear()
             return
         if self._without_since is None:
             self._without_since = now
         for_s = now - self._without_since
         if for_s < NO_WORKER_S:
             return
-        for (role, who), peer in core.peers.by_who.items():
-            if role != "client" or who in self._told:
-                continue
+        for who, peer in self._untold(NO_WORKER):
             queued = sum(
                 block.states.count(_QUEUED)
                 for block in core.ledger.blocks.of(who, watched_by=peer.id)
             )
             if queued:
-                self._told.add(who)
-                about = {"queued": queued, "for_s": round(for_s, 3)}
-                core.peers.send(peer, m.Event(NO_WORKER, about), now)
+                self._tell(NO_WORKER, peer, {"queued": queued, "for_s": round(for_s, 3)}, now)
+
+    def _room(self, now: float) -> None:
+        """That nothing can be recorded, and when it can again."""
+        reason = self._core.stall.reason
+        if reason is not None:
+            for _, peer in self._untold(NO_ROOM):
+                self._tell(NO_ROOM, peer, {"reason": reason}, now)
+        elif self._told[NO_ROOM]:
+            for who in self._told[NO_ROOM]:
+                told = self._core.peers.by_who.get(("client", who))
+                if told is not None:
+                    self._core.peers.send(told, m.Event(ROOM, {}), now)
+            self._told[NO_ROOM].clear()
+
+    def _untold(self, kind: str) -> list[tuple[str, Peer]]:
+        by_who = self._core.peers.by_who.items()
+        told = self._told[kind]
+        return [(who, peer) for (role, who), peer in by_who if role == "client" and who not in told]
+
+    def _tell(self, kind: str, peer: Peer, about: dict[str, Any], now: float) -> None:
+        self._told[kind].add(peer.who)
+        self._core.peers.send(peer, m.Event(kind, about), now)

@@ -23,13 +23,14 @@ from ..protocol.shape import is_session
 from ..task import ENDED, State
 from .block import Block
 from .desk import Desk
-from .events import Committed, Found, Garbled, Gone, Heard, Settings, Tick, Turn
+from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
 from .fleet import Fleet
 from .intake import Intake
 from .ledger import Ledger
 from .lookups import Lookups
 from .notices import Notices
 from .peers import ACK_DELAY_S, NEWS_BYTES_MAX, Peer, Peers
+from .stall import Stall
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class RouterCore:
         self.stopping = False
         self.peers = Peers()
         self.lookups = Lookups()
+        self.stall = Stall()
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.fleet = Fleet(self.ledger, self.peers, settings, self.epoch)
         intake = Intake(self)
@@ -72,6 +74,7 @@ class RouterCore:
             Garbled: self._on_garbled,
             Gone: self._on_gone,
             Committed: self._on_committed,
+            Stalled: lambda event, now: self.stall.begin(event.reason, now),
             Found: lambda event, now: self.lookups.found(event.token, event.answer, now),
             Tick: self._on_tick,
         }
@@ -107,7 +110,7 @@ class RouterCore:
 
     def settle(self, now: float) -> Turn:
         """Place what is ready and gather what this turn wants sent, written and looked up."""
-        if not self.stopping:
+        if not self.stopping and self.stall.reason is None:
             if not self._expected:
                 self.ledger.release(now)
             self.fleet.dispatch(now)
@@ -126,7 +129,8 @@ class RouterCore:
             self._to_record.append((self._ticket, self._heard))
             self._heard = {}
         self._acknowledge(now)
-        turn.stop = self.stopping and not self.fleet.workers and self.committed == self._ticket
+        recorded = self.committed == self._ticket or self.stall.reason is not None
+        turn.stop = self.stopping and not self.fleet.workers and recorded
         if turn.stop:
             for peer in self.peers.by_id.values():
                 self.peers.send(peer, m.Bye(), now)
@@ -135,7 +139,8 @@ class RouterCore:
 
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
-        due = self._tick_at if self._expected else min(self._tick_at, self.ledger.due.next)
+        idle = self._expected or self.stall.reason is not None
+        due = self._tick_at if idle else min(self._tick_at, self.ledger.due.next)
         if self.fleet.recall_at > now:
             due = min(due, self.fleet.recall_at)
         for since in self.peers.owing.values():
@@ -162,10 +167,16 @@ class RouterCore:
             return
         if peer.parked is not None:
             peer.parked.append(envelope)
+            if self.stall.reason is not None and type(envelope.message) in (m.Ask, m.Cancel):
+                # What is before it may wait for long. In its turn it is taken once more, and that
+                # answer finds nobody waiting.
+                self._take[type(envelope.message)](peer, envelope.message, now)
         else:
             self._take_envelope(peer, envelope, now)
 
     def _take_envelope(self, peer: Peer, envelope: Envelope, now: float) -> None:
+        if self.stall.holds(peer, envelope):
+            return
         take = self._take.get(type(envelope.message))
         if take is None:
             name = type(envelope.message).__name__
@@ -304,6 +315,9 @@ class RouterCore:
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.committed = event.ticket
+        for peer in self.stall.end():
+            if self.peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
+                self.resume(peer, now)
         while self._after_commit and self._after_commit[0][0] <= self.committed:
             for then in self._after_commit.popleft()[1]:
                 then(now)

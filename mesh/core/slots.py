@@ -209,6 +209,10 @@ class Slots:
             if len(busiest.line) > len(busiest.line.in_hand) and not busiest.read:
                 self.orders.take_back.append(busiest.number)
 
+    def unsent(self, number: int, leases: list[int]) -> None:
+        """These a slot could not be handed."""
+        self._unread(self._by_number[number], leases)
+
     def taken_back(self, event: TakenBack) -> None:
         """What a slot had not read is here again."""
         slot = self._by_number[event.slot]

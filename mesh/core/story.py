@@ -77,6 +77,8 @@ def _time_of(core: RouterCore, block: Block, i: int, tries: Tries, now: float) -
 
 
 def _turn_of(core: RouterCore, now: float) -> str:
+    if core.stall.reason is not None:
+        return f"room to record what becomes of it: {core.stall.reason}"
     rest = core.grace_s(now)
     if rest is not None:
         return (

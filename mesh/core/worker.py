@@ -25,6 +25,7 @@ from .events import (
     SlotAnswered,
     SlotExited,
     SlotReady,
+    Stalled,
     TakenBack,
     Tick,
     Weighed,
@@ -42,6 +43,9 @@ ACK_AFTER_S = 0.05
 #: A worker that leaves waits so long for its last outcomes to be recorded: a router that died at
 #: that moment has been started again by then.
 LAST_ACK_S = 3.0
+
+#: A disk that had no room is tried again after this long.
+STALL_S = 1.0
 
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
@@ -73,6 +77,7 @@ class WorkerCore:
         self._done_at = 0.0
         self._patience_s = LAST_ACK_S
         self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
+        self._stalled_until = 0.0  # nothing begins before: the disk has no room
         self._on: dict[type, Callable[[Any, float], None]] = {
             RouterHeard: self._on_router,
             Connected: lambda event, now: self._hello(now),
@@ -81,6 +86,7 @@ class WorkerCore:
             SlotExited: self._on_slot_exited,
             TakenBack: lambda event, now: self.slots.taken_back(event),
             Committed: lambda event, now: self.slots.committed(event.ticket),
+            Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
         }
@@ -131,6 +137,8 @@ class WorkerCore:
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
         due = self._tick_at
+        if self._stalled_until:
+            due = min(due, self._stalled_until)
         if self.welcome is None:
             due = min(due, self._hello_at)
         elif self._gathered:
@@ -141,7 +149,8 @@ class WorkerCore:
 
     def may_begin(self, now: float) -> bool:
         """Whether new tasks may start: not while the router may have given us up."""
-        return self.welcome is not None and now - self._last_heard < self.settings.lost_after_s
+        heard = self.welcome is not None and now - self._last_heard < self.settings.lost_after_s
+        return heard and now >= self._stalled_until
 
     # -- the router ------------------------------------------------------------------------
 
@@ -226,7 +235,9 @@ class WorkerCore:
             self._send(m.Done(rows, self._window()), now)
 
     def _window(self) -> int:
-        return 0 if self.leaving is not None else self.slots.window()
+        if self.leaving is not None or self._stalled_until:
+            return 0
+        return self.slots.window()
 
     # -- leaving, and time -----------------------------------------------------------------
 
@@ -252,6 +263,14 @@ class WorkerCore:
         self._patience_s = 0.0
         self.slots.drop_backlog()
 
+    def _on_stalled(self, event: Stalled, now: float) -> None:
+        """The disk has no room: others get what has not begun, until it is tried again."""
+        if event.leases:
+            self.slots.unsent(event.slot, event.leases)
+        if not self._stalled_until and self.welcome is not None:
+            self._recalled = len(self.slots.held)
+        self._stalled_until = now + STALL_S
+
     def _on_slot_exited(self, event: SlotExited, now: float) -> None:
         self.slots.exited(event, now)
         if self.slots.broken is not None:
@@ -261,6 +280,10 @@ class WorkerCore:
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2
         self.slots.enforce(now)
+        if self._stalled_until and now >= self._stalled_until:
+            self._stalled_until = 0.0
+            if self.welcome is not None:
+                self._send(m.Returned([], self._window()), now)  # the window is open again
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)

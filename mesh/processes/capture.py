@@ -10,10 +10,13 @@ the task still runs: sizes stay true, the disk stays free.
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+from .spool import NO_ROOM
 
 #: Kept of one task's output: half of it head, half tail.
 LOG_BYTES_MAX = 1024 * 1024
@@ -42,12 +45,8 @@ class Capture:
         """Lead both outputs into the file."""
         os.dup2(self._file, 1)
         os.dup2(self._file, 2)
-        sys.stdout = self._out = open(  # noqa: SIM115
-            1, "w", buffering=8192, encoding="utf-8", errors="backslashreplace", closefd=False
-        )
-        sys.stderr = self._err = open(  # noqa: SIM115
-            2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-        )
+        sys.stdout = self._out = _text(1)
+        sys.stderr = self._err = _text(2, line_buffering=True)
 
     def take(self) -> bytes:
         """What was printed since the last call; of much, head and tail."""
@@ -89,10 +88,25 @@ class Capture:
         return text
 
 
-def _text(descriptor: int, buffering: int) -> TextIO:
+class _Output(io.FileIO):
+    """What finds no room on the disk is left out: a task that prints must not fail for that."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return len(data)
+
+
+def _text(descriptor: int, *, line_buffering: bool = False) -> TextIO:
     """A text stream on `descriptor`, which stays open whatever becomes of the stream."""
-    return open(
-        descriptor, "w", buffering, encoding="utf-8", errors="backslashreplace", closefd=False
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(descriptor, "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=line_buffering,
     )
 
 

@@ -1,4 +1,4 @@
-"""Child: a slot's process, as its worker holds it."""
+"""Child: a slot's process, as its worker holds it: started, spoken to, stopped, buried."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import signal
 import socket
 import subprocess
 from collections import deque
+from pathlib import Path
+from typing import Any
+
+from ..core.backlog import Piece
+from ..protocol import messages as m
+from ..protocol import packets
+from ..task import key
+from . import spool
 
 
 class Child:
@@ -18,15 +26,89 @@ class Child:
         process: subprocess.Popen[bytes],
         pair: socket.socket,
         theirs: socket.socket,
+        incoming: Path,
     ) -> None:
         self.number = number
         self.process = process
         self.pid = process.pid
         self.pair = pair  # the worker's end
         self.theirs = theirs  # a duplicate of the slot's end: what is in it was not read
+        self._incoming = incoming  # for what is too big for a packet
         self.waiting: deque[bytes] = deque()
         self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
         self.output = f"slot-{self.pid}.out"
+
+    def send_function(self, function: m.Function) -> None:
+        """Make a function known.
+
+        Raises:
+            OSError: there is no room for it on the disk; it was not sent.
+        """
+        code = function.payload
+        number = self.numbers.setdefault(function.digest, len(self.numbers))
+        by_path = len(code) > packets.PAYLOAD_BYTES_MAX
+        if by_path:
+            code = _spooled(spool.function(self._incoming, self.pid, number), code)
+        self._send(packets.pack_function(number, by_path, code))
+
+    def send_tasks(self, piece: Piece, low: int, high: int, inline_bytes: int) -> int:
+        """Send tasks [low, high) of `piece`; up to which there was room on the disk."""
+        number, first = self.numbers[piece.function], b""
+        inline = min(inline_bytes, packets.PAYLOAD_BYTES_MAX)
+        tasks: list[tuple[int, bool, Any]] = []
+        size = 0
+        for i in range(low, high):
+            payload, by_path = piece.payloads[i], False
+            if len(payload) > packets.PAYLOAD_BYTES_MAX:
+                file = spool.arguments(self._incoming, piece.lease + i)
+                try:
+                    payload, by_path = _spooled(file, payload), True
+                except OSError as error:
+                    if error.errno not in spool.NO_ROOM:
+                        raise
+                    high = i
+                    break
+            if tasks and size + len(payload) > packets.PACKET_BYTES_MAX:
+                self._send(packets.pack_tasks(number, inline, first, tasks))
+                tasks, size = [], 0
+            if not tasks:
+                first = key(piece.session, piece.first + i)
+            tasks.append((piece.lease + i, by_path, payload))
+            size += len(payload) + 16
+        if tasks:
+            self._send(packets.pack_tasks(number, inline, first, tasks))
+        return high
+
+    def _send(self, packet: bytes) -> None:
+        """Send a packet, in order, as far as the pair takes it."""
+        self.waiting.append(packet)
+        self.flush()
+
+    def take_back(self) -> tuple[list[int], list[bytes]]:
+        """Take out what the slot has not read: the leases of the tasks, oldest first, and the
+        digests of the functions that it does not know after all."""
+        unread: list[bytes] = []
+        while True:
+            try:
+                packet = self.theirs.recv(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionError):
+                break
+            if not packet:
+                break
+            unread.append(packet)
+        unread += self.waiting
+        self.waiting.clear()
+        leases: list[int] = []
+        digests: list[bytes] = []
+        for packet in unread:
+            for path in packets.paths_of(packet):  # written again when it is sent again
+                os.unlink(path)
+            if packet[0] == packets.FUNCTION:
+                number = packets.parse_function(packet)[0]
+                digests.append(next(d for d, n in self.numbers.items() if n == number))
+            else:
+                leases += packets.leases_of(packet)
+        return leases, digests
 
     def flush(self) -> None:
         """Write what waits, as far as the pair takes it."""
@@ -70,6 +152,12 @@ class Child:
         """Free the descriptors."""
         self.pair.close()
         self.theirs.close()
+
+
+def _spooled(file: Path, payload: Any) -> bytes:
+    """Leave `payload` in `file`; what a packet says instead of it."""
+    spool.write(file, [payload])
+    return str(file).encode()
 
 
 def how_it_ended(code: int) -> str:

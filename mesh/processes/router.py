@@ -24,7 +24,7 @@ from typing import Any
 
 from ..core.events import Garbled, Gone, Heard, Settings, Slice, Tick
 from ..core.router import RouterCore
-from ..errors import MeshError
+from ..errors import MeshError, public_name
 from ..protocol import messages as m
 from ..protocol.codec import DecodeError, decode, encode
 from ..store import folder as store_folder
@@ -316,7 +316,7 @@ def serve(
             settings=Settings(**options.get("settings", {})),
         )
     except MeshError as error:
-        tell({"error": {"type": type(error).__name__, "message": str(error)}})
+        tell({"error": {"type": public_name(error), "message": str(error)}})
         log(f"error: {error}")
         return 1
     tell(asdict(router.access))

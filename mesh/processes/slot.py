@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ from .capture import Capture
 #: tasks that travel in company, or their bodies are large.
 FLUSH_S = 0.000_5
 FLUSH_BYTES = 48 * 1024
+
+#: A result waits so long for room on the disk, and looks so often: nobody tells when there is.
+ROOM_S = 300.0
+ROOM_EVERY_S = 1.0
 
 #: Of a log, this much travels with the outcome; more of it stays with the worker.
 LOG_INLINE_BYTES = 4096
@@ -150,7 +155,7 @@ class Slot:
         if rest is None or len(rest) > self._inline_bytes:
             if kind is Kind.VALUE:
                 try:
-                    rest = self._store(lease, outcome.RESULT, parts)
+                    rest = self._store_in_time(lease, parts)
                     kind, stored = Kind.STORED, True
                 except OSError as error:
                     kind, rest = Kind.REFUSED, self._no_room(error)
@@ -158,6 +163,27 @@ class Slot:
                 rest = payload.join(parts)  # a failure: it has been made to fit
         body = outcome.body(begun, took_s, log, rest, flags)
         return packets.pack_outcome(lease, kind, stored, took_s, body)
+
+    def _store_in_time(self, lease: int, parts: list[Any]) -> bytes:
+        """Store a result; where there is no room, as soon as there is.
+
+        Raises:
+            OSError: there was none for ROOM_S.
+        """
+        until = time.monotonic() + ROOM_S
+        said = False
+        while True:
+            try:
+                return self._store(lease, outcome.RESULT, parts)
+            except OSError as error:
+                if error.errno not in spool.NO_ROOM or time.monotonic() > until:
+                    raise
+            if not said:
+                said = True
+                with suppress(OSError):  # the log may be on that very disk
+                    line = f"slot {self.pid} waits for room in {self.folder} for a result\n"
+                    os.write(self.capture.log, line.encode())
+            time.sleep(ROOM_EVERY_S)
 
     def _store(self, lease: int, index: int, parts: list[Any]) -> bytes:
         """Leave `parts` where the worker will find them; the ref to them."""

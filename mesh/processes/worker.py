@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import events
-from ..core.backlog import Piece
 from ..core.worker import WorkerCore
-from ..errors import MeshError
+from ..errors import MeshError, public_name
 from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.results import open_results
@@ -88,6 +87,7 @@ class Worker:
         self.children: dict[int, Child] = {}
         self._joined = ExitStack()
         self._thin_at = 0.0
+        self._stalled: str | None = None  # why there is no room on the disk, once that was said
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
         self._poller = Poller()
         for source in (self.wake, *life.sources):
@@ -142,7 +142,7 @@ class Worker:
             if self.wake.is_set:
                 self.wake.clear()
                 for event in self.writer.done():
-                    core.handle(event, now)
+                    self._handle_written(event, now)
             if now >= due:
                 core.handle(events.Tick(), now)
                 self._thin(now)
@@ -244,27 +244,9 @@ class Worker:
 
     def _take_back(self, child: Child) -> list[int]:
         """What a slot has not read: the leases of the tasks, oldest first."""
-        unread: list[bytes] = []
-        while True:
-            try:
-                packet = child.theirs.recv(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
-            except (BlockingIOError, ConnectionError):
-                break
-            if not packet:
-                break
-            unread.append(packet)
-        unread += child.waiting
-        child.waiting.clear()
-        leases: list[int] = []
-        for packet in unread:
-            for path in packets.paths_of(packet):  # written again when it is sent again
-                os.unlink(path)
-            if packet[0] == packets.FUNCTION:
-                number = packets.parse_function(packet)[0]
-                digest = next(d for d, n in child.numbers.items() if n == number)
-                self.core.slots.unlearn(digest, child.number)
-            else:
-                leases += packets.leases_of(packet)
+        leases, digests = child.take_back()
+        for digest in digests:
+            self.core.slots.unlearn(digest, child.number)
         return leases
 
     # -- out ---------------------------------------------------------------------------------
@@ -276,10 +258,7 @@ class Worker:
             self.dialer.send(encode(envelope))
         for number in turn.starts:
             self._start(number)
-        for number, digest in turn.functions:
-            self._send_function(self.children[number], digest)
-        for number, piece, low, high in turn.tasks:
-            self._send_tasks(self.children[number], piece, low, high)
+        stalled = self._hand_out(turn, now)
         for number in dict.fromkeys(turn.take_back):
             if number in self.children:
                 leases = self._take_back(self.children[number])
@@ -295,9 +274,47 @@ class Worker:
         for number, lease, limit in turn.weigh:
             size = weight.of_tree(self.children[number].pid, limit)
             self.core.handle(events.Weighed(number, lease, size), now)
-        if turn.take_back or turn.kills or turn.weigh:
+        if stalled or turn.take_back or turn.kills or turn.weigh:
             return self._settle(now)
         return turn.stop
+
+    def _handle_written(self, event: Any, now: float) -> None:
+        if type(event) is events.Stalled:
+            self._say_stalled(event.reason)
+        else:
+            self._stalled = None
+        self.core.handle(event, now)
+
+    def _say_stalled(self, reason: str) -> None:
+        if self._stalled is None:
+            self.log(f"waits for room: {reason}")
+        self._stalled = reason
+
+    def _hand_out(self, turn: events.WorkerTurn, now: float) -> bool:
+        """Give slots what they are to run; whether the disk had no room for some of it, which waits
+        then, here or elsewhere."""
+        stalled = False
+        unknown: set[tuple[int, bytes]] = set()
+        for number, digest in turn.functions:
+            try:
+                self.children[number].send_function(self.core.functions[digest])
+            except OSError as error:
+                if error.errno not in spool.NO_ROOM:
+                    raise
+                self.core.slots.unlearn(digest, number)
+                unknown.add((number, digest))
+        for number, piece, low, high in turn.tasks:
+            sent = low
+            if (number, piece.function) not in unknown:
+                inline = self.core.settings.inline_bytes
+                sent = self.children[number].send_tasks(piece, low, high, inline)
+            if sent < high:
+                stalled = True
+                reason = f"no room in {self.incoming}"
+                self._say_stalled(reason)
+                leases = list(range(piece.lease + sent, piece.lease + high))
+                self.core.handle(events.Stalled(reason, number, leases), now)
+        return stalled
 
     def _start(self, number: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -305,40 +322,8 @@ class Worker:
             theirs.fileno(), self.incoming, self.results.id, len(self.core.slots), self.log.file
         )
         ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
-        self.children[number] = Child(number, process, ours, theirs)
+        self.children[number] = Child(number, process, ours, theirs, self.incoming)
         self._poller.add(ours)
-
-    def _send_function(self, child: Child, digest: bytes) -> None:
-        code = self.core.functions[digest].payload
-        number = child.numbers.setdefault(digest, len(child.numbers))
-        by_path = len(code) > packets.PAYLOAD_BYTES_MAX
-        if by_path:
-            code = _spooled(spool.function(self.incoming, child.pid, number), code)
-        self._write(child, packets.pack_function(number, by_path, code))
-
-    def _send_tasks(self, child: Child, piece: Piece, low: int, high: int) -> None:
-        number, first = child.numbers[piece.function], b""
-        inline = min(self.core.settings.inline_bytes, packets.PAYLOAD_BYTES_MAX)
-        tasks: list[tuple[int, bool, Any]] = []
-        size = 0
-        for i in range(low, high):
-            payload, by_path = piece.payloads[i], False
-            if len(payload) > packets.PAYLOAD_BYTES_MAX:
-                file = spool.arguments(self.incoming, piece.lease + i)
-                payload, by_path = _spooled(file, payload), True
-            if tasks and size + len(payload) > packets.PACKET_BYTES_MAX:
-                self._write(child, packets.pack_tasks(number, inline, first, tasks))
-                tasks, size = [], 0
-            if not tasks:
-                first = key(piece.session, piece.first + i)
-            tasks.append((piece.lease + i, by_path, payload))
-            size += len(payload) + 16
-        self._write(child, packets.pack_tasks(number, inline, first, tasks))
-
-    def _write(self, child: Child, packet: bytes) -> None:
-        """Send a packet, in order, as far as the pair takes it."""
-        child.waiting.append(packet)
-        child.flush()
 
     def _kill(self, number: int, lease: int, now: float) -> None:
         """End what runs `lease`, and nothing else: freeze, look, decide."""
@@ -374,12 +359,6 @@ class Worker:
         self._lock.release()
 
 
-def _spooled(file: Path, payload: Any) -> bytes:
-    """Leave `payload` in `file`; what a packet says instead of it."""
-    spool.write(file, [payload])
-    return str(file).encode()
-
-
 def main() -> None:
     """``python -c … OPTIONS``: a worker whose owner holds the life pipe, hears when it is ready,
     and then sends the access."""
@@ -399,7 +378,7 @@ def main() -> None:
         log(f"error: {error}")
         if not ready.closed:
             ready.write(
-                json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}) + "\n"
+                json.dumps({"error": {"type": public_name(error), "message": str(error)}}) + "\n"
             )
             ready.close()
         code = 1

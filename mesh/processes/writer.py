@@ -12,17 +12,22 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..core.events import Committed, Found
+from ..core.events import Committed, Found, Stalled
+from ..store.tables import NoRoom
 from ..transport.wake import Wake
 
 Lookup = tuple[int, str, Any]
+
+#: Whether there is room again on a disk nobody tells: it is tried this often.
+RETRY_S = 1.0
 
 
 class Writer:
     """Runs `apply(writes)` and `look_up(what, about)` in a thread of its own.
 
-    `done` gives the events to feed the core when `wake` says so. If the store fails, `done` raises
-    the error in the loop: a router that cannot record must not go on.
+    `done` gives the events to feed the core when `wake` says so. Where the disk has no room, writes
+    are kept and tried again, and the core is told. If the store fails otherwise, `done` raises the
+    error in the loop: a router that cannot record must not go on.
     """
 
     def __init__(
@@ -38,7 +43,7 @@ class Writer:
         self._writes: list[Any] = []
         self._lookups: list[Lookup] = []
         self._ticket = 0
-        self._events: queue.SimpleQueue[Committed | Found] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Committed | Found | Stalled] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="mesh-writer", daemon=True)
@@ -53,7 +58,7 @@ class Writer:
             self._lookups += lookups
             self._wanted.notify()
 
-    def done(self) -> list[Committed | Found]:
+    def done(self) -> list[Committed | Found | Stalled]:
         """What was committed and found since the last call.
 
         Raises:
@@ -71,24 +76,40 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        writes: list[Any] = []
+        lookups: list[Lookup] = []
         while True:
             with self._wanted:
-                while not (self._writes or self._lookups or self._closing):
-                    self._wanted.wait()
-                writes, self._writes = self._writes, []
-                lookups, self._lookups = self._lookups, []
+                if writes:  # they found no room
+                    self._wanted.wait_for(lambda: self._closing, RETRY_S)
+                else:
+                    self._wanted.wait_for(self._has_work)
+                last = self._closing
+                more, self._writes = self._writes, []
+                asked, self._lookups = self._lookups, []
                 ticket = self._ticket
+            writes += more
+            lookups += asked
             if not writes and not lookups:
                 return
             try:
                 if writes:
                     self._apply(writes)
                     self._events.put(Committed(ticket))
+                    writes = []
                 for token, what, about in lookups:
                     assert self._look_up is not None
                     self._events.put(Found(token, self._look_up(what, about)))
+                lookups = []
+            except NoRoom as error:
+                self._events.put(Stalled(str(error)))
+                if last:  # they were not acknowledged: whoever sent them keeps them
+                    return
             except BaseException as error:
                 self._error = error
                 self._wake.set()
                 return
             self._wake.set()
+
+    def _has_work(self) -> bool:
+        return bool(self._writes or self._lookups or self._closing)

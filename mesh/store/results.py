@@ -12,13 +12,14 @@ wrong: size and checksum tell, and the result is reported lost rather than serve
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ResultLost, StoreError
 from ..protocol.outcome import Ref, stored_key, stored_name
 from ..task import show, unkey
 from . import folder
-from .tables import LmdbTables, Tables
+from .tables import NO_ROOM, LmdbTables, NoRoom, Tables
 
 SCHEMA = 2
 TABLES = ("meta", "result")
@@ -60,13 +61,26 @@ class Results:
             self.id = (txn.get("meta", b"id") or b"").decode()
 
     def keep(self, refs: list[Ref]) -> None:
-        """Take in what waits in `incoming`. Committed on return."""
+        """Take in what waits in `incoming`. Committed on return.
+
+        Raises:
+            NoRoom: the disk is full; to be tried again.
+        """
+        try:
+            self._keep(refs)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
+
+    def _keep(self, refs: list[Ref]) -> None:
         rows = []
         for ref in refs:
             key = stored_key(ref.task, ref.lease, ref.number)
             file = self.content / stored_name(ref.task, ref.lease, ref.number)
             file.parent.mkdir(mode=0o700, exist_ok=True)
-            (self.incoming / key.hex()).rename(file)
+            with suppress(FileNotFoundError):  # moved before, when there was no room for the index
+                (self.incoming / key.hex()).rename(file)
             rows.append((key, _ENTRY.pack(ref.size, ref.crc)))
         with self._tables.begin(write=True) as txn:
             txn.put_many("result", rows)

@@ -8,6 +8,8 @@ over both. Neither knows what the bytes mean.
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +20,9 @@ import lmdb
 
 from ..errors import StoreError
 
+#: What a system call says when the disk, or a quota of it, is used up.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
 #: Address space reserved for the map, not disk: a 64 GiB map over an empty store is an 8 KiB file.
 MAP_BYTES = 64 * 2**30
 
@@ -26,6 +31,14 @@ MAP_BYTES_SMALL = 2**30
 
 #: Keys beyond this are refused by LMDB (511 by default).
 KEY_BYTES_MAX = 500
+
+
+#: Where this much cannot be had, a write that failed has failed for want of room.
+PROBE_BYTES = 1024 * 1024
+
+
+class NoRoom(StoreError):
+    """Nothing more can be written now: the disk is full, or a quota or the map is used up."""
 
 
 class Transaction(Protocol):
@@ -80,6 +93,8 @@ class LmdbTables:
     def __init__(self, path: Path, names: Iterable[str], *, sync: bool) -> None:
         names = list(names)
         self._path = path
+        if not has_room(path.parent):  # LMDB would map its lock file and die of SIGBUS
+            raise NoRoom(f"no room in {path.parent}: free some, or use another folder")
         try:
             self._env = _open(path, len(names), sync)
         except lmdb.Error as error:
@@ -102,17 +117,31 @@ class LmdbTables:
         """See `Tables.begin`.
 
         Raises:
-            StoreError: a page is damaged, the disk or the map is full, or a key is too long.
+            NoRoom: the disk or the map is full.
+            StoreError: a page is damaged, or a key is too long.
         """
         try:
             with self._env.begin(write=write) as transaction:
                 yield _LmdbTransaction(transaction, self._tables)
         except lmdb.Error as error:
+            # EIO is what LMDB makes of a disk that took a part of its pages: the disk is asked.
+            if isinstance(error, lmdb.MapFullError) or not has_room(self._path.parent):
+                raise NoRoom(f"no room in {self._path.parent}: {error}") from error
             raise StoreError(f"{self._path} cannot be used: {error}") from error
 
     def close(self) -> None:
         """See `Tables.close`."""
         self._env.close()
+
+
+def has_room(folder: Path) -> bool:
+    """Whether PROBE_BYTES can be written in `folder`: free space as `statvfs` tells it knows of no
+    quota."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            return probe.write(bytes(PROBE_BYTES)) == PROBE_BYTES
+    except OSError as reason:
+        return reason.errno not in NO_ROOM
 
 
 def _open(path: Path, tables: int, sync: bool) -> lmdb.Environment:

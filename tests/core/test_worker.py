@@ -14,12 +14,13 @@ from mesh.core.events import (
     SlotAnswered,
     SlotExited,
     SlotReady,
+    Stalled,
     Tick,
     Weighed,
 )
 from mesh.core.guard import WEIGH_EVERY_S
 from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
-from mesh.core.worker import LAST_ACK_S, WorkerCore
+from mesh.core.worker import LAST_ACK_S, STALL_S, WorkerCore
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 from mesh.task import Kind
@@ -158,6 +159,33 @@ def test_a_weight_that_comes_too_late_hits_nobody():
     lone.tasks(2, 2, memory=5000)
 
     assert lone.turn(Weighed(0, 1, 2000)).kills == []
+
+
+def test_without_room_on_its_disk_it_gives_back_what_has_not_begun_and_takes_nothing():
+    lone = LoneWorker()
+    lone.tasks(7, 3)
+
+    turn = lone.turn(Stalled("no room"))
+
+    [returned] = said(turn, m.Returned)
+    assert (sorted(returned.leases), returned.window) == ([8, 9], 0)
+    assert list(lone.core.slots.held) == [7]
+
+    lone.turn(Stalled("no room"))
+    [again] = said(lone.tick(STALL_S), m.Returned)
+    assert (again.leases, again.window > 0) == ([], True), "it is tried again"
+    lone.tasks(10, 1)
+    assert set(lone.core.slots.held) == {7, 10}
+
+
+def test_what_could_not_be_handed_to_its_slot_is_given_back():
+    lone = LoneWorker()
+    lone.tasks(7, 1)
+
+    turn = lone.turn(Stalled("no room", 0, [7]))
+
+    assert [each.leases for each in said(turn, m.Returned)] == [[7]]
+    assert not lone.core.slots.held and not lone.core.slots[0].line
 
 
 def test_a_worker_that_is_refused_goes():

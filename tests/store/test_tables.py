@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import StoreError
-from mesh.store.tables import KEY_BYTES_MAX, LmdbTables, MemoryTables, Tables
+from mesh.store.tables import KEY_BYTES_MAX, LmdbTables, MemoryTables, NoRoom, Tables
 
 NAMES = ("one", "two")
 
@@ -376,10 +376,15 @@ def test_a_damaged_store_is_refused_and_harms_nobody(
 def test_what_lmdb_finds_wrong_later_is_a_store_error_and_undoes_the_transaction(tmp_path: Path):
     tables = LmdbTables(tmp_path / "s.mdb", NAMES, sync=False)
 
-    for error in (lmdb.CorruptedError, lmdb.MapFullError, lmdb.DiskError):
-        with pytest.raises(StoreError, match="cannot be used"), tables.begin(write=True) as txn:
+    wrong = ((lmdb.CorruptedError, StoreError), (lmdb.DiskError, StoreError))
+    for error, kind in (*wrong, (lmdb.MapFullError, NoRoom)):
+        with (
+            pytest.raises(kind, match="cannot be used|no room in") as caught,
+            tables.begin(write=True) as txn,
+        ):
             txn.put("one", b"k", b"v")
             raise error("found by LMDB")
+        assert type(caught.value) is kind
 
     assert keys_of(tables) == []
     tables.close()
@@ -391,7 +396,7 @@ def test_a_map_that_is_full_is_a_store_error_and_the_store_goes_on(
     monkeypatch.setattr("mesh.store.tables.MAP_BYTES", 200_000)
     tables = LmdbTables(tmp_path / "s.mdb", NAMES, sync=False)
 
-    with pytest.raises(StoreError, match="MAP_FULL"):
+    with pytest.raises(NoRoom, match="MAP_FULL"):
         fill(tables, *(b"%06d" % n for n in range(20_000)))
 
     fill(tables, b"a")

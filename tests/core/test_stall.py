@@ -1,0 +1,104 @@
+"""The store has no room: nothing more begins, nothing is lost, and it goes on where it was."""
+
+from __future__ import annotations
+
+from lone_router import C1, W1, F, LoneRouter
+
+from mesh.core.events import Committed, Stalled
+from mesh.core.notices import NO_ROOM, ROOM
+from mesh.protocol import messages as m
+from mesh.task import Kind, State
+
+FULL = Stalled("no room in /var/tmp/m")
+
+
+def mesh() -> LoneRouter:
+    """A client, and a worker that runs one of three tasks; then the disk is full."""
+    lone = LoneRouter()
+    lone.hello(C1)
+    lone.hello(W1, about={"slots": 1, "window": 1})
+    lone.submit(C1, 0, 3)
+    lone.do(Committed(lone.ticket))
+    lone.do(FULL)
+    return lone
+
+
+def counts(lone: LoneRouter) -> tuple[int, int, int]:
+    each = lone.core.ledger.counts
+    return each[State.QUEUED], each[State.RUNNING], each[State.DONE]
+
+
+def finish(lone: LoneRouter, counter: int) -> list:
+    (lease,) = lone.core.fleet.workers[W1].held
+    return lone.say(W1, m.Done([[C1, [counter], [lease], bytes([Kind.VALUE]), [b"v"]]], 1))
+
+
+def test_what_runs_may_end_and_nothing_else_begins():
+    lone = mesh()
+
+    sent = finish(lone, 0)
+
+    assert [type(message) for _, message in sent] == [m.Outcomes], "who waits is told at once"
+    assert counts(lone) == (2, 0, 1)
+    lone.do(FULL)
+    assert counts(lone) == (2, 0, 1)
+
+    lone.do(Committed(lone.ticket))
+    assert counts(lone) == (1, 1, 1)
+
+
+def test_new_tasks_wait_in_line_unacknowledged_and_all_behind_them():
+    lone = mesh()
+    before = lone.core.peers.by_who["client", C1].link.recorded
+    row = [3, F, {}, None, 0, [b"x"] * 2, None, None]
+
+    lone.say(C1, m.Submit([row]))
+    sent = lone.say(C1, m.Ask(1, "status", {}))
+    assert [type(message) for _, message in sent] == [m.Tell], "who asks need not wait for room"
+
+    assert counts(lone) == (2, 1, 0)
+    sent = lone.do(Committed(lone.ticket))
+    assert [type(message) for _, message in sent] == [m.Tell]
+    assert counts(lone) == (4, 1, 0)
+    assert lone.core.peers.by_who["client", C1].link.recorded == before
+    lone.do(Committed(lone.ticket))
+    assert lone.core.peers.by_who["client", C1].link.recorded == before + 2
+
+
+def test_who_dials_anew_meanwhile_is_not_taken_twice():
+    lone = mesh()
+    row = [3, F, {}, None, 0, [b"x"] * 2, None, None]
+    lone.say(C1, m.Submit([row]))
+    lone.hello(C1, session=2, id="again")
+    lone.say("again", m.Submit([row]))
+
+    lone.do(Committed(lone.ticket))
+
+    assert counts(lone) == (4, 1, 0)
+
+
+def test_a_mesh_that_is_stopped_then_waits_for_no_room():
+    lone = mesh()
+    finish(lone, 0)
+    lone.core.stop(True, lone.now)
+    lone.say(W1, m.Bye())
+
+    assert lone.core.settle(lone.now).stop
+
+
+def test_clients_are_told_once_and_when_it_is_over():
+    lone = mesh()
+
+    def told(seconds: float) -> list[str]:
+        lone.say(C1, m.Beat())
+        lone.say(W1, m.Beat())
+        return [each.kind for _, each in lone.tick(seconds) if type(each) is m.Event]
+
+    assert told(1) == [NO_ROOM]
+    lone.do(FULL)
+    assert told(1) == told(1) == []
+    lone.hello("dddddddd")
+    assert told(1) == [NO_ROOM], "the new one alone"
+    lone.do(Committed(lone.ticket))
+    assert told(1) == [ROOM, ROOM]
+    assert told(1) == []

@@ -1,0 +1,131 @@
+"""A disk that is full for a while: nothing is lost, who submits is told once, and all goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_kills import another_worker
+
+from mesh import Mesh, QueueFull
+from mesh.errors import StoreError
+
+SOON = {"heartbeat_s": 0.2, "lost_after_s": 2.0}
+
+#: What is left on the full disk: too little for what follows, enough for the mesh's own files.
+LEFT_BYTES = 3_000_000
+
+
+class Disk:
+    """A small file system of its own, that can be filled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    @property
+    def free_bytes(self) -> int:
+        stat = os.statvfs(self.path)
+        return stat.f_bavail * stat.f_frsize
+
+    def fill(self, left: int = LEFT_BYTES) -> None:
+        """Leave so many bytes free."""
+        assert self.free_bytes > left
+        self._filler.write_bytes(bytes(self.free_bytes - left))
+
+    def free(self) -> None:
+        self._filler.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0700", "mesh-test", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        yield Disk(place)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def first_and_size(i: int, blob: bytes) -> tuple[int, int]:
+    return i, len(blob)
+
+
+def test_who_submits_to_a_full_disk_is_told_and_nothing_is_lost(disk: Disk, capfd) -> None:
+    with Mesh(dir=disk.path / "m", slots=2, settings=SOON, router_timeout=1.0) as m:
+        assert m.submit(pow, 2, 3).result(20) == 8
+        disk.fill()
+        futures = []
+        with pytest.raises(QueueFull, match=r"could not record more for 1 s: no room in .*/router"):
+            while True:
+                futures.append(m.submit(first_and_size, len(futures), os.urandom(30_000)))
+        with pytest.raises(QueueFull):
+            m.flush()
+        assert m.status()["tasks"]["queued"], "what memory knows can be asked"
+
+        disk.free()
+
+        assert [each.result(25) for each in futures] == [(i, 30_000) for i in range(len(futures))]
+        assert len({each.id for each in futures}) == len(futures)
+        assert m.submit(pow, 2, 4).result(20) == 16
+    said = capfd.readouterr().err
+    assert said.count("cannot record more") == 1 and said.count("has room again") == 1, said
+
+
+def test_results_that_find_no_room_wait_for_it(disk: Disk) -> None:
+    """Of what a worker writes: results and prints."""
+
+    def loud(i: int) -> bytes:
+        print("x" * 100_000)
+        return bytes([i]) * 200_000
+
+    with Mesh(dir=disk.path / "m", slots=2, settings=SOON) as m:
+        assert m.submit(pow, 2, 3).result(20) == 8
+        disk.fill()
+        group = m.submit_many(loud, range(40))
+        while disk.free_bytes > 400_000:
+            m.status()  # a round trip, in which the worker goes on
+        assert not group.wait(0.5)
+
+        disk.free()
+
+        assert group.results(timeout=25) == [bytes([i]) * 200_000 for i in range(40)]
+        assert group.status()["failed"] == 0
+
+
+def test_a_mesh_cannot_start_on_a_full_disk_and_says_so(disk: Disk) -> None:
+    with Mesh(dir=disk.path / "m", slots=1) as m:
+        assert m.submit(pow, 2, 3).result(20) == 8
+        task = m.submit(pow, 2, 5)
+        task.result(20)
+    disk.fill(left=0)
+
+    with pytest.raises(StoreError, match="no room in"):
+        Mesh(dir=disk.path / "m", slots=1)
+
+    disk.free()
+    with Mesh(dir=disk.path / "m", slots=1) as m:
+        assert m.result(task.id, timeout=20) == 32
+
+
+def test_arguments_that_find_no_room_at_the_worker_wait_for_it(disk: Disk, tmp_path: Path) -> None:
+    """Large arguments lie in files until a slot takes them; the router's records are elsewhere."""
+    with (
+        Mesh(dir=tmp_path / "m", slots=0, settings=SOON) as m,
+        another_worker(m, disk.path / "w", 1) as worker,
+    ):
+        assert m.wait_for_slots(1, 20) == 1
+        disk.fill(left=20_000)
+        group = m.submit_many(first_and_size, range(8), [bytes(100_000)] * 8)
+        assert not group.wait(0.5)
+
+        disk.free()
+
+        assert group.results(timeout=20) == [(i, 100_000) for i in range(8)]
+        assert worker.poll() is None
