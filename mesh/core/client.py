@@ -15,12 +15,16 @@ from typing import Any
 from ..protocol import messages as m
 from ..protocol.link import Envelope, Gap, Link
 from .events import Connected, Cut, RouterHeard, Settings, Tick
+from .news import NEWS_WINDOW_BYTES, OUTCOME_BYTES
 
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
 
 #: A client acknowledges so many messages at once.
 ACK_AFTER = 64
+
+#: And so many bytes of news: a quarter of what the router lets be on its way.
+ACK_BYTES = NEWS_WINDOW_BYTES // 4
 
 #: A client that has taken news acknowledges them after this long at the latest.
 ACK_AFTER_S = 0.5
@@ -89,6 +93,7 @@ class ClientCore:
         self._last_heard = self._last_sent = now
         self._hello_at = self._tick_at = now
         self._suspected = False
+        self._news_bytes = 0  # taken and not acknowledged
         self._turn = ClientTurn()
 
     @property
@@ -116,6 +121,7 @@ class ClientCore:
     def _put(self, message: m.Message, size: int, now: float) -> None:
         self._last_sent = now
         self._turn.sends.append(self.link.stamp(message))
+        self._news_bytes = 0
         if message.SEQUENCED:
             self._sizes.append((self.link.sent, size))
 
@@ -139,7 +145,7 @@ class ClientCore:
 
     def settle(self, now: float) -> ClientTurn:
         """What this turn brought and wants sent."""
-        many = self.link.recorded - self.link.told >= ACK_AFTER
+        many = self.link.recorded - self.link.told >= ACK_AFTER or self._news_bytes >= ACK_BYTES
         due = self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S
         if self.welcome is not None and (many or due):
             self._beat(now)
@@ -158,6 +164,7 @@ class ClientCore:
 
     def _beat(self, now: float) -> None:
         self._last_sent = now
+        self._news_bytes = 0
         self._turn.sends.append(self.link.stamp(m.Beat()))
 
     def _hello(self, now: float) -> None:
@@ -195,6 +202,7 @@ class ClientCore:
         message = envelope.message
         if type(message) is m.Outcomes:
             for session, counters, kinds, bodies in message.runs:
+                self._news_bytes += sum(map(len, bodies)) + OUTCOME_BYTES * len(bodies)
                 self._turn.news.append((session, counters, kinds, bodies))
         elif type(message) is m.Tell:
             self._questions.pop(message.token, None)

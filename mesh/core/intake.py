@@ -208,7 +208,7 @@ class Intake:
             else:  # it ended while the store was being asked
                 missed.append((session, counter, 1))
         if missed:
-            self._look_up_outcomes(peer, missed)
+            self._peers.owe(peer, missed)
 
     def _refuse(self, peer: Peer, block: Block, i: int, conflict: str) -> None:
         counter, body = block.first + i, failure_body("TaskConflict", conflict)
@@ -249,12 +249,9 @@ class Intake:
             wanted = [c for c in range(first, first + count) if c not in open_ones]
             spans += _spans(session, wanted)
         if spans:
-            self._look_up_outcomes(peer, spans)
+            self._peers.owe(peer, spans)
 
-    def _look_up_outcomes(self, peer: Peer, spans: list[tuple[str, int, int]]) -> None:
-        self._lookups.ask("outcomes", spans, lambda answer, now: self._tell(peer, answer, now))
-
-    def _tell(self, peer: Peer, answer: list[tuple[Any, ...]], now: float) -> None:
+    def tell(self, peer: Peer, answer: list[tuple[Any, ...]], now: float) -> None:
         """The store's answer: (session, counter, outcome, the older task it is and its outcome)."""
         older: list[Older] = []
         for session, counter, record, meant in answer:

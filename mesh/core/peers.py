@@ -12,13 +12,11 @@ from typing import Any
 
 from ..protocol.link import Envelope, Link
 from ..protocol.messages import Message
+from .news import News
 
 #: An acknowledgement waits this long for a message to travel with: most find one, and a
 #: message of its own per commit would cost each round trip two more.
 ACK_DELAY_S = 0.005
-
-#: Bodies in one OUTCOMES message.
-NEWS_BYTES_MAX = 512 * 1024
 
 
 class Peer:
@@ -28,7 +26,7 @@ class Peer:
         id: its routing id, new with each connection.
         who: its identity: a client's session, a worker's store id.
         parked: envelopes that wait behind one which needs a lookup, or None.
-        news: outcomes to tell it: session → (counters, kinds, bodies).
+        news: the outcomes that it is to hear.
     """
 
     __slots__ = (
@@ -51,7 +49,7 @@ class Peer:
         self.link = Link(keeps=False)
         self.last_heard = self.last_sent = now
         self.parked: deque[Envelope] | None = None
-        self.news: dict[str, tuple[list[int], bytearray, list[Any]]] = {}
+        self.news = News()
 
     @property
     def is_parked(self) -> bool:
@@ -69,8 +67,9 @@ class Peers:
 
     Attributes:
         by_id, by_who: by routing id and by identity.
-        listeners: those that have news to hear at the end of this turn, and `owing`, since when,
-            those that are owed an acknowledgement: of a thousand peers a turn concerns a few.
+        listeners: those that have news to hear at the end of this turn; `behind` those that are
+            owed older ones; and `owing`, since when, those that are owed an acknowledgement: of a
+            thousand peers a turn concerns a few.
         outgoing: what this turn sends.
     """
 
@@ -78,6 +77,7 @@ class Peers:
         self.by_id: dict[bytes, Peer] = {}
         self.by_who: dict[tuple[str, str], Peer] = {}
         self.listeners: dict[Peer, None] = {}  # in the order in which there was something to tell
+        self.behind: dict[Peer, None] = {}
         self.owing: dict[Peer, float] = {}
         self.outgoing: list[tuple[bytes, Envelope]] = []
 
@@ -93,6 +93,7 @@ class Peers:
         """Forget `peer`."""
         self.by_id.pop(peer.id, None)
         self.listeners.pop(peer, None)
+        self.behind.pop(peer, None)
         self.owing.pop(peer, None)
         if self.by_who.get((peer.role, peer.who)) is peer:
             del self.by_who[peer.role, peer.who]
@@ -110,12 +111,14 @@ class Peers:
         if self.by_id.get(peer.id) is not peer:
             return
         self.listeners[peer] = None
-        run = peer.news.get(session)
-        if run is None:
-            run = peer.news[session] = ([], bytearray(), [])
-        run[0].extend(counters)
-        run[1].extend(kinds)
-        run[2].extend(bodies)
+        peer.news.add(session, counters, kinds, bodies)
+
+    def owe(self, peer: Peer, spans: list[tuple[str, int, int]]) -> None:
+        """`peer`, if it is still there, will hear of these tasks what the store knows."""
+        if self.by_id.get(peer.id) is peer:
+            self.behind[peer] = None
+            for session, first, count in spans:
+                peer.news.owe(session, range(first, first + count))
 
     def rest(self, lost_s: float) -> None:
         """The router did not read for `lost_s`: nobody's silence during it counts."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..protocol import messages as m
@@ -29,7 +30,7 @@ from .intake import Intake
 from .ledger import Ledger
 from .lookups import Lookups
 from .notices import Notices
-from .peers import ACK_DELAY_S, NEWS_BYTES_MAX, Peer, Peers
+from .peers import ACK_DELAY_S, Peer, Peers
 from .stall import Stall
 
 
@@ -60,7 +61,7 @@ class RouterCore:
         self.stall = Stall()
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.fleet = Fleet(self.ledger, self.peers, settings, self.epoch)
-        intake = Intake(self)
+        self._intake = intake = Intake(self)
         self.desk = Desk(self)
         self._notices = Notices(self)
         self._ticket = 0
@@ -116,6 +117,8 @@ class RouterCore:
             self.fleet.dispatch(now)
         if self.peers.listeners:
             self._flush_news(now)
+        if self.peers.behind:
+            self._look_up_owed()
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
         if turn.writes:
@@ -165,6 +168,7 @@ class RouterCore:
         except Gap:
             self.peers.send(peer, m.Resync(), now)
             return
+        peer.news.acknowledged(envelope.ack)
         if peer.parked is not None:
             peer.parked.append(envelope)
             if self.stall.reason is not None and type(envelope.message) in (m.Ask, m.Cancel):
@@ -283,22 +287,24 @@ class RouterCore:
     def _flush_news(self, now: float) -> None:
         listeners, self.peers.listeners = self.peers.listeners, {}
         for peer in listeners:
-            self._send_news(peer, now)
+            for run, size in peer.news.messages():
+                self.peers.send(peer, m.Outcomes([list(run)]), now)
+                peer.news.sent(peer.link.sent, size)
+            self.peers.behind[peer] = None
 
-    def _send_news(self, peer: Peer, now: float) -> None:
-        news, peer.news = peer.news, {}
-        for session, (counters, kinds, bodies) in news.items():
-            start = size = 0
-            for nth, body in enumerate(bodies):
-                size += len(body)
-                if size > NEWS_BYTES_MAX:
-                    cut = nth + 1
-                    run = [session, counters[start:cut], bytes(kinds[start:cut]), bodies[start:cut]]
-                    self.peers.send(peer, m.Outcomes([run]), now)
-                    start, size = cut, 0
-            if start < len(bodies):
-                run = [session, counters[start:], bytes(kinds[start:]), bodies[start:]]
-                self.peers.send(peer, m.Outcomes([run]), now)
+    def _look_up_owed(self) -> None:
+        """Those who did not read hear of what ended meanwhile, as they read on."""
+        for peer in list(self.peers.behind):
+            if not peer.news.is_behind:
+                del self.peers.behind[peer]
+            elif peer.news.owes:
+                peer.news.asking = True
+                spans = peer.news.take_owed()
+                self.lookups.ask("outcomes", spans, partial(self._told_by_store, peer))
+
+    def _told_by_store(self, peer: Peer, answer: Any, now: float) -> None:
+        peer.news.asking = False
+        self._intake.tell(peer, answer, now)
 
     def _acknowledge(self, now: float) -> None:
         while self._to_record and self._to_record[0][0] <= self.committed:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Garbled, Gone, Tick
-from mesh.core.peers import ACK_DELAY_S, NEWS_BYTES_MAX
+from mesh.core.news import NEWS_BYTES_MAX
+from mesh.core.peers import ACK_DELAY_S
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 from mesh.task import Kind

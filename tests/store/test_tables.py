@@ -379,7 +379,7 @@ def test_what_lmdb_finds_wrong_later_is_a_store_error_and_undoes_the_transaction
     wrong = ((lmdb.CorruptedError, StoreError), (lmdb.DiskError, StoreError))
     for error, kind in (*wrong, (lmdb.MapFullError, NoRoom)):
         with (
-            pytest.raises(kind, match="cannot be used|no room in") as caught,
+            pytest.raises(kind, match=r"cannot be used|no room in") as caught,
             tables.begin(write=True) as txn,
         ):
             txn.put("one", b"k", b"v")
