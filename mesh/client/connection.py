@@ -58,6 +58,10 @@ WELCOME_S = 10.0
 #: One of this host that does not even listen by then is gone; before, it may be restarting.
 LISTENING_S = 2.0
 
+#: The last acknowledgement has so long to leave: without it the router keeps what it tells for
+#: longer than it needs to.
+LAST_WORD_MS = 100
+
 #: How long a question to the router may take.
 ANSWER_S = 30.0
 
@@ -280,7 +284,9 @@ class Connection:
             error = reason
         finally:
             self._end(error)
-            self._dialer.close()
+            if (last := self._core.last_word()) is not None:
+                self._dialer.send(encode(last))
+            self._dialer.close(LAST_WORD_MS)
             self._context.term()
             self._wake.close()
 

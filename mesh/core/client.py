@@ -162,6 +162,12 @@ class ClientCore:
             due = min(due, self._last_sent + ACK_AFTER_S)
         return max(due, now)
 
+    def last_word(self) -> Envelope | None:
+        """What to say before leaving: what has been heard, if the router does not know that."""
+        if self.welcome is None or not self.link.owes_ack:
+            return None
+        return self.link.stamp(m.Beat())
+
     def _beat(self, now: float) -> None:
         self._last_sent = now
         self._news_bytes = 0

@@ -167,6 +167,7 @@ class WorkerTurn:
     weigh: list[tuple[int, int, int]] = field(default_factory=list)  # slot, lease, its limit
     take_back: list[int] = field(default_factory=list)
     store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
+    drop: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: not needed any more
     stop: str | None = None  # leave the mesh, and why
 
 
@@ -182,3 +183,5 @@ class Settings:
     slot_losses_max: int = 3  # a task that kills its slot this often fails
     worker_losses_max: int = 10  # the same for whole workers: rarely the task's fault
     inline_bytes: int = 8192  # a larger result stays with its worker
+    ttl_s: float = 30 * 86400.0  # so long after its end a task is forgotten: of the router's uptime
+    quota_bytes: int = 16 * 2**30  # of the router's records; beyond it the oldest are forgotten

@@ -52,6 +52,7 @@ class Ledger:
         writes: what the store is to record at the end of this turn.
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
+        age_s: for how long routers have served this store: what history ages by.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Ledger:
         self.writes: list[tuple[Any, ...]] = []
         self.journal = Journal()
         self.ahead_s = 0.0
+        self.age_s = 0.0
         self.sequence = 0
 
     def restore(self, block: Block, worker_losses_max: int, now: float) -> list[tuple[Block, int]]:
@@ -239,7 +241,7 @@ class Ledger:
                 del self.blocks.names[block.names[i]]  # type: ignore[arg-type]
         if not block.left:
             self.blocks.drop(block)
-            self.writes.append(("close", block.key))
+            self.writes.append(("close", block.key, self.age_s))
 
     def check(self) -> None:
         """Raise AssertionError if what is derived disagrees with what it is derived from."""

@@ -32,9 +32,16 @@ Run = tuple[str, list[int], bytes, list[Any]]
 
 
 class News:
-    """What one client is to hear. `asking`: owed outcomes are being looked up."""
+    """What one client is to hear.
 
-    __slots__ = ("_fresh", "_on_way", "_on_way_bytes", "_owed", "asking")
+    Attributes:
+        asking: whether owed outcomes are being looked up.
+        heard_s: the router's age up to which the client has heard all there was to hear.
+    """
+
+    __slots__ = (
+        "_fresh", "_heard", "_mark", "_on_way", "_on_way_bytes", "_owed", "asking", "heard_s",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._fresh: dict[str, tuple[list[int], bytearray, list[Any]]] = {}
@@ -42,6 +49,9 @@ class News:
         self._on_way: deque[tuple[int, int]] = deque()  # sequence number, bytes
         self._on_way_bytes = 0
         self.asking = False
+        self.heard_s = 0.0
+        self._heard = 0  # the last number acknowledged
+        self._mark: tuple[int, float] | None = None  # when that number is: all until then is heard
 
     def add(self, session: str, counters: list[int], kinds: Any, bodies: list[Any]) -> None:
         """These have ended."""
@@ -127,6 +137,20 @@ class News:
 
     def acknowledged(self, sequence: int) -> None:
         """The client has taken what was sent up to this number."""
+        self._heard = sequence
+        if self._mark is not None and sequence >= self._mark[0]:
+            self.heard_s = self._mark[1]
+            self._mark = None
         on_way = self._on_way
         while on_way and on_way[0][0] <= sequence:
             self._on_way_bytes -= on_way.popleft()[1]
+
+    def mark(self, sequence: int, age_s: float) -> None:
+        """All that ended until now is in what was sent up to this number, unless some is owed."""
+        if self._mark is None and not self.is_behind:
+            self._mark = (sequence, age_s)
+            self.acknowledged(self._heard)
+
+    def heard_of_all(self, sequence: int, age_s: float) -> float:
+        """`heard_s` of a client that leaves, having been sent up to this number."""
+        return age_s if self._heard >= sequence and not self.is_behind else self.heard_s

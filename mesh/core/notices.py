@@ -61,7 +61,7 @@ class Notices:
 
     def _room(self, now: float) -> None:
         """That nothing can be recorded, and when it can again."""
-        reason = self._core.stall.reason
+        reason = self._core.stall.why
         if reason is not None:
             for _, peer in self._untold(NO_ROOM):
                 self._tell(NO_ROOM, peer, {"reason": reason}, now)

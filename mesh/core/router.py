@@ -31,6 +31,7 @@ from .ledger import Ledger
 from .lookups import Lookups
 from .notices import Notices
 from .peers import ACK_DELAY_S, Peer, Peers
+from .pruning import Pruning
 from .stall import Stall
 
 
@@ -46,6 +47,7 @@ class Restored:
     functions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # name, code digest
     roster: dict[str, dict[str, Any]] = field(default_factory=dict)  # workers that were present
     ended: list[int] = field(default_factory=lambda: [0] * len(State))
+    age_s: float = 0.0  # how long routers have served this store
 
 
 class RouterCore:
@@ -64,6 +66,10 @@ class RouterCore:
         self._intake = intake = Intake(self)
         self.desk = Desk(self)
         self._notices = Notices(self)
+        self._pruning = Pruning(self)
+        self._born_at = now - restored.age_s
+        self._marks = False  # it is time to note how far clients are
+        self.ledger.age_s = restored.age_s
         self._ticket = 0
         self._tick_at = now + settings.heartbeat_s / 2  # however busy it is meanwhile
         self._heard: dict[Peer, int] = {}  # the last message taken of each, this turn
@@ -75,7 +81,7 @@ class RouterCore:
             Garbled: self._on_garbled,
             Gone: self._on_gone,
             Committed: self._on_committed,
-            Stalled: lambda event, now: self.stall.begin(event.reason, now),
+            Stalled: lambda event, now: self.stall.begin(event.reason),
             Found: lambda event, now: self.lookups.found(event.token, event.answer, now),
             Tick: self._on_tick,
         }
@@ -111,6 +117,9 @@ class RouterCore:
 
     def settle(self, now: float) -> Turn:
         """Place what is ready and gather what this turn wants sent, written and looked up."""
+        for peer in self.stall.freed():
+            if self.peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
+                self.resume(peer, now)
         if not self.stopping and self.stall.reason is None:
             if not self._expected:
                 self.ledger.release(now)
@@ -119,6 +128,10 @@ class RouterCore:
             self._flush_news(now)
         if self.peers.behind:
             self._look_up_owed()
+        if self._marks:
+            self._marks = False
+            for peer in self.peers.by_id.values():
+                peer.news.mark(peer.link.sent, self.ledger.age_s)
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
         if turn.writes:
@@ -171,7 +184,7 @@ class RouterCore:
         peer.news.acknowledged(envelope.ack)
         if peer.parked is not None:
             peer.parked.append(envelope)
-            if self.stall.reason is not None and type(envelope.message) in (m.Ask, m.Cancel):
+            if self.stall.why is not None and type(envelope.message) in (m.Ask, m.Cancel):
                 # What is before it may wait for long. In its turn it is taken once more, and that
                 # answer finds nobody waiting.
                 self._take[type(envelope.message)](peer, envelope.message, now)
@@ -249,8 +262,16 @@ class RouterCore:
     def _on_gone(self, event: Gone, now: float) -> None:
         peer = self.peers.by_id.get(event.peer)
         if peer is not None:
-            self.peers.drop(peer)
+            self._drop(peer, now)
             self.fleet.away(peer, now)
+
+    def _drop(self, peer: Peer, now: float) -> None:
+        """Forget a peer, but not what a client has heard."""
+        self.peers.drop(peer)
+        self.ledger.age_s = now - self._born_at  # what ends from now on is not heard of
+        if peer.role == "client" and peer.who in self.ledger.sessions:
+            heard_s = peer.news.heard_of_all(peer.link.sent, self.ledger.age_s)
+            self.ledger.writes.append(("heard", peer.who, heard_s))
 
     def _take_bye(self, peer: Peer, message: m.Bye, now: float) -> None:
         self.peers.drop(peer)
@@ -321,18 +342,18 @@ class RouterCore:
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.committed = event.ticket
-        for peer in self.stall.end():
-            if self.peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
-                self.resume(peer, now)
+        self.stall.end()
         while self._after_commit and self._after_commit[0][0] <= self.committed:
             for then in self._after_commit.popleft()[1]:
                 then(now)
 
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2
+        self.ledger.age_s = now - self._born_at
+        self._marks = True
         for peer in list(self.peers.by_id.values()):
             if now - peer.last_heard > self.settings.lost_after_s:
-                self.peers.drop(peer)
+                self._drop(peer, now)
                 if peer.role == "worker":
                     silent = f"was silent for {now - peer.last_heard:.1f} s"
                     self.fleet.lose(self.fleet.workers.get(peer.who), silent, now)
@@ -341,6 +362,7 @@ class RouterCore:
         self.fleet.tick(now)
         self.desk.tick(now)
         self._notices.tick(now)
+        self._pruning.tick(now)
         self._end_grace(now)
 
     def _end_grace(self, now: float) -> None:

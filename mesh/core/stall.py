@@ -19,29 +19,46 @@ _GROWS: tuple[type[Message], ...] = (m.Function, m.Group, m.Submit)
 
 
 class Stall:
-    """`reason` says why, since `since`; None and meaningless while there is room."""
+    """`reason` says why nothing can be recorded, or is None; `full` why nothing new should be,
+    though what is there may go on: the quota is used up."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        self.since = 0.0
+        self.full: str | None = None
         self._stuck: list[Peer] = []
 
-    def begin(self, reason: str, now: float) -> None:
-        """There is no room."""
-        if self.reason is None:
-            self.since = now
+    @property
+    def why(self) -> str | None:
+        """Why new tasks wait, if they do."""
+        return self.reason or self.full
+
+    def begin(self, reason: str) -> None:
+        """The disk has no room."""
         self.reason = reason
 
-    def end(self) -> list[Peer]:
-        """There is room again: those whose messages wait for it."""
+    def end(self) -> None:
+        """It has again."""
         self.reason = None
-        stuck, self._stuck = self._stuck, []
-        return stuck
+
+    def fill(self, reason: str) -> None:
+        """The quota is used up."""
+        self.full = reason
+
+    def ease(self) -> None:
+        """It is not, or there is something that may go."""
+        self.full = None
 
     def holds(self, peer: Peer, envelope: Envelope) -> bool:
         """Whether a message must wait. It is at the head of its peer's line then."""
-        if self.reason is None or type(envelope.message) not in _GROWS:
+        if self.why is None or type(envelope.message) not in _GROWS:
             return False
         peer.parked = deque([envelope])
         self._stuck.append(peer)
         return True
+
+    def freed(self) -> list[Peer]:
+        """Those whose messages waited, and need not any more."""
+        if self.why is not None or not self._stuck:
+            return []
+        stuck, self._stuck = self._stuck, []
+        return stuck

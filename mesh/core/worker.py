@@ -16,6 +16,7 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Gap, Link
+from ..task import key
 from .backlog import Piece
 from .events import (
     Committed,
@@ -99,6 +100,7 @@ class WorkerCore:
             m.Tasks: self._take_tasks,
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,
+            m.Drop: self._take_drop,
             m.Leave: lambda message, now: self.leave("the mesh was stopped", drain=message.drain),
         }
 
@@ -213,6 +215,11 @@ class WorkerCore:
     def _take_kill(self, message: m.Kill, now: float) -> None:
         for lease in message.leases:
             self.slots.cancel(lease)
+
+    def _take_drop(self, message: m.Drop, now: float) -> None:
+        self.slots.orders.drop += [
+            (key(session, counter), lease) for session, counter, lease in message.leases
+        ]
 
     def _answer_recall(self, now: float) -> None:
         if self._recalled is not None:

@@ -23,7 +23,7 @@ from ..core.worker import WorkerCore
 from ..errors import MeshError, public_name
 from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
-from ..store.results import open_results
+from ..store.results import Gone, open_results
 from ..task import key, session_of, show
 from ..transport import sockets
 from ..transport.access import Access
@@ -83,7 +83,7 @@ class Worker:
         self.incoming = self.results.incoming
         self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
         self.wake = Wake()
-        self.writer = Writer(self.results.keep, None, self.wake)
+        self.writer = Writer(self.results.apply, None, self.wake)
         self.children: dict[int, Child] = {}
         self._joined = ExitStack()
         self._thin_at = 0.0
@@ -271,6 +271,8 @@ class Worker:
             self.children[number].signal(signal.SIGKILL if last else signal.SIGTERM)
         for ticket, kind, body in turn.store:
             self.writer.submit(ticket, outcome.refs_in(kind, body), [])
+        if turn.drop:
+            self.writer.submit(0, [Gone(*each) for each in turn.drop], [])
         for number, lease, limit in turn.weigh:
             size = weight.of_tree(self.children[number].pid, limit)
             self.core.handle(events.Weighed(number, lease, size), now)

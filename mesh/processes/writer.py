@@ -50,11 +50,11 @@ class Writer:
         self._thread.start()
 
     def submit(self, ticket: int, writes: list[Any], lookups: list[Lookup]) -> None:
-        """Hand over a turn's writes (under `ticket`) and lookups."""
+        """Hand over a turn's writes (under `ticket`, or 0 if nobody waits) and lookups."""
         with self._wanted:
             if writes:
                 self._writes += writes
-                self._ticket = ticket
+                self._ticket = ticket or self._ticket
             self._lookups += lookups
             self._wanted.notify()
 

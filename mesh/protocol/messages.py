@@ -373,6 +373,17 @@ class Report(Message):
 
 
 @dataclass(slots=True)
+class Drop(Message):
+    """router → worker. What these leases stored is not needed any more: rows of [session, counter,
+    lease]. No reply."""
+
+    COMMAND = 27
+    SHAPE = (rows(is_session, is_int, is_int),)
+
+    leases: list[list[Any]]
+
+
+@dataclass(slots=True)
 class Event(Message):
     """router → client. What a client should know without having asked. May be lost. No reply."""
 
@@ -409,6 +420,7 @@ MESSAGES: dict[int, type[Message]] = {
         Kill,
         Leave,
         Report,
+        Drop,
         Event,
     )
 }

@@ -6,6 +6,7 @@ Layout (schema 3; all keys sort):
     block     id of its first task → msgpack header: shared, immutable
     args      the same key         → msgpack list of payloads: immutable
     open      the same key         → nothing; while some task of the block has not ended
+    ended     age when it ended, the same key → nothing; from then on
     outcome   task id              → kind, lease, store id, body: written once
     tries     task id              → how often it was begun in vain
     run       task id + lease      → a run that did not end its task: see store/story.py
@@ -14,6 +15,7 @@ Layout (schema 3; all keys sort):
     group     group id             → size, name
     foreign   task id              → the older task that this one is: its alias was taken
     session   a client's session   → the highest counter recorded
+    heard     a client's session   → age up to which it had heard of all, when it left
     worker    store id             → what its worker said of itself, while it is present
     host      store id             → where its worker was last
     lost      lease                → nothing; its stored result is gone, said its holder
@@ -29,14 +31,13 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any
 
-import msgpack
-
 from ..core.block import HOLE, Block, Tries
 from ..core.ledger import RECORD
 from ..core.router import Restored
 from ..errors import StoreError
 from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, STATE_OF, Kind, State, key, show, unkey
-from . import story
+from . import pruning, story
+from .rows import TEXT_ERRORS, pack, unpack
 from .tables import KEY_BYTES_MAX, Tables, Transaction
 
 #: Raised whenever the layout changes so that an older Mesh would misread it.
@@ -50,6 +51,7 @@ TABLES = (
     "block",
     "args",
     "open",
+    "ended",
     "outcome",
     "tries",
     "run",
@@ -58,6 +60,7 @@ TABLES = (
     "group",
     "foreign",
     "session",
+    "heard",
     "worker",
     "host",
     "lost",
@@ -65,18 +68,9 @@ TABLES = (
 
 _LEASE = struct.Struct(">Q")
 
-#: A name may hold what `os.listdir` made of a file name that isn't UTF-8.
-_TEXT_ERRORS = "surrogatepass"
-
-_pack = msgpack.Packer(use_bin_type=True, unicode_errors=_TEXT_ERRORS).pack
-
-
-def _unpack(raw: bytes) -> Any:
-    return msgpack.unpackb(raw, raw=False, strict_map_key=False, unicode_errors=_TEXT_ERRORS)
-
 
 def _alias_key(alias: str) -> bytes:
-    raw = alias.encode("utf-8", _TEXT_ERRORS)
+    raw = alias.encode("utf-8", TEXT_ERRORS)
     if len(raw) <= KEY_BYTES_MAX:
         return raw
     return raw[: KEY_BYTES_MAX - 32] + blake2b(raw, digest_size=32).digest()
@@ -91,28 +85,31 @@ class Records:
             schema = txn.get("meta", b"schema")
         if schema is None:
             with tables.begin(write=True) as txn:
-                txn.put("meta", b"schema", _pack(SCHEMA))
+                txn.put("meta", b"schema", pack(SCHEMA))
                 txn.put("meta", b"birth", entropy)
                 txn.put("meta", b"mesh", mesh.encode())
-        elif _unpack(schema) in UPGRADED:
+        elif unpack(schema) in UPGRADED:
             with tables.begin(write=True) as txn:
-                txn.put("meta", b"schema", _pack(SCHEMA))
-        elif _unpack(schema) != SCHEMA:
+                self._upgrade(txn)
+        elif unpack(schema) != SCHEMA:
             raise StoreError(
-                f"the store has schema {_unpack(schema)}, this Mesh reads schema {SCHEMA}: "
+                f"the store has schema {unpack(schema)}, this Mesh reads schema {SCHEMA}: "
                 f"use the Mesh version that wrote it, or another folder"
             )
         self._apply: dict[str, Callable[..., None]] = {
             "block": self._write_block,
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
-            "close": lambda txn, block: txn.delete("open", block),
-            "tries": lambda txn, task, tries: txn.put("tries", task, _pack(tries)),
+            "close": pruning.close,
+            "prune": lambda txn, gone: pruning.prune(txn, gone, _alias_key),
+            "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
+            "heard": lambda txn, who, age_s: txn.put("heard", who.encode(), pack(age_s)),
+            "tries": lambda txn, task, tries: txn.put("tries", task, pack(tries)),
             "run": story.write_run,
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
             "lost": lambda txn, lease: txn.put("lost", _LEASE.pack(lease), b""),
-            "counts": lambda txn, counts: txn.put("meta", b"counts", _pack(counts)),
+            "counts": lambda txn, counts: txn.put("meta", b"counts", pack(counts)),
         }
         self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
             "submitted": self._submitted,
@@ -121,7 +118,16 @@ class Records:
             "texts": self._texts,
             "group": self._group,
             "story": self._story,
+            "prunable": pruning.prunable,
+            "empty": pruning.empty,
         }
+
+    def _upgrade(self, txn: Transaction) -> None:
+        """What schema 2 did not know: when its blocks ended. They have, as of now."""
+        for block in [block for block, _ in txn.scan("block")]:
+            if txn.get("open", block) is None:
+                pruning.close(txn, block, 0.0)
+        txn.put("meta", b"schema", pack(SCHEMA))
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -143,38 +149,40 @@ class Records:
     ) -> None:
         size, function, _, group, _, names, _, holes = header[:8]
         block = key(session, first)
-        txn.put("block", block, _pack(header))
+        txn.put("block", block, pack(header))
         if payloads is not None:
-            txn.put("args", block, _pack(payloads))
+            txn.put("args", block, pack(payloads))
             txn.put("open", block, b"")
-        highest = _unpack(txn.get("session", session.encode()) or b"\x00")
-        txn.put("session", session.encode(), _pack(max(first + size - 1, highest)))
+        else:  # nothing of it is a task
+            pruning.close(txn, block, unpack(txn.get("meta", b"age") or b"\x00"))
+        highest = unpack(txn.get("session", session.encode()) or b"\x00")
+        txn.put("session", session.encode(), pack(max(first + size - 1, highest)))
         last = key(session, first + size - 1) if group is None else key(session, group)
         txn.put("meta", b"last", last)
         if names is not None and marks is not None:
-            name, code, _ = _unpack(txn.get("function", function) or b"\x93\xa0\xc4\x00\xc4\x00")
+            name, code, _ = unpack(txn.get("function", function) or b"\x93\xa0\xc4\x00\xc4\x00")
             for i, alias in enumerate(names):
                 if alias is not None and i not in holes:
                     record = [session, first + i, name, code, marks[i]]
-                    txn.put("alias", _alias_key(alias), _pack(record))
+                    txn.put("alias", _alias_key(alias), pack(record))
         for i, task in foreign.items():
             txn.put("foreign", key(session, first + i), key(*task))
 
     def _write_function(
         self, txn: Transaction, digest: bytes, name: str, code: bytes, payload: Any
     ) -> None:
-        txn.put("function", digest, _pack([name, code, payload]))
+        txn.put("function", digest, pack([name, code, payload]))
 
     def _write_group(self, txn: Transaction, group: bytes, size: int, name: str | None) -> None:
-        txn.put("group", group, _pack([size, name]))
+        txn.put("group", group, pack([size, name]))
         txn.put("meta", b"last", group)
 
     def _write_worker(self, txn: Transaction, who: str, about: dict[str, Any] | None) -> None:
         if about is None:
             txn.delete("worker", who.encode())
         else:
-            txn.put("worker", who.encode(), _pack(about))
-            txn.put("host", who.encode(), _pack(str(about.get("host", "?"))))
+            txn.put("worker", who.encode(), pack(about))
+            txn.put("host", who.encode(), pack(str(about.get("host", "?"))))
 
     # -- looking up ------------------------------------------------------------------------
 
@@ -193,7 +201,7 @@ class Records:
         for alias in aliases:
             raw = txn.get("alias", _alias_key(alias))
             if raw is not None:
-                record = _unpack(raw)
+                record = unpack(raw)
                 outcome = txn.get("outcome", key(record[0], record[1]))
                 if not self._is_lost(txn, outcome):
                     found[alias] = (record, outcome)
@@ -239,12 +247,12 @@ class Records:
         found = txn.before("block", key(session, counter))
         if found is None or found[0][:8] != session.encode():
             return {"name": None, "function": None}
-        header = _unpack(found[1])
+        header = unpack(found[1])
         names, function = header[5], txn.get("function", header[1])
         i = counter - unkey(found[0])[1]
         return {
             "name": names[i] if names is not None and i < len(names) else None,
-            "function": _unpack(function)[0] if function is not None else None,
+            "function": unpack(function)[0] if function is not None else None,
         }
 
     def _texts(
@@ -263,13 +271,13 @@ class Records:
         else:
             raw = txn.get("alias", _alias_key(text)) if text else None
             if raw is not None:
-                return ["task", *_unpack(raw)[:2], 1]
+                return ["task", *unpack(raw)[:2], 1]
             parsed = parsed or self._prefixed(txn, text)
         if parsed is None:
             return None
         group = txn.get("group", key(*parsed))
         if group is not None:
-            return ["group", *parsed, _unpack(group)[0]]
+            return ["group", *parsed, unpack(group)[0]]
         older = txn.get("foreign", key(*parsed))
         if older is not None:
             return ["task", *unkey(older), 1]
@@ -280,7 +288,7 @@ class Records:
         if not self._exists(txn, *task):
             return None
         _, raw = txn.before("block", key(*task))  # type: ignore[misc]  # it exists
-        header = _unpack(raw)
+        header = unpack(raw)
         group = header[3]
         return {
             "id": show(*task),
@@ -309,13 +317,13 @@ class Records:
         found = txn.before("block", key(session, counter))
         if found is None or found[0][:8] != session.encode():
             return False
-        return counter - unkey(found[0])[1] < _unpack(found[1])[0]
+        return counter - unkey(found[0])[1] < unpack(found[1])[0]
 
     def _group(self, txn: Transaction, group: bytes) -> dict[str, Any] | None:
         raw = txn.get("group", group)
         if raw is None:
             return None
-        size, name = _unpack(raw)
+        size, name = unpack(raw)
         session, counter = unkey(group)
         first = counter + 1  # members follow their group's own id
         members = txn.scan("foreign", key(session, first), key(session, first + size))
@@ -338,7 +346,7 @@ class Records:
             raw = txn.get("args", block)
         if raw is None:
             raise StoreError(f"the arguments of block {show(*unkey(block))} are missing")
-        return list(_unpack(raw))
+        return list(unpack(raw))
 
     def function(self, digest: bytes) -> Any:
         """The payload of a function."""
@@ -346,23 +354,24 @@ class Records:
             raw = txn.get("function", digest)
         if raw is None:
             raise StoreError(f"function {digest.hex()} is missing")
-        return _unpack(raw)[2]
+        return unpack(raw)[2]
 
     def restore(self) -> Restored:
         """Everything the core needs to go on, and the next epoch, recorded before its first use."""
         with self.tables.begin(write=True) as txn:
             epoch = int.from_bytes(txn.get("meta", b"epoch") or b"", "big") + 1
             txn.put("meta", b"epoch", epoch.to_bytes(8, "big"))
-            counts = _unpack(txn.get("meta", b"counts") or b"\x90")
+            counts = unpack(txn.get("meta", b"counts") or b"\x90")
             restored = Restored(
                 mesh=(txn.get("meta", b"mesh") or b"").decode(),
                 birth=txn.get("meta", b"birth") or b"",
                 epoch=epoch,
-                sessions={s.decode(): _unpack(last) for s, last in txn.scan("session")},
-                functions={d: tuple(_unpack(raw)[:2]) for d, raw in txn.scan("function")},
-                roster={who.decode(): _unpack(about) for who, about in txn.scan("worker")},
+                sessions={s.decode(): unpack(last) for s, last in txn.scan("session")},
+                functions={d: tuple(unpack(raw)[:2]) for d, raw in txn.scan("function")},
+                roster={who.decode(): unpack(about) for who, about in txn.scan("worker")},
                 ended=[0] * State.DONE + (counts or [0] * (len(State) - State.DONE)),
                 blocks=list(self._open_blocks(txn)),
+                age_s=unpack(txn.get("meta", b"age") or b"\x00"),
             )
         return restored
 
@@ -372,7 +381,7 @@ class Records:
             raw = txn.get("block", block_key)
             if raw is None:
                 raise StoreError(f"block {show(session, first)} is open and has no header")
-            size, function, options, group, index, names, sequence, holes = _unpack(raw)[:8]
+            size, function, options, group, index, names, sequence, holes = unpack(raw)[:8]
             block = Block(session, first, size, function, options, group, index, names, sequence)
             for i in holes:
                 block.states[i] = HOLE
@@ -380,7 +389,7 @@ class Records:
             for task, record in txn.scan("outcome", block_key, stop):
                 block.states[unkey(task)[1] - first] = STATE_OF[Kind(record[0])]
             for task, tries in txn.scan("tries", block_key, stop):
-                block.tries[unkey(task)[1] - first] = Tries(*_unpack(tries))
+                block.tries[unkey(task)[1] - first] = Tries(*unpack(tries))
             block.left = sum(state < State.DONE for state in block.states)
             if block.left:
                 yield block

@@ -14,9 +14,10 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import ResultLost, StoreError
-from ..protocol.outcome import Ref, stored_key, stored_name
+from ..protocol.outcome import LOG, RESULT, Ref, stored_key, stored_name
 from ..task import show, unkey
 from . import folder
 from .tables import NO_ROOM, LmdbTables, NoRoom, Tables
@@ -25,6 +26,13 @@ SCHEMA = 2
 TABLES = ("meta", "result")
 
 _ENTRY = struct.Struct("<QI")
+
+
+class Gone(NamedTuple):
+    """What this lease of a task stored is not needed any more."""
+
+    task: bytes
+    lease: int
 
 
 class Results:
@@ -60,20 +68,23 @@ class Results:
                 )
             self.id = (txn.get("meta", b"id") or b"").decode()
 
-    def keep(self, refs: list[Ref]) -> None:
-        """Take in what waits in `incoming`. Committed on return.
+    def apply(self, writes: list[Ref | Gone]) -> None:
+        """Take in what waits in `incoming`, and let go of what is not needed. Committed on return.
 
         Raises:
             NoRoom: the disk is full; to be tried again.
         """
         try:
-            self._keep(refs)
+            self._keep([each for each in writes if isinstance(each, Ref)])
+            self._forget([each for each in writes if isinstance(each, Gone)])
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
             raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
 
     def _keep(self, refs: list[Ref]) -> None:
+        if not refs:
+            return
         rows = []
         for ref in refs:
             key = stored_key(ref.task, ref.lease, ref.number)
@@ -84,6 +95,16 @@ class Results:
             rows.append((key, _ENTRY.pack(ref.size, ref.crc)))
         with self._tables.begin(write=True) as txn:
             txn.put_many("result", rows)
+
+    def _forget(self, gone: list[Gone]) -> None:
+        if not gone:
+            return
+        all_of = [(*each, number) for each in gone for number in (RESULT, LOG)]
+        with self._tables.begin(write=True) as txn:
+            for each in all_of:
+                txn.delete("result", stored_key(*each))
+        for each in all_of:  # after their entries: nobody is promised what is gone
+            (self.content / stored_name(*each)).unlink(missing_ok=True)
 
     def find(self, task: bytes, lease: int, number: int) -> tuple[Path, int, int]:
         """The file of a result, its size and checksum.

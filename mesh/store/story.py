@@ -12,11 +12,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import msgpack
-
 from ..core.ledger import RECORD
 from ..protocol.outcome import parse, parse_failure
 from ..task import STATE_OF, SUCCESS, Kind
+from .rows import pack, unpack
 from .tables import Transaction
 
 #: Of a run's error message.
@@ -33,7 +32,7 @@ _FIELDS = ("worker", "given_at", "ended_at", "how", "begun_at", "took_s", "error
 def write_run(txn: Transaction, task: bytes, lease: int, about: list[Any], body: Any) -> None:
     """Record a run that did not end its task. `about` is worker, given, ended, kind."""
     row = [*about, *_told_by(about[3], body)]
-    txn.put("run", task + _LEASE.pack(lease), msgpack.packb(row, unicode_errors="surrogatepass"))
+    txn.put("run", task + _LEASE.pack(lease), pack(row))
 
 
 def _told_by(kind: int, body: Any) -> list[Any]:
@@ -54,7 +53,7 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
     """The runs of a task, oldest first, and how it ended, if it has."""
     runs = []
     for key, raw in txn.scan("run", task, task + b"\xff" * _LEASE.size):
-        row = msgpack.unpackb(raw, raw=False, unicode_errors="surrogatepass")
+        row = unpack(raw)
         run = {"lease": _LEASE.unpack(key[len(task) :])[0]} | dict(zip(_FIELDS, row, strict=True))
         runs.append(run | {"how": Kind(run["how"]).name.lower()})
     told: dict[str, Any] = {"state": None, "runs": runs}
@@ -71,5 +70,5 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
     told["runs"] = runs[-RUNS_MAX:]
     for run in told["runs"]:
         host = txn.get("host", run["worker"].encode()) if run["worker"] else None
-        run["host"] = None if host is None else msgpack.unpackb(host)
+        run["host"] = None if host is None else unpack(host)
     return told

@@ -67,6 +67,9 @@ class Transaction(Protocol):
     def count(self, table: str) -> int:
         """How many keys `table` has."""
 
+    def used_bytes(self) -> int:
+        """How much room all tables take, about: what is free to be used again does not count."""
+
 
 class Tables(Protocol):
     """A set of tables."""
@@ -214,6 +217,14 @@ class _LmdbTransaction:
     def count(self, table: str) -> int:
         return int(self._txn.stat(db=self._tables[table])["entries"])
 
+    def used_bytes(self) -> int:
+        used = 0
+        for table in self._tables.values():
+            stat = self._txn.stat(db=table)
+            pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+            used += pages * stat["psize"]
+        return used
+
 
 class MemoryTables:
     """The same contract in dicts: for tests. Its transactions copy what they change."""
@@ -290,3 +301,6 @@ class _MemoryTransaction:
 
     def count(self, table: str) -> int:
         return len(self.data[table])
+
+    def used_bytes(self) -> int:
+        return sum(len(k) + len(v) for rows in self.data.values() for k, v in rows.items())

@@ -136,7 +136,7 @@ def test_what_ran_when_the_router_died_is_queued(reopen: Open):
 def test_a_closed_block_does_not_come_back(reopen: Open):
     store = reopen()
     store.apply([function(), block(SESSION, 0, 1), block(SESSION, 1, 1)])
-    store.apply([ended(SESSION, (0, Kind.VALUE)), ("close", key(SESSION, 0))])
+    store.apply([ended(SESSION, (0, Kind.VALUE)), ("close", key(SESSION, 0), 0.0)])
 
     assert list(states(reopen().restore())) == [(SESSION, 1)]
 
@@ -270,7 +270,7 @@ def who_has(store: Records, aliases: list[str]) -> dict[str, Any]:
 def test_blocks_that_are_there_are_known_from_those_that_are_not(reopen: Open):
     store = reopen()
     store.apply([function(), block(SESSION, 0, 2), block(SESSION, 4, 2, names=["a", "b"])])
-    store.apply([ended(SESSION, (0, Kind.VALUE), (1, Kind.VALUE)), ("close", key(SESSION, 0))])
+    store.apply([ended(SESSION, (0, Kind.VALUE), (1, Kind.VALUE)), ("close", key(SESSION, 0), 0.0)])
 
     asked = [key(SESSION, first) for first in (0, 1, 2, 4, 6)]
 
@@ -516,7 +516,7 @@ def lives(draw: st.DrawFn) -> list[list[tuple[Any, ...]]]:
                 turn.append(("tries", key(session, start + i), (1, 0, 2)))
             turn.append(ended(session, (start + i, draw(ENDS))))
             if not tasks:
-                turn.append(("close", key(session, start)))
+                turn.append(("close", key(session, start), 0.0))
                 del waiting[session, start]
         turns.append(turn)
     return turns

@@ -45,7 +45,7 @@ def wait(store: Results, lease: int, content: bytes, number: int = 0, task: byte
 def test_what_is_kept_is_found(reopen: Open):
     store = reopen()
 
-    store.keep([wait(store, 7, b"a result"), wait(store, 7, b"its log", 1), wait(store, 8, b"")])
+    store.apply([wait(store, 7, b"a result"), wait(store, 7, b"its log", 1), wait(store, 8, b"")])
 
     file, size, crc = store.find(TASK, 7, 0)
     assert (file.read_bytes(), size, crc) == (b"a result", 8, zlib.crc32(b"a result"))
@@ -57,8 +57,8 @@ def test_what_is_kept_is_found(reopen: Open):
 def test_a_lease_of_another_mesh_is_another(reopen: Open):
     store, other = reopen(), key("another7", 17)
 
-    store.keep([wait(store, 7, b"a result")])
-    store.keep([wait(store, 7, b"another", task=other)])
+    store.apply([wait(store, 7, b"a result")])
+    store.apply([wait(store, 7, b"another", task=other)])
 
     assert store.find(TASK, 7, 0)[0].read_bytes() == b"a result"
     assert store.find(other, 7, 0)[0].read_bytes() == b"another"
@@ -66,7 +66,7 @@ def test_a_lease_of_another_mesh_is_another(reopen: Open):
 
 def test_it_outlives_its_worker(reopen: Open):
     store = reopen()
-    store.keep([wait(store, 2**63 - 1, b"x" * 100_000)])
+    store.apply([wait(store, 2**63 - 1, b"x" * 100_000)])
 
     again = reopen()
 
@@ -102,7 +102,7 @@ def test_a_result_whose_file_is_not_whole_is_lost(
     reopen: Open, harm: Callable[[Path], object], said: str
 ):
     store = reopen()
-    store.keep([wait(store, 7, b"a result")])
+    store.apply([wait(store, 7, b"a result")])
     harm(store.find(TASK, 7, 0)[0])
 
     with pytest.raises(ResultLost, match=f"{said}. Submit the task again"):
@@ -124,7 +124,7 @@ def test_what_was_written_and_never_indexed_is_cleared_away(reopen: Open):
 def test_many_results_lie_on_many_shelves(reopen: Open):
     store = reopen()
 
-    store.keep([wait(store, lease, b"%d" % lease) for lease in range(600)])
+    store.apply([wait(store, lease, b"%d" % lease) for lease in range(600)])
 
     assert len(list(store.content.iterdir())) == 256
     assert [store.find(TASK, lease, 0)[0].read_bytes() for lease in (0, 299, 599)] == [
@@ -171,7 +171,7 @@ def test_two_workers_cannot_share_a_folder(tmp_path: Path):
 
 def test_the_index_is_lmdb_with_the_entries_it_documents(reopen: Open, tmp_path: Path):
     store = reopen()
-    store.keep([wait(store, 0x0102030405060708, b"a result", 1)])
+    store.apply([wait(store, 0x0102030405060708, b"a result", 1)])
     store.close()
 
     tables = LmdbTables(tmp_path / "index.mdb", results.TABLES, sync=False)

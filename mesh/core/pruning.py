@@ -1,0 +1,127 @@
+"""Pruning: history goes when it is old, or when there is too much of it; in small steps.
+
+A block whose tasks have all ended goes `ttl_s` after that, counted in the router's uptime: a folder
+on which no mesh runs does not age. When the records take more than `quota_bytes`, blocks go before
+that, oldest first, but none before its client has heard how it ended, and none that is so young
+that it may be sent again by one that has just lost its connection. If that does not suffice, new
+tasks wait (stall.py) until something has ended and been heard of.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..protocol import messages as m
+from ..task import ENDED
+
+if TYPE_CHECKING:
+    from .router import RouterCore
+
+#: The store is asked whether anything is to go after so many heartbeats.
+PRUNE_BEATS = 5
+
+#: Blocks in one step: a few thousand tasks, some milliseconds of the store's thread.
+BLOCKS_MAX = 16
+
+#: The router's age is recorded this often; a router that is killed has aged less, by so much.
+AGE_EVERY_S = 60.0
+
+
+class Old(NamedTuple):
+    """An ended block, as the store tells of it."""
+
+    place: bytes  # where it is in the order of ends
+    ended_s: float  # the router's age when it ended
+    block: bytes
+    session: str
+    heard_s: float  # of a client that is gone: up to when it had heard all
+    counts: list[int]  # how many of its tasks are in each state that is an end
+    stored: list[tuple[str, str, int, int]]  # results with workers: store, session, counter, lease
+
+
+class Pruning:
+    """Has `core`'s store forget."""
+
+    def __init__(self, core: RouterCore) -> None:
+        self._core = core
+        self._is_asking = False
+        self._next_at = 0.0
+        self._from = b""  # where the next look begins: behind those that must stay
+        self._age_at = 0.0
+
+    def tick(self, now: float) -> None:
+        """Record the router's age, and see whether anything is to go."""
+        core = self._core
+        if now >= self._age_at:
+            self._age_at = now + AGE_EVERY_S
+            core.ledger.writes.append(("age", core.ledger.age_s))
+        if not self._is_asking and now >= self._next_at and core.stall.reason is None:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._is_asking = True
+        about = (self._from, BLOCKS_MAX)
+        self._core.lookups.ask("prunable", about, self._found)
+
+    def _found(self, answer: tuple[list[Old], int], now: float) -> None:
+        """The store's oldest blocks, and how much room its records take."""
+        core = self._core
+        rows, used = answer
+        settings = core.settings
+        too_much = used > settings.quota_bytes
+        before_s = core.ledger.age_s - settings.ttl_s
+        settled_s = core.ledger.age_s - 2 * settings.lost_after_s
+        gone = [
+            old
+            for old in rows
+            if old.ended_s < before_s
+            or too_much
+            and old.ended_s < settled_s
+            and self._is_heard(old)
+        ]
+        more = len(rows) == BLOCKS_MAX and (too_much or len(gone) == len(rows))
+        self._from = rows[-1].place if more and not gone else b""
+        if gone:
+            core.stall.ease()
+            self._forget(gone, before_s, now)
+            core.after_commit(partial(self._go_on, {old.session for old in gone}))
+            return
+        self._is_asking = False
+        self._next_at = now if more else now + PRUNE_BEATS * settings.heartbeat_s
+        if too_much and not more:
+            core.stall.fill(
+                f"the records take {used / 1e6:,.0f} MB, more than the quota of "
+                f"{settings.quota_bytes / 1e6:,.0f} MB, and nothing in them may be forgotten yet"
+            )
+        elif not too_much:
+            core.stall.ease()
+
+    def _go_on(self, sessions: set[str], now: float) -> None:
+        self._core.lookups.ask("empty", sorted(sessions), self._forget_sessions)
+        self._ask()
+
+    def _forget_sessions(self, empty: list[str], now: float) -> None:
+        for session in empty:
+            if ("client", session) not in self._core.peers.by_who:
+                self._core.ledger.sessions.pop(session, None)
+
+    def _is_heard(self, old: Old) -> bool:
+        """Whether the client that submitted a block has heard how all of it ended."""
+        owner = self._core.peers.by_who.get(("client", old.session))
+        return old.ended_s < (old.heard_s if owner is None else owner.news.heard_s)
+
+    def _forget(self, gone: list[Old], before_s: float, now: float) -> None:
+        core = self._core
+        core.ledger.writes.append(("prune", [(old.place, old.block) for old in gone]))
+        drops: dict[str, list[list[object]]] = {}
+        for old in gone:
+            for nth, count in enumerate(old.counts):
+                core.ledger.counts[ENDED + nth] -= count
+            if old.ended_s < before_s:  # else somebody who has heard may yet fetch it
+                for store, session, counter, lease in old.stored:
+                    drops.setdefault(store, []).append([session, counter, lease])
+        for store, rows in drops.items():
+            worker = core.fleet.workers.get(store)
+            if worker is not None and worker.peer is not None:
+                core.peers.send(worker.peer, m.Drop(rows), now)

@@ -1,0 +1,123 @@
+"""Pruning: which blocks have ended, in that order; and forgetting them, with all that is theirs."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from ..core.ledger import RECORD
+from ..core.pruning import Old
+from ..task import ENDED, STATE_OF, Kind, State, key, unkey
+from .rows import unpack
+from .tables import Transaction
+
+#: The router's age in milliseconds, before the block's key.
+_AGE = struct.Struct(">Q")
+
+
+def close(txn: Transaction, block: bytes, age_s: float) -> None:
+    """The last task of a block has ended."""
+    txn.delete("open", block)
+    txn.put("ended", _AGE.pack(math.ceil(age_s * 1000)) + block, b"")
+
+
+def prunable(txn: Transaction, about: tuple[bytes, int]) -> tuple[list[Old], int]:
+    """The next blocks to end, `about` = behind which place and how many; and the room that all
+    records take."""
+    behind, most = about
+    rows: list[Old] = []
+    for place, _ in txn.scan("ended", behind):
+        if place == behind:
+            continue
+        if len(rows) == most:
+            break
+        rows.append(_tell(txn, place))
+    return rows, txn.used_bytes()
+
+
+def _tell(txn: Transaction, place: bytes) -> Old:
+    block = place[_AGE.size :]
+    session, first = unkey(block)
+    size = _header(txn, block)[0]
+    counts = [0] * (len(State) - ENDED)
+    stored: list[tuple[str, str, int, int]] = []
+    for task, record in txn.scan("outcome", block, key(session, first + size)):
+        counts[STATE_OF[Kind(record[0])] - ENDED] += 1
+        if record[0] == Kind.STORED:
+            _, lease, store = RECORD.unpack_from(record)
+            stored.append((store.decode(), session, unkey(task)[1], lease))
+    heard = txn.get("heard", session.encode())
+    return Old(
+        place,
+        _AGE.unpack_from(place)[0] / 1000,
+        block,
+        session,
+        unpack(heard) if heard is not None else 0.0,
+        counts,
+        stored,
+    )
+
+
+def _last_of(txn: Transaction, session: str) -> bytes | None:
+    found = txn.before("block", session.encode() + b"\xff" * 8)
+    return found[0] if found is not None and found[0][:8] == session.encode() else None
+
+
+def empty(txn: Transaction, sessions: list[str]) -> list[str]:
+    """Those of which no block is left."""
+    return [session for session in sessions if _last_of(txn, session) is None]
+
+
+def _header(txn: Transaction, block: bytes) -> list[Any]:
+    raw = txn.get("block", block)
+    return list(unpack(raw or b"\x91\x00"))
+
+
+def prune(
+    txn: Transaction, gone: list[tuple[bytes, bytes]], alias_key: Callable[[str], bytes]
+) -> None:
+    """Forget blocks: their places in the order of ends, and their keys."""
+    for place, block in gone:
+        txn.delete("ended", place)
+        header = _header(txn, block)
+        if len(header) > 1:
+            _prune_block(txn, block, header, alias_key)
+
+
+def _prune_block(
+    txn: Transaction, block: bytes, header: list[Any], alias_key: Callable[[str], bytes]
+) -> None:
+    session, first = unkey(block)
+    size, names, group = header[0], header[5], header[3]
+    stop = key(session, first + size)
+    for _, record in list(txn.scan("outcome", block, stop)):
+        if record[0] == Kind.STORED:
+            txn.delete("lost", _AGE.pack(RECORD.unpack_from(record)[1]))
+    for table in ("outcome", "tries", "run", "foreign"):
+        for each in [each for each, _ in txn.scan(table, block, stop)]:
+            txn.delete(table, each)
+    for i, name in enumerate(names or ()):
+        alias = None if name is None else txn.get("alias", alias_key(name))
+        if alias is not None and unpack(alias)[:2] == [session, first + i]:
+            txn.delete("alias", alias_key(name))
+    txn.delete("args", block)
+    txn.delete("block", block)
+    if group is not None:
+        _prune_group(txn, session, group)
+    if _last_of(txn, session) is None:
+        txn.delete("session", session.encode())
+        txn.delete("heard", session.encode())
+
+
+def _prune_group(txn: Transaction, session: str, group: int) -> None:
+    """A group goes with the last of its members."""
+    raw = txn.get("group", key(session, group))
+    if raw is None:
+        return
+    size = unpack(raw)[0]
+    for member, _ in txn.scan("block", key(session, group + 1), key(session, group + 1 + size)):
+        if _header(txn, member)[3] == group:
+            return
+    txn.delete("group", key(session, group))

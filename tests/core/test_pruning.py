@@ -1,0 +1,192 @@
+"""What is forgotten when: by age, by quota, and never before its client has heard of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lone_router import C1, W1, F, LoneRouter
+
+from mesh.core.events import Committed, Found, Gone
+from mesh.core.pruning import PRUNE_BEATS
+from mesh.protocol import messages as m
+from mesh.protocol.outcome import REF, body
+from mesh.store.records import TABLES, Records
+from mesh.store.tables import MemoryTables
+from mesh.task import Kind, State, key
+
+LOST_AFTER_S = 10.0
+
+ALL_BLOCKS_BYTES = 10**9
+
+
+class Mesh(LoneRouter):
+    """A router's core with a store, a client and a worker. `quota` is that of its records."""
+
+    def __init__(self, *, ttl_s: float = 1e9, quota: int = ALL_BLOCKS_BYTES) -> None:
+        settings: dict[str, Any] = {"ttl_s": ttl_s, "quota_bytes": quota}
+        super().__init__(lost_after_s=LOST_AFTER_S, **settings)
+        self.records = Records(MemoryTables(TABLES), bytes(16), "mesh")
+        self.next = 0
+        self.dropped: list[Any] = []
+        self.hello(C1)
+        self.hello(W1, about={"slots": 300, "window": 300})
+        self.store()
+
+    def store(self) -> None:
+        """Let the store work until it has nothing more to do."""
+        while self.writes or self.lookups:
+            writes, self.writes = self.writes, []
+            lookups, self.lookups = self.lookups, []
+            self.records.apply(writes)
+            sent = self.do(Committed(self.ticket))
+            for token, what, about in lookups:
+                sent += self.do(Found(token, self.records.look_up(what, about)))
+            self.dropped += [message for _, message in sent if type(message) is m.Drop]
+
+    def run(self, count: int = 10, stored: bool = False) -> None:
+        """One block of tasks is submitted and runs."""
+        first, self.next = self.next, self.next + count
+        self.submit(C1, first, count)
+        self.store()
+        held = self.core.fleet.workers[W1].held
+        leases = list(held)
+        kind = Kind.STORED if stored else Kind.VALUE
+        bodies = [
+            body(1.0, 1.0, b"", REF.pack(key(C1, first + n), lease, 0, 9, 9, W1.encode()))
+            for n, lease in enumerate(leases)
+        ]
+        counters = list(range(first, first + count))
+        ended = [C1, counters, leases, bytes([kind]) * count, bodies]
+        self.say(W1, m.Done([ended], 300))
+        self.store()
+
+    def read(self) -> None:
+        """The client takes what has come."""
+        peer = self.core.peers.by_who["client", C1]
+        self.say(C1, m.Beat(), ack=peer.link.sent)
+
+    def wait(self, seconds: float, *, reading: bool = True) -> None:
+        """Time passes; everybody is heard of."""
+        end = self.now + seconds
+        while self.now < end:
+            if ("client", C1) in self.core.peers.by_who:
+                self.read() if reading else self.say(C1, m.Beat())
+            self.say(W1, m.Beat())
+            self.tick(1.0)
+            self.store()
+
+    @property
+    def known(self) -> int:
+        """How many tasks the store knows the outcome of."""
+        with self.records.tables.begin() as txn:
+            return txn.count("outcome")
+
+    @property
+    def done(self) -> int:
+        return self.core.ledger.counts[State.DONE]
+
+
+def test_what_ended_long_ago_is_forgotten_with_all_that_is_its_own():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run()
+    mesh.wait(60)
+    mesh.run()
+    assert (mesh.known, mesh.done) == (20, 20)
+
+    mesh.wait(60)
+
+    assert (mesh.known, mesh.done) == (10, 10)
+    mesh.wait(60)
+    assert mesh.done == 0
+    with mesh.records.tables.begin() as txn:
+        left = {table: txn.count(table) for table in TABLES if txn.count(table)}
+    assert left.keys() == {"meta", "function", "worker", "host"}, left
+    assert C1 in mesh.core.ledger.sessions, "it is still there, and goes on counting"
+
+
+def test_by_age_it_goes_whether_or_not_anybody_has_heard():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run()
+    mesh.do(Gone(C1.encode()))
+
+    mesh.wait(120)
+
+    assert (mesh.known, mesh.core.ledger.sessions) == (0, {})
+
+
+def test_age_is_uptime_and_outlives_the_router():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run()
+    mesh.wait(70)
+
+    restored = mesh.records.restore()
+
+    assert 50 < restored.age_s <= 70
+
+
+def test_beyond_the_quota_the_oldest_go_as_soon_as_they_are_settled():
+    mesh = Mesh(quota=4000)
+    for _ in range(20):
+        mesh.run()
+    mesh.wait(LOST_AFTER_S)
+    assert mesh.known == 200, "they are too young"
+
+    mesh.wait(2 * LOST_AFTER_S + 4 * PRUNE_BEATS)
+
+    with mesh.records.tables.begin() as txn:
+        assert txn.used_bytes() <= 4000 or mesh.known == 0
+    assert mesh.core.stall.why is None
+
+
+def test_what_its_client_has_not_heard_is_not_forgotten_for_the_quota():
+    mesh = Mesh(quota=4000)
+    for _ in range(20):
+        mesh.run()
+
+    mesh.wait(8 * LOST_AFTER_S, reading=False)
+    assert mesh.known == 200
+    assert "more than the quota" in (mesh.core.stall.why or ""), "so new tasks must wait"
+    before = mesh.core.ledger.counts[State.QUEUED]
+    row = [mesh.next, F, {}, None, 0, [b"x"], None, None]
+    mesh.say(C1, m.Submit([row]))
+    assert mesh.core.ledger.counts[State.QUEUED] == before
+
+    mesh.wait(2 * LOST_AFTER_S)
+    assert mesh.known < 200 and mesh.core.stall.why is None
+    assert mesh.core.ledger.counts[State.RUNNING] == 1, "and now it is taken"
+
+
+def test_a_client_that_had_heard_all_and_left_holds_nothing_up():
+    mesh = Mesh(quota=4000)
+    for _ in range(20):
+        mesh.run()
+    mesh.read()
+    mesh.wait(0.5)
+    mesh.do(Gone(C1.encode()))
+
+    mesh.wait(4 * LOST_AFTER_S)
+
+    assert mesh.known < 200
+
+
+def test_one_that_left_before_it_had_heard_keeps_its_results():
+    mesh = Mesh(quota=4000)
+    for _ in range(20):
+        mesh.run()
+    mesh.do(Gone(C1.encode()))
+
+    mesh.wait(4 * LOST_AFTER_S)
+
+    assert mesh.known == 200
+
+
+def test_holders_are_told_of_what_is_too_old_but_not_of_what_only_was_too_much():
+    old, much = Mesh(ttl_s=100.0), Mesh(quota=500)
+    for mesh in (old, much):
+        mesh.run(stored=True)
+        mesh.wait(140)
+
+    assert (old.known, much.known) == (0, 0)
+    [drop] = old.dropped
+    assert sorted(row[:2] for row in drop.leases) == [[C1, n] for n in range(10)]
+    assert much.dropped == []

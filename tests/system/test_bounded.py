@@ -1,0 +1,57 @@
+"""What a mesh keeps is bounded: by its quota, and by what its clients read."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from mesh import Mesh
+
+QUOTA_BYTES = 2_000_000
+
+
+def blob(i: int) -> bytes:
+    return bytes([i % 256]) * 4000
+
+
+def test_beyond_its_quota_a_mesh_forgets_what_was_heard_of(tmp_path: Path) -> None:
+    settings = {"heartbeat_s": 0.1, "lost_after_s": 1.0, "quota_bytes": QUOTA_BYTES}
+    with Mesh(dir=tmp_path / "m", slots=2, settings=settings) as m:
+        for _ in range(4):
+            group = m.submit_many(blob, range(500))
+            assert group.results(timeout=20) == [blob(i) for i in range(500)]
+            while m.status()["tasks"]["done"] * 4000 > QUOTA_BYTES:
+                m.flush()  # another round trip, in which the router goes on
+        assert m.submit(pow, 2, 3).result(20) == 8
+
+
+def test_a_client_that_does_not_read_is_sent_a_window_and_reads_the_rest_later(
+    own_mesh: Mesh, script
+) -> None:
+    """The results of a stopped client are four times what may be on its way."""
+    client = script(
+        """
+        import os, sys
+        from mesh import Mesh
+        def blob(i):
+            return bytes([i % 256]) * 8000
+        with Mesh(access=sys.argv[1]) as m:
+            group = m.submit_many(blob, range(4200))
+            m.flush()
+            print("submitted", flush=True)
+            rows = group.results(timeout=25)
+            print(rows == [blob(i) for i in range(4200)], flush=True)
+        """,
+        own_mesh.folder,
+    )
+    assert client.line() == "submitted"
+    client.send(signal.SIGSTOP)
+    before = own_mesh.status()["router"]["memory_bytes"]
+    while own_mesh.status()["tasks"]["done"] < 4200:
+        own_mesh.flush()
+    grown = own_mesh.status()["router"]["memory_bytes"] - before
+    client.send(signal.SIGCONT)
+
+    assert client.line() == "True"
+    client.finish()
+    assert grown < 4200 * 8000, f"the router has grown by {grown:,} bytes"
