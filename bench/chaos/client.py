@@ -1,0 +1,291 @@
+"""A client of a chaos run: a script that submits, asks, cancels, and writes down what it is told.
+
+It works until its standard input ends, then waits for all it has submitted. As an *auditor* it
+asks, by id, for every task that anybody has submitted to its mesh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import random
+import select
+import sys
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from typing import Any
+
+from mesh import Future, Mesh, MeshError, ResultUnreachable, RouterUnreachable, TaskNotFound
+
+from . import calls
+from .faults import HEARTBEAT_S, LOST_AFTER_S
+from .history import History, read
+from .load import Call, Step, steps
+
+#: No more than this many tasks of a client are open: more would only queue.
+OPEN_MAX = 150
+
+#: A task that has not ended by then is said to be open: longer than any may take in the queue.
+END_S = 60.0
+
+#: An answer about a task that has ended is there within this, or its holder is away.
+RESULT_S = 15.0
+
+#: The auditor's patience with one result: all holders are there.
+AUDIT_S = 40.0
+
+#: An auditor has so many tasks looked up before it waits for the first.
+AUDIT_TASKS = 200
+
+#: The exit code of a client that was told that its mesh was stopped.
+STOPPED = 75
+
+SLOTS = 2
+
+
+class Stopped(Exception):
+    """The mesh was stopped in order: this client has nothing more to ask."""
+
+
+class Client:
+    """One life of a client. `name` is its name and its life."""
+
+    def __init__(self, name: str, mesh_name: str, mesh: Mesh, history: History, traces: Path):
+        self.name = name
+        self.mesh_name = mesh_name
+        self.mesh = mesh
+        self.history = history
+        self.traces = traces
+        self.open: list[tuple[str, Future]] = []
+        self.ended: list[tuple[str, str]] = []  # key and id of what was seen
+
+    # -- the load ----------------------------------------------------------------------------
+
+    def work(self, seed: int) -> None:
+        """Until standard input ends."""
+        chance = random.Random(f"{seed} {self.name}")
+        for step in steps(seed, self.mesh_name, self.name):
+            futures = self.submit(step)
+            if step.flush:
+                self.flush()
+            if select.select([sys.stdin], [], [], step.pause_s)[0]:
+                break
+            for call, future in zip(step.calls, futures):  # none, if submitting failed
+                if call.cancel is not None:
+                    self.cancel(call, future)
+            self.take(all_of_them=False)
+            if step.ask_again and self.ended:
+                key, id = chance.choice(self.ended)
+                self.ask(key, id)
+        self.flush()
+        self.take(all_of_them=True)
+
+    def submit(self, step: Step) -> list[Future]:
+        """Submit the calls of a step."""
+        first = step.calls[0]
+        self.history(
+            "submitting",
+            client=self.name,
+            mesh=self.mesh_name,
+            calls={
+                call.key: {
+                    "value": call.value,
+                    "error": call.error,
+                    "retries": call.options.get("retries", 0),
+                }
+                for call in step.calls
+            },
+        )
+        function = getattr(calls, first.function)
+        with self.told("submit"):
+            options = {k: v for k, v in first.options.items() if k != "id"}
+            view = self.mesh.options(**options) if options else self.mesh
+            if len(step.calls) == 1:
+                alias = first.options.get("id")
+                view = view if alias is None else view.options(id=alias)
+                futures = [view.submit(function, *self.arguments(first))]
+            else:
+                names = [call.options["id"] for call in step.calls if "id" in call.options]
+                columns = zip(*map(self.arguments, step.calls), strict=True)
+                group = view.submit_many(function, *map(list, columns), ids=names or None)
+                futures = list(group)
+            ids = {c.key: f.id for c, f in zip(step.calls, futures, strict=True)}
+            self.history("submitted", client=self.name, mesh=self.mesh_name, ids=ids)
+            self.open += [(c.key, f) for c, f in zip(step.calls, futures, strict=True)]
+            return futures
+        return []
+
+    def arguments(self, call: Call) -> list[Any]:
+        trace = str(self.traces / call.key.replace("/", "-"))
+        rest = [trace if each == "TRACE" else each for each in call.arguments]
+        return [str(self.history.path), call.key, *rest]
+
+    def flush(self) -> None:
+        with self.told("flush"):
+            self.mesh.flush()
+            self.history("flushed", client=self.name)
+
+    def cancel(self, call: Call, future: Future) -> None:
+        running = call.cancel == "running"
+        about = {"client": self.name, "key": call.key, "running": running}
+        with self.told("cancel"):
+            id = future.id
+            self.history("cancelling", **about)
+            verdict = bool(self.mesh.cancel(id)) if running else future.cancel()
+            self.history("cancelled", **about, verdict=verdict)
+
+    # -- what became of it -------------------------------------------------------------------
+
+    def take(self, *, all_of_them: bool) -> None:
+        """Write down what has ended; wait for the oldest if too many have not, or for all."""
+        while self.open:
+            waiting = all_of_them or len(self.open) > OPEN_MAX
+            key, future = self.open[0]
+            if waiting:
+                with self.told("wait"):
+                    future.wait(END_S)
+            left = [(key, future) for key, future in self.open if not future.done()]
+            for key, future in self.open:
+                if future.done() and self.see(key, future, RESULT_S):
+                    self.ended.append((key, future.id))
+            if waiting and len(left) == len(self.open):
+                self.history("hung", who=f"{self.name}, waiting for {future.id} ({key})")
+                raise SystemExit(1)
+            self.open = left
+            if not waiting:
+                return
+
+    def see(self, key: str, future: Future, timeout_s: float) -> bool:
+        """Write down how a task ended; False if its value cannot be had at present."""
+        about = {"client": self.name, "key": key, "id": future.id}
+        try:
+            value = future.result(timeout_s)
+        except CancelledError:
+            self.history("seen", **about, state="cancelled")
+        except (ResultUnreachable, FutureTimeout) as error:
+            self.history("unreachable", **about, text=str(error))
+            return False
+        except TaskNotFound as error:
+            self.history("seen", **about, state="unknown", text=str(error))
+        except Exception as error:
+            if future.state is None:  # it is not the task's
+                with self.told("result"):
+                    raise
+            name, text = type(error).__name__, str(error)[:400]
+            self.history("seen", **about, state="failed", error=name, text=text)
+        else:
+            self.history("seen", **about, state="done", value=calls.fingerprint(value))
+        return True
+
+    def ask(self, key: str, id: str) -> None:
+        """Ask once more for what has ended."""
+        with self.told("ask again"):
+            future = self.mesh.future(id)
+            if future.wait(END_S):
+                self.see(key, future, RESULT_S)
+
+    def told(self, what: str) -> _Told:
+        return _Told(self, what)
+
+    # -- the auditor -------------------------------------------------------------------------
+
+    def audit(self) -> None:
+        """Ask for every task of this mesh by its id."""
+        keys: dict[str, str] = {}
+        for event in read(self.history.path):
+            if event["event"] == "submitted" and event["mesh"] == self.mesh_name:
+                keys |= {id: key for key, id in event["ids"].items()}
+        todo = list(keys)
+        while todo:
+            page, todo = todo[:AUDIT_TASKS], todo[AUDIT_TASKS:]
+            for id, future in [(id, self.future(keys[id], id)) for id in page]:
+                if future is None:
+                    continue
+                with self.told("audit"):
+                    if not future.wait(END_S):
+                        self.history("seen", client=self.name, key=keys[id], id=id, state="open")
+                    elif not self.see(keys[id], future, AUDIT_S):
+                        self.history("hung", who=f"the result of {id} ({keys[id]})")
+
+    def future(self, key: str, id: str) -> Future | None:
+        try:
+            return self.mesh.future(id)
+        except TaskNotFound as error:
+            about = {"client": self.name, "key": key, "id": id}
+            self.history("seen", **about, state="unknown", text=str(error))
+        except MeshError as error:
+            self.history("trouble", client=self.name, what="audit", **_named(error))
+        return None
+
+
+class _Told:
+    """Around what a client does with its mesh: an error that is no task's is written down, the
+    end of the mesh is told as `Stopped`."""
+
+    def __init__(self, client: Client, what: str) -> None:
+        self._client = client
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        if isinstance(error, RouterUnreachable) and "was stopped" in str(error):
+            raise Stopped from error
+        client = self._client
+        client.history("trouble", client=client.name, what=self._what, **_named(error))
+        return True
+
+
+def _named(error: BaseException) -> dict[str, str]:
+    return {"error": type(error).__name__, "text": str(error)[:400]}
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.chaos.client")
+    parser.add_argument("--name", required=True, help="of this client, with its life")
+    parser.add_argument("--mesh", required=True, help="the harness's name of the mesh")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--history", type=Path, required=True)
+    parser.add_argument("--traces", type=Path, required=True)
+    parser.add_argument("--access", help="joins this mesh")
+    parser.add_argument("--dir", help="owns a mesh in this folder")
+    parser.add_argument("--audit", action="store_true", help="asks for everybody's tasks")
+    return parser
+
+
+def main() -> int:
+    """``python -m bench.chaos.client …``."""
+    faulthandler.enable()  # who hangs is ended by SIGABRT, and says where
+    chosen = options().parse_args()
+    history = History(chosen.history)
+    try:
+        if chosen.access is not None:
+            mesh = Mesh(access=chosen.access)
+        else:
+            settings = {"heartbeat_s": HEARTBEAT_S, "lost_after_s": LOST_AFTER_S}
+            mesh = Mesh(dir=chosen.dir, slots=SLOTS, settings=settings)
+    except MeshError as error:
+        history("refused", client=chosen.name, **_named(error))
+        print(f"cannot open its mesh: {error}", file=sys.stderr)
+        return STOPPED
+    client = Client(chosen.name, chosen.mesh, mesh, history, chosen.traces)
+    try:
+        if chosen.audit:
+            client.audit()
+        else:
+            client.work(chosen.seed)
+    except Stopped:
+        print("was told that the mesh was stopped", file=sys.stderr)
+        mesh.shutdown()
+        return STOPPED
+    mesh.shutdown()
+    history("finished", client=chosen.name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
