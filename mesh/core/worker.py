@@ -264,6 +264,11 @@ class WorkerCore:
             self._go_at = now + self._patience_s
         return now >= self._go_at
 
+    def rest(self, seconds: float) -> None:
+        """This process was stopped for so long: the router had no chance to be heard meanwhile."""
+        if self._go_at is not None:
+            self._go_at += seconds
+
     def give_up(self, reason: str) -> None:
         """There is no router to work for: go when what runs has ended."""
         self.leaving = self.leaving or reason

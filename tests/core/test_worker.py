@@ -258,6 +258,19 @@ def test_it_does_not_wait_for_ever_for_its_last_outcome_to_be_recorded(router: s
     assert last_words(turn) == ([m.Bye] if router == "silent" else [])
 
 
+def test_time_in_which_it_was_stopped_is_no_time_to_be_heard():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+    lone.core.leave("told to", drain=True)
+    lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
+
+    lone.now += 2 * LAST_ACK_S
+    lone.core.rest(2 * LAST_ACK_S)
+    assert lone.turn(Tick()).stop is None
+    turn = lone.hear(m.Beat(), ack=lone.core.link.sent)
+    assert (last_words(turn), turn.stop) == ([m.Bye], "told to")
+
+
 def test_a_router_that_comes_back_meanwhile_is_told():
     lone = LoneWorker()
     lone.tasks(1, 1)
