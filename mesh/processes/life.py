@@ -6,6 +6,7 @@ the process that started us holds open: it is gone, however it went, so leave no
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -60,6 +61,7 @@ class Life:
         while not line.endswith(b"\n"):
             byte = os.read(self.pipe, 1)
             if not byte:
+                self.owner_gone = True
                 return ""
             line += byte
         os.set_blocking(self.pipe, False)
@@ -82,3 +84,13 @@ class Life:
             return os.read(self.pipe, 1) == b""
         except BlockingIOError:
             return False
+
+
+def tell_owner(descriptor: int, line: dict[str, Any]) -> None:
+    """Say one line to the process that has started us, and nothing more. If that is gone, the life
+    pipe says so, too: whoever leaves then does so in order."""
+    try:
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+    except BrokenPipeError:
+        pass
+    os.close(descriptor)

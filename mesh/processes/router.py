@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from ..transport import sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from .life import Life
+from .life import Life, tell_owner
 from .log import Log
 from .writer import Writer
 
@@ -292,12 +293,7 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     log = Log(options["log"])
     life = Life(options["pipe"])
-
-    def tell(line: dict[str, Any]) -> None:
-        os.write(options["ready"], json.dumps(line).encode() + b"\n")
-        os.close(options["ready"])
-
-    raise SystemExit(serve(options, life, log, tell))
+    raise SystemExit(serve(options, life, log, partial(tell_owner, options["ready"])))
 
 
 def serve(

@@ -32,7 +32,7 @@ from ..transport.wake import Wake
 from . import spawn, spool, weight
 from .capture import thin
 from .child import Child, how_it_ended
-from .life import Life
+from .life import Life, tell_owner
 from .log import Log
 from .serve import Server
 from .writer import Writer
@@ -368,22 +368,21 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     log = Log(options["log"])
     life = Life(options["pipe"])
-    ready = open(options["ready"], "w")  # noqa: SIM115
+    told = False
 
     def access() -> str:
-        ready.write("{}\n")
-        ready.close()
+        nonlocal told
+        tell_owner(options["ready"], {})
+        told = True
         return life.first_line()
 
     try:
         code = serve(options, life, log, access)
     except MeshError as error:
         log(f"error: {error}")
-        if not ready.closed:
-            ready.write(
-                json.dumps({"error": {"type": public_name(error), "message": str(error)}}) + "\n"
-            )
-            ready.close()
+        if not told:
+            failure = {"type": public_name(error), "message": str(error)}
+            tell_owner(options["ready"], {"error": failure})
         code = 1
     raise SystemExit(code)
 

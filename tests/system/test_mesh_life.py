@@ -18,7 +18,7 @@ from ending import await_end
 from leftovers import Leftovers
 
 from mesh import Mesh, MeshError, RouterUnreachable, WorkerLost
-from mesh.processes import local
+from mesh.processes import local, spawn
 
 #: After its script was killed, a mesh is gone within this.
 GONE_S = 5.0
@@ -422,6 +422,28 @@ def test_a_killed_script_leaves_the_folder_it_named(
     each.kill()
     assert all_gone(nothing_left_behind)
     assert folder == tmp_path / "own" and (folder / "router").is_dir()
+
+
+@pytest.mark.parametrize("name", ["router", "worker"])
+def test_who_has_lost_its_owner_before_it_is_ready_leaves_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    folder, log = tmp_path / "own", tmp_path / "log"
+    options = {
+        "folder": str(folder if name == "router" else folder / "worker"),
+        "access": str(folder / "access.json"),
+        "slots": 1,
+        "sync": False,
+        "temporary": True,
+    }
+    folder.mkdir(mode=0o700)
+    (life, held), (answer, ready) = os.pipe(), os.pipe()
+    process = spawn.service(name, options | {"ready": ready}, log, [life, ready])
+    for each in (life, held, answer, ready):  # as if it had been killed just now
+        os.close(each)
+    assert process.wait(20) == 0
+    assert "Traceback" not in log.read_text()
+    assert not folder.exists()
 
 
 def test_a_fork_that_lives_on_does_not_keep_the_mesh_of_a_killed_script(
