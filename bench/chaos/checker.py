@@ -51,14 +51,19 @@ def check(history: list[Event]) -> list[Violation]:
 
 def _lost(record: Record, task: Task) -> Iterator[Violation]:
     """P1: what was acknowledged comes to an end, and is known by its id."""
-    if not task.acknowledged:
-        return
-    told = [seen for seen in task.seen if seen["state"] != "open"]
-    if not any(map(is_end, task.seen)):
+    if task.acknowledged and not any(map(is_end, task.seen)):
         state = task.seen[-1]["state"] if task.seen else "never asked for"
         yield Violation("lost", task.key, f"acknowledged as {_ids(task)}, and {state}")
-    elif told[-1]["state"] == "unknown":
-        yield Violation("lost", task.key, f"{_ids(task)} was known, and is not any more")
+        return
+    known: set[str] = set()
+    for seen in task.seen:
+        if is_end(seen):
+            known.add(seen["id"])
+        elif seen["state"] == "unknown":
+            if seen["id"] in known:
+                yield Violation("lost", task.key, f"{seen['id']} was known, and is not any more")
+            elif task.ids.get(seen["id"], FOREVER) < seen["t"]:
+                yield Violation("lost", task.key, f"{seen['id']} was acknowledged, and is unknown")
 
 
 def _changed(record: Record, task: Task) -> Iterator[Violation]:

@@ -53,10 +53,9 @@ class Task:
     """What is known of the task `key`.
 
     Attributes:
-        submitted: whether anybody was given an id.
-        asked_at, acknowledged_at: when it was first submitted, and known to be recorded.
+        asked_at, acknowledged_at: when it was first submitted, and first known to be recorded.
         value, error, retries: what it must give.
-        ids: all it was called.
+        ids: all it was called, and when each was known to be recorded.
         runs: in the order of their begins.
         seen: what clients were told of its end.
         cancels: what clients asked for.
@@ -65,13 +64,12 @@ class Task:
 
     key: str
     mesh: str = ""
-    submitted: bool = False
     asked_at: float = FOREVER
     acknowledged_at: float = FOREVER
     value: str | None = None
     error: str | None = None
     retries: int = 0
-    ids: set[str] = field(default_factory=set)
+    ids: dict[str, float] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     seen: list[Event] = field(default_factory=list)
     cancels: list[Event] = field(default_factory=list)
@@ -135,9 +133,8 @@ class Record:
             acknowledged_at = min(later, default=FOREVER)
             for key, id in event["ids"].items():
                 task = self.task(key)
-                task.submitted = True
                 task.acknowledged_at = min(task.acknowledged_at, acknowledged_at)
-                task.ids.add(id)
+                task.ids[id] = acknowledged_at
         for event in self.events["seen"]:
             task = self.task(event["key"])
             task.seen.append(event)
