@@ -287,9 +287,10 @@ class Intake:
 
         def answered(waiting: int, now: float) -> None:
             left[:] = self._end_tasks(left, tally, running=False)
-            if not waiting:
+            if not waiting:  # told when it is on disk: what was confirmed must not run after all
                 tally["running"] = len(left)
-                self._peers.send(peer, m.Tell(message.token, None, tally), now)
+                verdict = m.Tell(message.token, None, tally)
+                self._core.after_commit(partial(self._peers.send, peer, verdict))
 
         if left:
             self._fleet.demand(set(left), answered, now)

@@ -141,6 +141,7 @@ class RouterCore:
         if self._promised:
             self._after_commit.append((self._ticket, self._promised))
             self._promised = []
+            self._keep_promises(now)  # what was to be on disk may be there already
         if self._heard:
             self._to_record.append((self._ticket, self._heard))
             self._heard = {}
@@ -343,6 +344,9 @@ class RouterCore:
     def _on_committed(self, event: Committed, now: float) -> None:
         self.committed = event.ticket
         self.stall.end()
+        self._keep_promises(now)
+
+    def _keep_promises(self, now: float) -> None:
         while self._after_commit and self._after_commit[0][0] <= self.committed:
             for then in self._after_commit.popleft()[1]:
                 then(now)

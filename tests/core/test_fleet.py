@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lone_router import C1, W1, W2, W3, LoneRouter
 
-from mesh.core.events import Gone
+from mesh.core.events import Committed, Gone
 from mesh.core.fleet import RECALL_PAUSE_S
 from mesh.protocol import messages as m
 from mesh.task import Kind
@@ -146,8 +146,10 @@ def test_after_a_recall_that_brought_nothing_the_next_one_waits():
 # -- what is cancelled -----------------------------------------------------------------------
 
 
-def verdicts(sent: list) -> list[tuple[int, int, int]]:
-    """The tallies of cancellations: cancelled, running, ended."""
+def verdicts(lone: LoneRouter, sent: list) -> list[tuple[int, int, int]]:
+    """The tallies of cancellations: cancelled, running, ended. They are told when they are on
+    disk."""
+    sent = sent + lone.do(Committed(lone.ticket))
     return [tuple(message.value.values()) for _, message in sent if isinstance(message, m.Tell)]
 
 
@@ -165,12 +167,22 @@ def test_the_verdict_waits_for_every_worker_that_holds_some_of_the_tasks():
     lone.submit(C1, 0, 7)
 
     sent = cancel(lone, 0, 7)
-    assert (asked_back(sent), verdicts(sent)) == ([(W1, 3), (W2, 3)], [])
+    assert (asked_back(sent), verdicts(lone, sent)) == ([(W1, 3), (W2, 3)], [])
 
     begun = {who: min(worker.held) for who, worker in lone.core.fleet.workers.items()}
     for who, verdict in (W1, []), (W2, [(5, 2, 0)]):
         given_back = [x for x in lone.core.fleet.workers[who].held if x != begun[who]]
-        assert verdicts(lone.say(who, m.Returned(given_back, 3))) == verdict
+        assert verdicts(lone, lone.say(who, m.Returned(given_back, 3))) == verdict
+
+
+def test_a_verdict_is_told_when_it_is_on_disk():
+    lone = fleet((1, 1))
+    lone.submit(C1, 0, 2)
+    told = [m.Tell(1, None, {"cancelled": 1, "running": 0, "ended": 0})]
+
+    assert not [message for _, message in cancel(lone, 1, 1) if isinstance(message, m.Tell)]
+    assert not lone.do(Committed(lone.ticket - 1))
+    assert [message for _, message in lone.do(Committed(lone.ticket))] == told
 
 
 def test_what_ended_while_its_worker_was_asked_has_ended():
@@ -181,7 +193,7 @@ def test_what_ended_while_its_worker_was_asked_has_ended():
 
     lone.say(W1, m.Done([[C1, [0], [lease], bytes([Kind.VALUE]), [b"v"]]], 2))
 
-    assert verdicts(lone.say(W1, m.Returned([other], 2))) == [(1, 0, 1)]
+    assert verdicts(lone, lone.say(W1, m.Returned([other], 2))) == [(1, 0, 1)]
 
 
 def test_one_recall_at_a_time_the_next_has_all_that_is_wanted_by_then():
@@ -192,9 +204,9 @@ def test_one_recall_at_a_time_the_next_has_all_that_is_wanted_by_then():
     assert [asked_back(cancel(lone, counter, 1)) for counter in (2, 3)] == [[], []]
 
     sent = lone.say(W1, m.Returned([], 4))
-    assert (verdicts(sent), asked_back(sent)) == ([(0, 1, 0)], [(W1, 2)])
+    assert (verdicts(lone, sent), asked_back(sent)) == ([(0, 1, 0)], [(W1, 2)])
     leases = list(lone.core.fleet.workers[W1].held)[2:]
-    assert verdicts(lone.say(W1, m.Returned(leases, 4))) == [(1, 0, 0), (1, 0, 0)]
+    assert verdicts(lone, lone.say(W1, m.Returned(leases, 4))) == [(1, 0, 0), (1, 0, 0)]
 
 
 @pytest.mark.parametrize("asked", [1, 2], ids=["asked", "one more to be asked"])
@@ -213,9 +225,11 @@ def test_a_worker_that_will_not_answer_is_not_waited_for(ends, verdict, asked: i
     lone = fleet((1, 3))
     lone.submit(C1, 0, 3)
     for _ in range(asked):
-        assert verdicts(cancel(lone, 2, 1)) == []
+        assert verdicts(lone, cancel(lone, 2, 1)) == []
 
-    assert verdicts(ends(lone)) == [verdict] + [verdict if verdict[1] else (0, 0, 1)] * (asked - 1)
+    assert verdicts(lone, ends(lone)) == [verdict] + [verdict if verdict[1] else (0, 0, 1)] * (
+        asked - 1
+    )
 
 
 ABOUT = {"slots": 1, "window": 3}
@@ -235,7 +249,7 @@ def test_nobody_is_asked_who_is_away():
     lone.submit(C1, 0, 3)
     lone.do(Gone(W1.encode()))
 
-    assert verdicts(cancel(lone, 0, 3)) == [(0, 3, 0)]
+    assert verdicts(lone, cancel(lone, 0, 3)) == [(0, 3, 0)]
 
 
 def test_what_comes_back_from_a_worker_goes_first():
