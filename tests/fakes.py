@@ -843,7 +843,7 @@ def describe_write(what: str, about: list[Any]) -> str:
             kinds.append(record[0])
         return "outcome " + "; ".join(ends(s, c, bytes(k)) for s, (c, k) in by_session.items())
     if what == "tries":
-        errors, slots, workers = about[1]
+        errors, slots, workers, _ = about[1]
         where = show(*unkey(about[0]))
         return f"tries of {where}: {errors} errors, {slots} slots and {workers} workers lost"
     if what == "run":

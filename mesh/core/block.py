@@ -23,15 +23,19 @@ HOLE = 255
 
 
 class Tries:
-    """How often a task was begun in vain, by whose fault. Persisted: a restart forgives nothing.
-    `due` is not: when it may run again, if it waits for its time."""
+    """How often a task was begun in vain, by whose fault, and which lease failed last: its worker
+    may say so twice. Persisted: a restart forgives nothing. `due` is not: when it may run again, if
+    it waits for its time."""
 
-    __slots__ = ("due", "errors", "slot_losses", "worker_losses")
+    __slots__ = ("due", "errors", "failed", "slot_losses", "worker_losses")
 
-    def __init__(self, errors: int = 0, slot_losses: int = 0, worker_losses: int = 0) -> None:
+    def __init__(
+        self, errors: int = 0, slot_losses: int = 0, worker_losses: int = 0, failed: int = 0
+    ) -> None:
         self.errors = errors
         self.slot_losses = slot_losses
         self.worker_losses = worker_losses
+        self.failed = failed
         self.due = 0.0
 
 

@@ -79,10 +79,13 @@ class Fleet:
 
     def _reclaim(self, worker: Member, row: list[Any], now: float) -> bool:
         """A worker says that it holds a lease, perhaps of an earlier router or one that was given
-        up. False if its task has ended: nobody waits for what it may still run."""
+        up. False if its task has ended, or the run has failed and was counted, which its worker
+        will only say again: nobody waits for what it may still run."""
         lease, session, counter = row
         found = self._ledger.blocks.find(session, counter)
         if found is None or found[0].states[found[1]] >= ENDED:
+            return False
+        if found[1] in found[0].tries and found[0].tries[found[1]].failed == lease:
             return False
         if lease not in worker.held:
             if found[0].states[found[1]] != _RUNNING:
@@ -218,13 +221,16 @@ class Fleet:
         if kind == Kind.ERROR:
             tries = block.tries.get(i)
             if option(block.options, "retries") > (tries.errors if tries is not None else 0):
-                block.tries.setdefault(i, Tries()).errors += 1
+                tries = block.tries.setdefault(i, Tries())
+                tries.errors += 1
+                tries.failed = lease
                 self._ledger.ran(given, lease, worker.who, kind, body, now)
                 self._ledger.again(block, i, Cause.RETRIED, now)
                 return
         elif kind == Kind.SLOT_LOST:
             tries = block.tries.setdefault(i, Tries())
             tries.slot_losses += 1
+            tries.failed = lease
             self._ledger.ran(given, lease, worker.who, kind, body, now)
             if tries.slot_losses < self._settings.slot_losses_max:
                 self._ledger.again(block, i, Cause.LOST, now)

@@ -149,7 +149,7 @@ class Ledger:
             (
                 "tries",
                 key(block.session, block.first + i),
-                (tries.errors, tries.slot_losses, tries.worker_losses),
+                (tries.errors, tries.slot_losses, tries.worker_losses, tries.failed),
             )
         )
         if cause is Cause.RETRIED:
