@@ -96,6 +96,7 @@ def test_an_acknowledged_task_without_an_end_is_lost() -> None:
 def test_what_was_never_acknowledged_may_be_lost() -> None:
     assert Story().rules == []
     assert Story().seen(9, "unknown").rules == []
+    assert Story().run(2, 2.1).seen(2.2).seen(9, "unknown").rules == []
     again = well().add(3, "submitted", client="killed", ids={"a": "t.1"})
     assert again.add(9, "seen", client="auditor", key="a", id="t.1", state="unknown").rules == []
 

@@ -50,20 +50,15 @@ def check(history: list[Event]) -> list[Violation]:
 
 
 def _lost(record: Record, task: Task) -> Iterator[Violation]:
-    """P1: what was acknowledged comes to an end, and is known by its id."""
+    """P1: what was acknowledged comes to an end, and is known by its id. What was not may be
+    forgotten with its router, even if a client was told its end."""
     if task.acknowledged and not any(map(is_end, task.seen)):
         state = task.seen[-1]["state"] if task.seen else "never asked for"
         yield Violation("lost", task.key, f"acknowledged as {_ids(task)}, and {state}")
         return
-    known: set[str] = set()
     for seen in task.seen:
-        if is_end(seen):
-            known.add(seen["id"])
-        elif seen["state"] == "unknown":
-            if seen["id"] in known:
-                yield Violation("lost", task.key, f"{seen['id']} was known, and is not any more")
-            elif task.ids.get(seen["id"], FOREVER) < seen["t"]:
-                yield Violation("lost", task.key, f"{seen['id']} was acknowledged, and is unknown")
+        if seen["state"] == "unknown" and task.ids.get(seen["id"], FOREVER) < seen["t"]:
+            yield Violation("lost", task.key, f"{seen['id']} was acknowledged, and is unknown")
 
 
 def _changed(record: Record, task: Task) -> Iterator[Violation]:
