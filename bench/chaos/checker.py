@@ -113,15 +113,14 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
     """P3: run again only because its slot or worker is gone, or because it raised and may."""
     raised = 0
     for run, following in pairwise(task.runs):
-        raised += run.how == "raised"
-        if _is_unrecorded(record, task, run):
-            raised -= run.how == "raised"
-        elif run.how == "raised" and raised <= task.retries:
-            continue
-        elif not _is_explained(record, task, run, following):
+        if not (_is_unrecorded(record, task, run) or _is_explained(record, task, run, following)):
+            raised += run.how == "raised"
+            if run.how == "raised" and raised <= task.retries:
+                continue
             yield Violation("doubled", task.key, _story(task))
             return
-        if following.began > task.known_at and not _is_forgotten(record, task, run):
+        stopped = _stood_still(record, run, following)  # it was given to another before it ended
+        if following.began > task.known_at and not stopped and not _is_forgotten(record, task, run):
             yield Violation("resurrected", task.key, _story(task))
             return
 
@@ -129,12 +128,18 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
 def _is_explained(record: Record, task: Task, run: Run, following: Run) -> bool:
     """Whether what happened to `run` lets another follow."""
     begin, end = run.began, following.began
-    if record.stopped_s(run.worker, begin, end) > LONG_STOP * record.settings["lost_after_s"]:
+    if _stood_still(record, run, following):
         return True
     if run.how in ("returned", "raised"):
         # Its outcome is recorded soon: a death long after explains nothing.
         end = min(end, record.settled(task.mesh, run, run.ended + RECORDED_S))
     return record.died(run, begin, end)
+
+
+def _stood_still(record: Record, run: Run, following: Run) -> bool:
+    """Whether the worker of `run` stood still for so long that it was given up."""
+    longest_s = record.stopped_s(run.worker, run.began, following.began)
+    return longest_s > LONG_STOP * record.settings["lost_after_s"]
 
 
 def _is_unrecorded(record: Record, task: Task, run: Run) -> bool:
