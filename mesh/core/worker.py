@@ -264,10 +264,16 @@ class WorkerCore:
             self._go_at = now + self._patience_s
         return now >= self._go_at
 
-    def rest(self, seconds: float) -> None:
-        """This process was stopped for so long: the router had no chance to be heard meanwhile."""
+    def rest(self, seconds: float, now: float) -> None:
+        """This process was stopped for so long: the router had no chance to be heard meanwhile, and
+        may have given us up. What it said before that is still to be read, and is no news of it:
+        nothing more begins here until it has heard what we hold."""
         if self._go_at is not None:
             self._go_at += seconds
+        # Half of it: the router may have heard us last a heartbeat before we heard it last.
+        if self.welcome is not None and now - self._last_heard >= self.settings.lost_after_s / 2:
+            self.slots.drop_backlog()
+            self._hello(now)
 
     def give_up(self, reason: str) -> None:
         """There is no router to work for: go when what runs has ended."""

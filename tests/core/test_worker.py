@@ -92,6 +92,22 @@ def test_it_begins_nothing_while_the_router_may_have_given_it_up():
     assert [low for _, _, low, _ in lone.hear(m.Welcome("mesh", b"b", 1, 1, {})).tasks] == [0]
 
 
+def test_what_the_router_said_before_a_stop_is_no_news_of_it():
+    lone = LoneWorker()
+    lone.tasks(1, 3)
+    beat = RouterHeard(Envelope(lone.core.link.session, lone.number, 0, m.Beat()))
+
+    lone.now += 10.1
+    lone.core.rest(10.1, lone.now)
+    [hello] = said(lone.turn(beat), m.Hello)
+    assert hello.held == [[1, C1, 1]], "what has not begun may have begun elsewhere"
+    assert not lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)])).tasks
+
+    lone.number = 0
+    turn = lone.hear(m.Welcome("mesh", b"b", 1, 1, {}))
+    assert ([each.runs[0][2] for each in said(turn, m.Done)], turn.tasks) == ([[1]], [])
+
+
 def test_a_function_that_is_new_gets_one_task_at_a_time():
     lone = LoneWorker(slots=2)
 
@@ -264,8 +280,8 @@ def test_time_in_which_it_was_stopped_is_no_time_to_be_heard():
     lone.core.leave("told to", drain=True)
     lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
 
-    lone.now += 2 * LAST_ACK_S
-    lone.core.rest(2 * LAST_ACK_S)
+    lone.now += LAST_ACK_S + 1
+    lone.core.rest(LAST_ACK_S + 1, lone.now)
     assert lone.turn(Tick()).stop is None
     turn = lone.hear(m.Beat(), ack=lone.core.link.sent)
     assert (last_words(turn), turn.stop) == ([m.Bye], "told to")
