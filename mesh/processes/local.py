@@ -68,6 +68,10 @@ class Plan:
         return self.access if self.access is not None else self.folder / "access.json"
 
 
+class _Died(MeshError):
+    """A child died before it was ready, and did not say why."""
+
+
 class LocalMesh:
     """A running mesh that this process owns. `given_up(why)` is called, in a thread of its own,
     when a child is not started again.
@@ -181,7 +185,7 @@ class LocalMesh:
                 raise RouterUnreachable(f"the {name} did not start within {READY_S:g} s")
             line = answer.readline()
         if not line:
-            raise MeshError(f"the {name} died at its start: {self._tail(name)}")
+            raise _Died(f"the {name} died at its start: {self._tail(name)}")
         said: dict[str, Any] = json.loads(line)
         if "error" in said:
             raise getattr(errors, said["error"]["type"], MeshError)(said["error"]["message"])
@@ -198,7 +202,7 @@ class LocalMesh:
         try:
             os.write(self._pipes["worker"], line.encode())
         except BrokenPipeError:
-            raise MeshError(f"the worker died at its start: {self._tail('worker')}") from None
+            raise _Died(f"the worker died at its start: {self._tail('worker')}") from None
 
     def _tail(self, name: str) -> str:
         try:
@@ -231,6 +235,8 @@ class LocalMesh:
                         self._spawn_worker()
                         self._await("worker")
                         self._introduce()
+                except _Died:
+                    continue  # one death more
                 except (MeshError, OSError) as error:
                     self._given_up(f"the {name} cannot be started again: {error}")
                     return

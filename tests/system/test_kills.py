@@ -20,7 +20,7 @@ from ending import await_end
 
 import mesh as mesh_package
 from mesh import Future, Mesh, MeshError, ResultUnreachable, TaskFailed, TaskTimeout, WorkerLost
-from mesh.processes import local
+from mesh.processes import local, spawn
 
 SOON = {"heartbeat_s": 0.2, "lost_after_s": 2.0}
 
@@ -217,6 +217,27 @@ def test_results_of_a_worker_that_was_killed_are_fetched_from_the_next_one(quick
     kill(worker_of(quick)["pid"])
     assert len(futures[1].result(20)) == 3_000_000
     assert len(quick.result(futures[2].id, 20)) == 3_000_000
+
+
+@pytest.mark.parametrize("name", ["router", "worker"])
+def test_who_is_killed_while_it_is_started_again_is_started_once_more(
+    quick: Mesh, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    start = spawn.service
+    started: list[str] = []
+
+    def start_and_kill_the_first(*arguments) -> subprocess.Popen:
+        process = start(*arguments)
+        if not started:
+            process.kill()
+        started.append(arguments[0])
+        return process
+
+    status = quick.status()
+    monkeypatch.setattr(spawn, "service", start_and_kill_the_first)
+    kill((status["router"] if name == "router" else status["workers"][0])["pid"])
+    assert quick.submit(pow, 2, 3).result(20) == 8
+    assert started == [name, name]
 
 
 def test_with_two_workers_a_killed_one_costs_no_task(
