@@ -21,6 +21,7 @@ from .. import procfs
 from .faults import HEARTBEAT_S, LOST_AFTER_S
 from .history import History
 from .record import MAIN
+from .wire import Wire
 
 #: Every process of a run has this mark in its environment, and hands it on.
 MARK = "MESH_CHAOS"
@@ -86,12 +87,14 @@ class Cast:
     def __post_init__(self) -> None:
         for name in ("logs", "traces", "tmp", "home"):
             (self.home / name).mkdir()
+        self.wire = Wire(self.sockets / "wire.sock", self.home / "wire.json")
         for number in range(1, self.size.workers + 1):
-            store, slots = self.home / f"worker-{number}", str(self.size.slots)
-            arguments = ["--access", str(self.access), "--dir", str(store), "--slots", slots]
+            name, slots = f"worker-{number}", str(self.size.slots)
+            access, store = str(self.access_of(name)), str(self.home / name)
+            arguments = ["--access", access, "--dir", store, "--slots", slots]
             if number == 1:
                 arguments += ["--max-tasks-per-child", "200"]
-            self._add("worker", f"worker-{number}", ["-m", "mesh", "worker", *arguments])
+            self._add("worker", name, ["-m", "mesh", "worker", *arguments])
         for number in range(1, self.size.clients + 1):
             self._add("client", f"client-{number}", ["-m", "bench.chaos.client"])
         for number in range(1, self.size.owners + 1):
@@ -110,6 +113,10 @@ class Cast:
     @property
     def access(self) -> Path:
         return self.home / "mesh" / "access.json"
+
+    def access_of(self, name: str) -> Path:
+        """What a worker or client joins by: those with even numbers through the wire."""
+        return self.wire.access if name[-1:] in tuple("02468") else self.access
 
     @property
     def environment(self) -> dict[str, str]:
@@ -158,7 +165,9 @@ class Cast:
     def of_client(self, name: str, life: str, role: str, *more: str) -> list[str]:
         """What a client is told."""
         joined = role == "client"
-        place = ["--access", str(self.access)] if joined else ["--dir", str(self.home / name)]
+        place = (
+            ["--access", str(self.access_of(name))] if joined else ["--dir", str(self.home / name)]
+        )
         return [
             *("--name", life, "--mesh", MAIN if joined else name, "--seed", str(self.seed)),
             *("--history", str(self.history.path), "--traces", str(self.home / "traces")),
@@ -169,7 +178,9 @@ class Cast:
     def _await_router(self, part: Part) -> None:
         assert part.process is not None and part.process.stdout is not None
         with part.process.stdout as said:
-            if select.select([said], [], [], UP_S)[0] and said.readline():
+            line = said.readline() if select.select([said], [], [], UP_S)[0] else b""
+            if line:
+                self.wire.leads_to(json.loads(line))
                 self.history("up", role="router", name=part.name, pid=part.pid)
 
     def bury(self, part: Part) -> int:
@@ -199,6 +210,7 @@ class Cast:
                 self.bury(part)
         for pid in self.marked():
             _signal(pid, signal.SIGKILL)
+        self.wire.close()
 
     # -- finding -----------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ KINDS: list[tuple[str, str, int]] = [
     ("stop", "client", 5),
     ("stop long", "worker", 4),
     ("stop long", "router", 2),
+    ("cut", "wire", 10),
     ("leave", "worker", 8),
     ("leave", "router", 3),
     ("kill", "owner", 3),
@@ -53,7 +54,8 @@ class Fault:
 
     Attributes:
         at_s: when, from the begin of the load.
-        kind: "kill" (SIGKILL), "stop", "stop long" (SIGSTOP, then SIGCONT), "leave" (SIGTERM).
+        kind: "kill" (SIGKILL), "stop", "stop long" (SIGSTOP, then SIGCONT), "leave" (SIGTERM),
+            "cut" (a connection).
         role: of whom.
         number, slot: which of that role, and which slot of a worker; counted around.
         for_s: how long a stop lasts, or how long until who was ended is started again.

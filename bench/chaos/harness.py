@@ -145,6 +145,10 @@ class Harness:
 
     def _inject(self, fault: Fault) -> None:
         """Carry out a fault on whoever plays the part now; nothing if nobody does."""
+        if fault.kind == "cut":
+            if self.cast.wire.cut(fault.number):
+                self.history("fault", kind="cut", role="wire", name="wire", mesh=MAIN, pids=[])
+            return
         victims, pids, name, mesh = self._victims(fault)
         if not pids:
             return

@@ -159,7 +159,7 @@ class Record:
         for fault in self.events["fault"]:
             if fault["kind"].startswith("stop"):
                 self._stop(fault)
-            else:
+            elif fault["kind"] != "cut":  # which explains nothing: nobody is gone
                 self._end(fault)
         for gone in self.events["gone"]:
             if gone["role"] == "worker":
