@@ -214,15 +214,8 @@ class Cast:
 
     # -- finding -----------------------------------------------------------------------------
 
-    def slots_of(self, part: Part) -> list[int]:
-        """The slots below a worker or an owner."""
-        return self._below(part, "slot")
-
-    def owned(self, part: Part, name: str) -> list[int]:
-        """The router, worker or slots of an owner's mesh."""
-        return self._below(part, name)
-
-    def _below(self, part: Part, name: str) -> list[int]:
+    def below(self, part: Part, name: str) -> list[int]:
+        """The slots of a worker; the router, worker or slots of an owner's mesh."""
         if not part.alive:
             return []
         wanted = f"from mesh.processes.{name} import main".encode()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import select
 import shutil
 import signal
@@ -20,6 +19,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from mesh import Mesh
+from mesh.core.events import Settings
 
 from .. import procfs
 from .cast import Cast, Part, Size, await_end, strike
@@ -63,8 +65,8 @@ class Harness:
             seed=seed,
             seconds=seconds,
             lost_after_s=LOST_AFTER_S,
-            slot_losses_max=3,
-            worker_losses_max=10,
+            slot_losses_max=Settings().slot_losses_max,
+            worker_losses_max=Settings().worker_losses_max,
         )
 
     def run(self) -> None:
@@ -75,7 +77,9 @@ class Harness:
             for fault in self.faults:
                 self._at(begin + fault.at_s, partial(self._inject, fault))
             self._live(begin + self.seconds)
-            if self._quiet() and self._finish() and self._audit():
+            if self._quiet():
+                self._finish()
+                self._audit()
                 self._stop()
             self._look_for_leftovers()
         finally:
@@ -99,10 +103,7 @@ class Harness:
 
     def _await_slots(self) -> bool:
         """Until all workers have joined with all their slots."""
-        from mesh import Mesh
-
         wanted = self.cast.size.workers * self.cast.size.slots
-        os.environ["XDG_RUNTIME_DIR"] = str(self.sockets)
         try:
             with Mesh(access=self.cast.access) as mesh:
                 mesh.wait_for_slots(wanted, READY_S)
@@ -190,7 +191,7 @@ class Harness:
             return [], [], "", ""
         mesh = part.name if part.role == "owner" else MAIN
         if role == "slot" or below:
-            pids = cast.slots_of(part) if role == "slot" else cast.owned(part, below)
+            pids = cast.below(part, below or role)
             some = [pids[fault.slot % len(pids)]] if pids else []
             return [], some, f"{below or role} of {part.name}", mesh
         return [part], [part.pid], part.name, mesh
@@ -209,7 +210,7 @@ class Harness:
             self.history("hung", who=f"not started again: {away}")
         return there and self._await_slots()
 
-    def _finish(self) -> bool:
+    def _finish(self) -> None:
         """Clients submit nothing more, wait for what they have, and leave."""
         clients = [part for part in self.cast.parts if part.role in ("client", "owner")]
         for part in clients:
@@ -224,7 +225,6 @@ class Harness:
             if part.alive:
                 self.history("hung", who=f"{part.name} has not ended {CLIENTS_S:g} s after")
                 self._abort(part.process)
-        return True
 
     def _abort(self, process: subprocess.Popen[bytes] | None) -> None:
         """Have somebody who hangs say where."""
@@ -232,7 +232,7 @@ class Harness:
         process.send_signal(signal.SIGABRT)
         await_end(process.pid, GOING_S)
 
-    def _audit(self) -> bool:
+    def _audit(self) -> None:
         """Somebody else asks for everything."""
         auditors: list[subprocess.Popen[bytes]] = []
         cast = self.cast
@@ -258,7 +258,6 @@ class Harness:
             if auditor.wait():
                 self.history("said", who="auditor", line=f"ended with code {auditor.returncode}")
         self._count_descriptors("last")
-        return True
 
     def _stop(self) -> None:
         """`mesh stop`, and the mesh goes."""
