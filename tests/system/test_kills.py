@@ -282,6 +282,8 @@ def test_a_result_whose_worker_is_away_says_so_and_comes_when_it_is_back(
         future = next(future for future in group if future.exception() is None)
         kill(other.pid)
         other.wait()
+        while other.pid in [worker["pid"] for worker in quick.status()["workers"]]:
+            pass  # until its router knows: its files would still be found
         with pytest.raises(ResultUnreachable, match="start its worker again"):
             future.result(20)
     with another_worker(quick, tmp_path / "other", slots=1):
