@@ -70,6 +70,7 @@ class WorkerCore:
         self.failed = False  # it leaves because it is of no use, not because it was told to
         self._gathered = Gathering()
         self.slots = Slots(slots, host, self._gathered, tasks_max)
+        self._given_up = False  # perhaps: this process was stopped for too long, or its router was
         self._recalled: int | None = None
         self._wanted: list[int] = []  # leases that the RECALL names
         self._last_heard = 0.0
@@ -108,11 +109,18 @@ class WorkerCore:
 
     def handle(self, event: Any, now: float) -> None:
         """Take in one event."""
-        self._on[type(event)](event, now)
+        if self.welcome is not None and self._is_given_up(now):
+            self._given_up = True
+        if not (self._given_up and type(event) is RouterHeard):  # what comes now is of before
+            self._on[type(event)](event, now)
 
     def settle(self, now: float) -> WorkerTurn:
         """Fill the slots and gather what this turn wants done."""
         slots = self.slots
+        if self._given_up:
+            self._given_up = False
+            slots.drop_backlog()  # it may have begun elsewhere; what has not is given out anew
+            self._hello(now)
         if self.leaving is not None and slots.backlog:
             self._give_back()
         if self.welcome is not None and not slots.orders.take_back:
@@ -151,8 +159,12 @@ class WorkerCore:
 
     def may_begin(self, now: float) -> bool:
         """Whether new tasks may start: not while the router may have given us up."""
-        heard = self.welcome is not None and now - self._last_heard < self.settings.lost_after_s
-        return heard and now >= self._stalled_until
+        return not self._is_given_up(now) and now >= self._stalled_until
+
+    def _is_given_up(self, now: float) -> bool:
+        """Whether the router may have given us up: one of us has been silent for long."""
+        silent_s = now - min(self._last_heard, self._last_sent)
+        return self.welcome is None or silent_s >= self.settings.lost_after_s
 
     # -- the router ------------------------------------------------------------------------
 
@@ -264,16 +276,10 @@ class WorkerCore:
             self._go_at = now + self._patience_s
         return now >= self._go_at
 
-    def rest(self, seconds: float, now: float) -> None:
-        """This process was stopped for so long: the router had no chance to be heard meanwhile, and
-        may have given us up. What it said before that is still to be read, and is no news of it:
-        nothing more begins here until it has heard what we hold."""
+    def rest(self, seconds: float) -> None:
+        """This process was stopped for so long: the router had no chance to be heard meanwhile."""
         if self._go_at is not None:
             self._go_at += seconds
-        # Half of it: the router may have heard us last a heartbeat before we heard it last.
-        if self.welcome is not None and now - self._last_heard >= self.settings.lost_after_s / 2:
-            self.slots.drop_backlog()
-            self._hello(now)
 
     def give_up(self, reason: str) -> None:
         """There is no router to work for: go when what runs has ended."""
@@ -305,8 +311,6 @@ class WorkerCore:
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)
-        elif now - self._last_heard > self.settings.lost_after_s:
-            self._hello(now)
         elif now - self._last_sent >= self.settings.heartbeat_s:
             self._send(m.Report(self.slots.report()), now)
 

@@ -128,7 +128,7 @@ class Worker:
             now = time.monotonic()
             if now - due > core.settings.heartbeat_s:
                 self._heard_at += now - due  # this process was stopped: no silence of the router's
-                core.rest(now - due, now)
+                core.rest(now - due)
             if self.dialer.monitor in ready and "connected" in self.dialer.changes():
                 core.handle(events.Connected(), now)
             if not ready.isdisjoint(self.life.sources):

@@ -84,12 +84,41 @@ def test_it_begins_nothing_while_the_router_may_have_given_it_up():
     lone.now += 10.1
     turn = lone.turn(SlotExited(0, "was killed by SIGKILL", [1]))
     assert not turn.tasks
+    assert [row[0] for row in said(turn, m.Hello)[0].held] == [2], "the one that has begun"
     assert not lone.turn(SlotReady(0, 200)).tasks
+    assert not lone.tick(0.0).tasks
 
-    assert said(lone.tick(0.0), m.Hello)
-    assert not lone.turn().tasks
+
+def test_what_a_stopped_worker_finds_in_its_socket_is_of_before():
+    lone = LoneWorker()
+    lone.tasks(1, 2)
+    session = lone.core.link.session
+
+    lone.now += 10.1  # meanwhile came what would have been in time
+    lone.number += 1
+    more = m.Tasks([[C1, 3, 3, F, {}, [b"x"]]])
+    turn = lone.turn(RouterHeard(Envelope(session, lone.number, 0, more)))
+    assert [row[0] for row in said(turn, m.Hello)[0].held] == [1]
+    assert not lone.turn(RouterHeard(Envelope(session, lone.number, 0, m.Beat()))).tasks
+    assert not lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"", 0.1, False)])).tasks
+
     lone.number = 0
-    assert [low for _, _, low, _ in lone.hear(m.Welcome("mesh", b"b", 1, 1, {})).tasks] == [0]
+    assert not lone.hear(m.Welcome("mesh", b"b", 1, 1, {})).tasks, "the rest went elsewhere"
+    assert [low for _, _, low, _ in lone.tasks(4, 1).tasks] == [0]
+
+
+def test_a_worker_that_has_said_nothing_for_long_has_been_given_up():
+    """However lately it has heard its router: that counts what has come from here."""
+    lone = LoneWorker()
+    lone.tasks(1, 2)
+
+    lone.now += 9.9
+    lone.hear(m.Beat())  # answered by nobody: the loop is stopped before its turn ends
+    lone.core._last_sent = 1000.0
+    lone.now += 0.2
+    turn = lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"", 0.1, False)]))
+
+    assert said(turn, m.Hello) and not turn.tasks
 
 
 def test_what_the_router_said_before_a_stop_is_no_news_of_it():
@@ -98,7 +127,6 @@ def test_what_the_router_said_before_a_stop_is_no_news_of_it():
     beat = RouterHeard(Envelope(lone.core.link.session, lone.number, 0, m.Beat()))
 
     lone.now += 10.1
-    lone.core.rest(10.1, lone.now)
     [hello] = said(lone.turn(beat), m.Hello)
     assert hello.held == [[1, C1, 1]], "what has not begun may have begun elsewhere"
     assert not lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)])).tasks
@@ -281,7 +309,7 @@ def test_time_in_which_it_was_stopped_is_no_time_to_be_heard():
     lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
 
     lone.now += LAST_ACK_S + 1
-    lone.core.rest(LAST_ACK_S + 1, lone.now)
+    lone.core.rest(LAST_ACK_S + 1)
     assert lone.turn(Tick()).stop is None
     turn = lone.hear(m.Beat(), ack=lone.core.link.sent)
     assert (last_words(turn), turn.stop) == ([m.Bye], "told to")
