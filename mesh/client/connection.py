@@ -36,7 +36,7 @@ from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
 from ..protocol.outcome import parse, parse_ref
 from ..task import session_of
-from ..transport import sockets
+from ..transport import descriptors, sockets
 from ..transport.access import Access, is_alive
 from ..transport.poller import Poller
 from ..transport.wake import Wake
@@ -78,6 +78,7 @@ class Connection:
     def __init__(
         self, access: Access, router_timeout_s: float, warn: Callable[[str], None]
     ) -> None:
+        descriptors.reserve(descriptors.CLIENT, "a client")
         self.access = access
         self._pid = os.getpid()
         self.session = session_of(os.urandom(8))

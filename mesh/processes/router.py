@@ -32,7 +32,7 @@ from ..store import folder as store_folder
 from ..store.records import TABLES, Records
 from ..store.tables import LmdbTables
 from ..task import key, session_of
-from ..transport import sockets
+from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
@@ -133,6 +133,7 @@ class Router:
         life: Life,
         settings: Settings,
     ) -> None:
+        descriptors.reserve(descriptors.ROUTER, "a router", sockets.SOCKETS_MAX)
         self._start = time.monotonic()
         self._life = life
         home = folder / "router"

@@ -25,7 +25,7 @@ from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.results import Gone, open_results
 from ..task import key, session_of, show
-from ..transport import sockets
+from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
@@ -74,6 +74,7 @@ class Worker:
         router_timeout_s: float | None = None,
         tasks_max: int | None = None,
     ) -> None:
+        descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log = log
         self.life = life
         self.router_timeout_s = router_timeout_s

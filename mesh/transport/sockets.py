@@ -30,6 +30,9 @@ RECEIVE_MAX = 256
 #: The pipe's limit is never the mechanism (credit is); it must only not be in the way.
 HIGH_WATER_MARK = 100_000
 
+#: Sockets of one process, and connections of the router: more hosts than anybody has.
+SOCKETS_MAX = 65_000
+
 #: libzmq's I/O threads: one is enough for a machine's worth of peers.
 IO_THREADS = 1
 
@@ -50,7 +53,7 @@ _MAPPED = re.compile(r"\[::ffff:([0-9.]+)\]")
 def context() -> zmq.Context[zmq.Socket[bytes]]:
     """A context of this process's own, which never hangs at its end."""
     made = zmq.Context(IO_THREADS)
-    made.set(zmq.MAX_SOCKETS, 65_000)
+    made.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
     return made
 
 
