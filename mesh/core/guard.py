@@ -36,6 +36,8 @@ class Guard:
         self._watched[slot.number] = slot
         if piece.memory is not None:
             self._weigh_at[slot.number] = slot.began
+        else:
+            self._weigh_at.pop(slot.number, None)  # of the task before: it would never be looked at
 
     def forget(self, number: int) -> None:
         """The slot's process is gone."""

@@ -195,6 +195,17 @@ def test_what_uses_more_memory_than_it_may_is_killed():
     assert done.runs[0][3] == bytes([Kind.OUT_OF_MEMORY])
 
 
+def test_a_limit_of_memory_does_not_keep_it_awake_for_the_next_task():
+    lone = LoneWorker()
+    lone.tasks(1, 1, memory=1000)
+    lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"", 0.01, False)]))
+
+    lone.tasks(2, 1, time_limit=60.0)
+    lone.tick(WEIGH_EVERY_S)
+
+    assert lone.core.deadline(lone.now) > lone.now
+
+
 def test_a_weight_that_comes_too_late_hits_nobody():
     lone = LoneWorker()
     lone.tasks(1, 1, memory=1000)
