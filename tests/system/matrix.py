@@ -3,6 +3,7 @@ making, tasks that leave a trace of each run, and the check that none was lost."
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -44,13 +45,27 @@ def slots_of(mesh: Mesh) -> list[int]:
     return [slot["pid"] for worker in mesh.status()["workers"] for slot in worker["slots"]]
 
 
+def address_of(folder: Path) -> str:
+    """Where the router of the mesh in `folder` listens."""
+    [address] = json.loads((folder / "access.json").read_text())["addresses"]
+    return address
+
+
+def access_by(address: str, folder: Path, file: Path) -> Path:
+    """An access file for the mesh in `folder` that leads to `address` instead of its own."""
+    access = json.loads((folder / "access.json").read_text())
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(access | {"addresses": [address]}))
+    return file
+
+
 @contextmanager
 def another_worker(
-    mesh: Mesh, folder: Path, slots: int, **environment: str
+    access: Path, folder: Path, slots: int, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A further worker on `mesh`, started as a host would start it; it is there."""
+    """A further worker on the mesh of `access`, started as a host would start it; it is there."""
     path = str(Path(mesh_package.__file__).parents[1])
-    command = [sys.executable, "-m", "mesh", "worker", "--access", str(mesh.folder)]
+    command = [sys.executable, "-m", "mesh", "worker", "--access", str(access)]
     worker = subprocess.Popen(
         [*command, "--dir", str(folder), "--slots", str(slots)],
         env=os.environ | {"PYTHONPATH": path} | environment,

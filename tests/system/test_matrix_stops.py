@@ -137,11 +137,11 @@ def two_leases(mesh: Mesh, tmp_path: Path):
 def test_of_two_leases_that_both_finish_one_result_is_taken(
     bare: Mesh, tmp_path: Path, first: int
 ) -> None:
-    with another_worker(bare, tmp_path / "a", 1) as a:
+    with another_worker(bare.folder, tmp_path / "a", 1) as a:
         assert bare.wait_for_slots(1, 20) == 1
         future, begun, gates = two_leases(bare, tmp_path)
         slots = [int(tasks.heard_at(begun))]
-        with another_worker(bare, tmp_path / "b", 1):
+        with another_worker(bare.folder, tmp_path / "b", 1):
             with stopped(a.pid):
                 slots.append(int(tasks.heard_at(begun)))  # given up, and run again at b
                 if first == 1:
@@ -181,12 +181,12 @@ def test_a_worker_that_stood_still_for_too_long_begins_nothing_of_before(
         view = bare.options(**options)
         return view.submit_many(work, [str(traces)] * len(members), members, *same)
 
-    with another_worker(bare, tmp_path / "a", 1) as a:
+    with another_worker(bare.folder, tmp_path / "a", 1) as a:
         submit(range(1000, 3000)).results(timeout=20)  # so quick that it is given many at once
         group = submit(range(30), time_limit=60)  # and yet its slot gets them one by one
         tasks.heard_at(begun)
         await_status(bare, lambda s: s["tasks"]["running"] == 30)
-        with another_worker(bare, tmp_path / "b", 1), stopped(a.pid):
+        with another_worker(bare.folder, tmp_path / "b", 1), stopped(a.pid):
             assert group.results(timeout=20) == list(range(30))
             tasks.let_go(gate)
             tasks.heard_at(over)
@@ -228,7 +228,7 @@ def test_a_router_killed_with_thousands_in_every_state_loses_none(
 def test_router_and_all_workers_killed_at_once_while_all_are_busy(
     quick: Mesh, crowd: Crowd, tmp_path: Path
 ) -> None:
-    with another_worker(quick, tmp_path / "other", 2) as other:
+    with another_worker(quick.folder, tmp_path / "other", 2) as other:
         assert quick.wait_for_slots(4, 20) == 4
         group = crowd.submit(quick, 2000, nap_s=0.005)
         quick.flush(20)
@@ -248,7 +248,7 @@ def test_a_router_that_stands_still_under_load_loses_nobody(
     quick: Mesh, crowd: Crowd, tmp_path: Path, for_s: float
 ) -> None:
     """Workers and clients that have waited for too long greet it anew; nobody is given up."""
-    with another_worker(quick, tmp_path / "other", 2):
+    with another_worker(quick.folder, tmp_path / "other", 2):
         assert quick.wait_for_slots(4, 20) == 4
         slots = set(slots_of(quick))
         group = crowd.submit(quick, 1500, nap_s=0.002)
