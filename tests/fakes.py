@@ -84,6 +84,8 @@ class World:
         self.late: list[tuple[bytes, Frames]] = []  # of broken connections, not yet at the router
         self.workers: dict[str, Worker] = {}
         self.clients: dict[str, Client] = {}
+        self.stopped: set[str] = set()  # who stands still, by name; the router is "router"
+        self.missed: list[Client] = []  # stopped clients whose connection broke meanwhile
         self.router: Router | None = None
         self.start_router()
 
@@ -102,6 +104,7 @@ class World:
     def kill_router(self) -> None:
         """The router dies: what it had not committed is gone, and so are all connections."""
         self.settle()  # what has come in was heard while it lived
+        self.stopped.discard("router")
         self.router = None
         self.late.clear()
         for name in self.wires:
@@ -118,6 +121,7 @@ class World:
     def kill_worker(self, who: str) -> None:
         """A worker dies with all its slots."""
         self.cut(who)
+        self.stopped.discard(who)
         del self.workers[who]
 
     def add_client(self, session: str) -> Client:
@@ -125,6 +129,29 @@ class World:
         self.wires.setdefault(session, Wire(session))
         self.clients[session] = Client(self, session)
         return self.clients[session]
+
+    def kill_client(self, session: str) -> Client:
+        """A client dies; what it has submitted goes on."""
+        self.cut(session)
+        self.stopped.discard(session)
+        return self.clients.pop(session)
+
+    def stop(self, name: str) -> None:
+        """A process stands still: it hears nothing, and time passes without it. The slots of a
+        worker go on."""
+        self.stopped.add(name)
+
+    def go_on(self, name: str) -> None:
+        """It goes on, and sees what its shell sees: that it is late."""
+        self.stopped.discard(name)
+        node = self.router if name == "router" else self.node(name)
+        assert node is not None
+        late_s = self.now - node.due
+        if late_s > self.settings.heartbeat_s:
+            node.rest(late_s)
+        if node in self.missed:
+            self.missed.remove(node)
+            node.cut()
 
     # -- wires -------------------------------------------------------------------------------
 
@@ -143,7 +170,9 @@ class World:
         id = wire.id
         self.late += [(id, frames) for frames in wire.cut()]
         node = self.node(name)
-        if isinstance(node, Client):
+        if isinstance(node, Client) and name in self.stopped:
+            self.missed.append(node)
+        elif isinstance(node, Client):
             node.cut()
 
     def node(self, name: str) -> Worker | Client | None:
@@ -187,11 +216,12 @@ class World:
     # -- time --------------------------------------------------------------------------------
 
     def nodes(self) -> Iterator[Router | Worker | Client]:
-        """All processes."""
-        if self.router is not None:
+        """All processes that do not stand still."""
+        if self.router is not None and "router" not in self.stopped:
             yield self.router
-        yield from list(self.workers.values())
-        yield from list(self.clients.values())
+        for name, node in [*self.workers.items(), *self.clients.items()]:
+            if name not in self.stopped:
+                yield node
 
     def advance(self, seconds: float) -> None:
         """Time passes; each core is woken when it asked to be, and none may spin."""
@@ -295,6 +325,10 @@ class Router:
         elif type(message) is m.Function:
             known = self._payloads.get(message.digest)
             message.payload = known[0] if known else self.records.function(message.digest)
+
+    def rest(self, late_s: float) -> None:
+        """It stood still."""
+        self.core.peers.rest(late_s)
 
     def commit(self, turns: int | None = None) -> None:
         """The writer commits what the first `turns` turns wanted, as one, and tells it later."""
@@ -412,7 +446,8 @@ class Worker:
             if last and self.slots[number].dead is None:
                 self.slots[number].dead = "was killed by SIGKILL"
         for number, lease, limit in turn.weigh:
-            size = min(self.weights.get(number, 0), limit + 1)
+            weight = self.weights.get(number, 0) if number in self.running else 0
+            size = min(weight, limit + 1)  # no more is looked at
             self.handle(events.Weighed(number, lease, size))
         self.storing.extend(ticket for ticket, _, _ in turn.store)
         if turn.take_back or turn.kills or turn.weigh:
@@ -423,6 +458,9 @@ class Worker:
             self.due = float("inf")
             self.world.say(f"{self.who} leaves: {turn.stop}")
         return bool(turn.sends or turn.tasks or turn.starts)
+
+    def rest(self, late_s: float) -> None:
+        """It stood still, and finds out by itself."""
 
     def _take_back(self, number: int) -> list[int]:
         leases: list[int] = []
@@ -545,6 +583,7 @@ class Client:
         self._met = False
         self._noted: tuple[int, int] = (0, 0)
         self._others: dict[tuple[str, int], list[Task]] = {}
+        self.watched: dict[tuple[str, int], tuple[str, int]] = {}  # others' → what they stand for
         self._unrecorded: deque[tuple[int, list[int]]] = deque()
         self._introduced: set[bytes] = set()
         self.due = 0.0
@@ -557,6 +596,10 @@ class Client:
     def cut(self) -> None:
         """The connection broke."""
         self.handle(events.Cut())
+
+    def rest(self, late_s: float) -> None:
+        """It stood still."""
+        self.core.rest(late_s)
 
     def receive(self, frames: Frames) -> None:
         """A message of the router has come."""
@@ -638,6 +681,8 @@ class Client:
         self.reborn |= turn.reborn
         self._recorded(turn.recorded_bytes)
         for session, counter, older_session, older, _ in turn.known:
+            if (session, counter) in self.watched:
+                self.watched[session, counter] = (older_session, older)
             if session == self.session:
                 self._is_older(counter, (older_session, older))
         for session, counters, kinds, bodies in turn.news:
@@ -700,7 +745,7 @@ class Client:
             if task.ended is None:
                 session, number = task.older or (self.session, counter)
                 spans.append((session, number, 1))
-        return spans
+        return spans + [(*task, 1) for task in self.watched.values() if task not in self.heard]
 
 
 # -- words ---------------------------------------------------------------------------------------
