@@ -15,12 +15,13 @@ import numpy  # noqa: F401  # its threads and files are there before any test lo
 import pytest
 import sample_tasks as tasks
 from leftovers import Leftovers, place_of_its_own
+from matrix import LONG
 from scripts import Script
 
 from mesh import Mesh
 
 #: Longer than any test should take, and shorter than anybody's patience with a hang.
-TEST_S = 30
+TEST_S = 30 * max(1.0, LONG)
 
 HERE = Path(__file__).parent
 

@@ -59,25 +59,28 @@ def access_by(address: str, folder: Path, file: Path) -> Path:
     return file
 
 
-@contextmanager
-def another_worker(
-    access: Path, folder: Path, slots: int, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A further worker on the mesh of `access`, started as a host would start it; it is there."""
+def start_worker(
+    access: Path, folder: Path, slots: int, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a further worker on the mesh of `access`, as a host would. It may not be there yet."""
     path = str(Path(mesh_package.__file__).parents[1])
     command = [sys.executable, "-m", "mesh", "worker", "--access", str(access)]
-    worker = subprocess.Popen(
+    return subprocess.Popen(
         [*command, "--dir", str(folder), "--slots", str(slots)],
-        env=os.environ | {"PYTHONPATH": path} | environment,
+        env=os.environ | {"PYTHONPATH": path},
         cwd=folder.parent,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
     )
-    assert worker.stdout is not None
+
+
+@contextmanager
+def another_worker(access: Path, folder: Path, slots: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A further worker on the mesh of `access`; it is told to go in the end."""
+    worker = start_worker(access, folder, slots)
     try:
-        assert b"joined" in worker.stdout.readline()
         yield worker
     finally:
-        worker.stdout.close()
         if worker.poll() is None:
             worker.send_signal(signal.SIGINT)
         assert worker.wait(LEAVE_S) is not None
