@@ -1,4 +1,4 @@
-"""The house's document says what the code does: the map, a task's life, the names of tests."""
+"""The house's documents say what the code does: the map, a task's life, the names of tests."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from mesh.task import State
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = ROOT / "mesh"
 TEXT = (HOUSE / "README.md").read_text(encoding="utf-8")
-GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+NAMING = "guarantees.md", "matrix.md"
 
 
 def part(title: str) -> str:
@@ -47,11 +47,17 @@ def test_the_table_of_a_tasks_life_is_that_of_the_core():
     assert table == TRANSITIONS
 
 
-NAMED = re.findall(r"`(tests/\S+?\.py)::(\w+)`", GUARANTEES)
+NAMED = {
+    named
+    for document in NAMING
+    for named in re.findall(
+        r"`(tests/\S+?\.py)::(\w+)`", (ROOT / "docs" / document).read_text(encoding="utf-8")
+    )
+}
 
 
-@pytest.mark.parametrize("named", NAMED, ids="::".join)
-def test_a_test_that_a_guarantee_names_exists(named: tuple[str, str]):
+@pytest.mark.parametrize("named", sorted(NAMED), ids="::".join)
+def test_a_test_that_a_document_names_exists(named: tuple[str, str]):
     file, test = named
 
     assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.M)
