@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from ..protocol import messages as m
 from ..protocol import packets
 from ..task import key
 from . import spool
+
+#: Who has not stopped by then is in a call that nothing interrupts (a file server that hangs, a
+#: vfork): it gets no further either, and the worker has others to look after.
+FREEZE_S = 0.1
+
+#: A process stops within microseconds; it is waited for in steps of these.
+LOOK_AGAIN_S = 0.000_1
 
 
 class Child:
@@ -121,12 +129,17 @@ class Child:
 
     def freeze(self) -> bool:
         """Stop the process where it is; whether it is still there."""
+        how = os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG
+        deadline = time.monotonic() + FREEZE_S
         try:
             os.kill(self.pid, signal.SIGSTOP)
-            state = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            while (state := os.waitid(os.P_PID, self.pid, how)) is None:
+                if time.monotonic() > deadline:
+                    return True
+                time.sleep(LOOK_AGAIN_S)
         except (ProcessLookupError, ChildProcessError):
             return False
-        return state is not None and state.si_code == os.CLD_STOPPED
+        return state.si_code == os.CLD_STOPPED
 
     def thaw(self) -> None:
         """Let it go on."""

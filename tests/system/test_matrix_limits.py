@@ -183,6 +183,37 @@ def test_a_task_that_is_deaf_for_longer_than_workers_may_be_silent_runs_once(
     assert hasty.submit(tasks.pid).result(20) in slots
 
 
+def stay_in_the_kernel(begun: str) -> None:
+    """Wait for a child where no signal but SIGKILL is heard: for who shares a parent's memory
+    (vfork) it waits so, as it does for a file server that hangs."""
+    clone, clone_vfork = 56 if os.uname().machine == "x86_64" else 220, 0x4000
+    with open(begun, "w") as said:
+        said.write(str(os.getpid()))
+    if not ctypes.CDLL(None).syscall(clone, clone_vfork | signal.SIGCHLD, 0, 0, 0, 0):
+        tasks.nap(600)
+
+
+@pytest.mark.parametrize("why", ["time_limit", "cancel"])
+def test_a_task_that_the_kernel_does_not_stop_holds_nobody_up(
+    hasty: Mesh, tmp_path: Path, why: str
+) -> None:
+    begun = tasks.pipe_at(tmp_path / "begun")
+    [before] = hasty.status()["workers"]
+    view = hasty.options(time_limit=0.5 if why == "time_limit" else None)
+    future = view.submit(stay_in_the_kernel, begun)
+    slot = int(tasks.heard_at(begun))
+    if why == "cancel":
+        assert hasty.cancel(future.id) == 1
+    crowd = Crowd(tmp_path / "traces")
+    crowd.check(crowd.submit(hasty, 200, nap_s=0.02), 200, again=0)
+    with pytest.raises(TaskTimeout if why == "time_limit" else CancelledError):
+        future.result(20)
+    assert await_end(slot)
+    [after] = hasty.status()["workers"]
+    assert after["incarnation"] == before["incarnation"]
+    assert hasty.wait_for_slots(2, 20) == 2
+
+
 # -- what a task has started ----------------------------------------------------------------------
 
 
