@@ -24,7 +24,7 @@ from mesh.protocol.link import Envelope
 from mesh.protocol.outcome import failure_body
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import MemoryTables
-from mesh.task import SUCCESS, Kind, key, show, unkey
+from mesh.task import Kind, key, show, unkey
 
 Frames = list[bytes]
 
@@ -765,11 +765,6 @@ def outcome_of(payload: bytes, runs: int) -> tuple[int, bytes] | None:
     if payload.startswith((OK, FLAKY)):
         return Kind.VALUE, b"value of " + payload
     return None
-
-
-def succeeded(end: tuple[int, bytes] | None) -> bool:
-    """Whether a task has ended well."""
-    return end is not None and end[0] in SUCCESS
 
 
 def describe(envelope: Envelope) -> str:
