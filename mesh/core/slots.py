@@ -287,8 +287,7 @@ class Slots:
         self._by_number[event.slot] = Slot(event.slot, self._tasks_max)
         self.changed = True
         self._guard.forget(event.slot)
-        if event.slot in self.orders.retire:
-            self.orders.retire.remove(event.slot)  # it has
+        self.orders.retire = [each for each in self.orders.retire if each != event.slot]  # it has
         self.orders.harsher = [each for each in self.orders.harsher if each[0] != event.slot]
         self._start_at[event.slot] = now
         if not slot.ready:

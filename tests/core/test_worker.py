@@ -32,9 +32,9 @@ F = b"f" * 16
 class LoneWorker:
     """A worker's core alone, joined and with its slots ready."""
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, tasks_max: int | None = None) -> None:
         self.now = 1000.0
-        self.core = WorkerCore("wwwwwwww", b"1", slots, "host")
+        self.core = WorkerCore("wwwwwwww", b"1", slots, "host", tasks_max)
         self.number = 0
         self.turn(Connected())
         self.hear(m.Welcome("mesh", b"b", 1, 1, {}))
@@ -168,6 +168,19 @@ def test_a_slot_that_dies_of_a_task_is_replaced_at_once():
     assert turn.starts == [0]
     [done] = said(turn, m.Done)
     assert done.runs[0][:4] == [C1, [1], [1], bytes([Kind.SLOT_LOST])]
+
+
+def test_a_slot_that_is_dead_is_not_ended_for_whatever_reasons_it_was_to_be():
+    lone = LoneWorker(tasks_max=1)
+    lone.tasks(1, 1)
+    assert lone.hear(m.Kill([1])).kills == [(0, 1)]
+    assert lone.core.slots.struck(0, lone.now)
+
+    # It answers its interrupt, was its process's last task, and is dead, all in one turn.
+    lone.core.handle(SlotAnswered(0, [(1, Kind.ERROR, b"", 0.1, False)]), lone.now)
+    turn = lone.turn(SlotExited(0, "exited with code 0", []))
+
+    assert turn.retire == [] and turn.starts == [0]
 
 
 def test_what_waits_for_a_deadline_does_not_keep_it_awake():
