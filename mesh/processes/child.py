@@ -9,13 +9,13 @@ import subprocess
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..core.backlog import Piece
 from ..protocol import messages as m
 from ..protocol import packets
 from ..task import key
-from . import spool
+from . import spawn, spool
 
 #: Who has not stopped by then is in a call that nothing interrupts (a file server that hangs, a
 #: vfork): it gets no further either, and the worker has others to look after.
@@ -45,6 +45,23 @@ class Child:
         self.waiting: deque[bytes] = deque()
         self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
         self.output = f"slot-{self.pid}.out"
+
+    @classmethod
+    def start(cls, number: int, folder: Path, store: str, slots: int, log: IO[Any]) -> Child:
+        """Start a slot's process; `slots` share the CPUs.
+
+        Raises:
+            OSError: there is no process or descriptor to be had.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            process = spawn.slot(theirs.fileno(), folder, store, slots, log)
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
+        return cls(number, process, ours, theirs, folder)
 
     def send_function(self, function: m.Function) -> None:
         """Make a function known.

@@ -29,7 +29,7 @@ from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import spawn, spool, weight
+from . import spool, weight
 from .capture import thin
 from .child import Child, how_it_ended
 from .life import Life, tell_owner
@@ -93,8 +93,9 @@ class Worker:
         self._poller = Poller()
         for source in (self.wake, *life.sources):
             self._poller.add(source)
-        for number in self.core.settle(time.monotonic()).starts:
-            self._start(number)
+        now = time.monotonic()
+        for number in self.core.settle(now).starts:
+            self._start(number, now)
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
@@ -259,7 +260,7 @@ class Worker:
         for envelope in turn.sends:
             self.dialer.send(encode(envelope))
         for number in turn.starts:
-            self._start(number)
+            self._start(number, now)
         stalled = self._hand_out(turn, now)
         for number in dict.fromkeys(turn.take_back):
             if number in self.children:
@@ -320,14 +321,17 @@ class Worker:
                 self.core.handle(events.Stalled(reason, number, leases), now)
         return stalled
 
-    def _start(self, number: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = spawn.slot(
-            theirs.fileno(), self.incoming, self.results.id, len(self.core.slots), self.log.file
-        )
-        ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
-        self.children[number] = Child(number, process, ours, theirs, self.incoming)
-        self._poller.add(ours)
+    def _start(self, number: int, now: float) -> None:
+        slots, log = len(self.core.slots), self.log.file
+        try:
+            child = Child.start(number, self.incoming, self.results.id, slots, log)
+        except OSError as error:  # the machine has no process or descriptor left: for now
+            how = f"could not be started: {error.strerror}"
+            self.log(f"slot {number} {how}")
+            self.core.handle(events.SlotExited(number, how, []), now)
+        else:
+            self.children[number] = child
+            self._poller.add(child.pair)
 
     def _kill(self, number: int, lease: int, now: float) -> None:
         """End what runs `lease`, and nothing else: freeze, look, decide."""

@@ -102,6 +102,33 @@ def test_a_task_that_opens_all_it_may_fails_alone(own_mesh: Mesh, tmp_path: Path
     assert own_mesh.submit(bytes, 100_000).result(20) == bytes(100_000)
 
 
+def test_a_slot_that_cannot_be_started_is_tried_again_and_its_neighbour_works_on(
+    tmp_path: Path, nothing_left_behind: Leftovers
+) -> None:
+    """The machine has no descriptor left for a while, or, just the same, no process."""
+    begun, gate = tasks.pipe_at(tmp_path / "begun"), tasks.pipe_at(tmp_path / "gate")
+    with Mesh(dir=tmp_path / "own", slots=2) as m:
+        assert m.wait_for_slots(2, 20) == 2
+        held = m.submit(tasks.say_and_hold, begun, gate, "whole")
+        busy = int(tasks.heard_at(begun))
+        [worker] = m.status()["workers"]
+        taken = set(map(int, os.listdir(f"/proc/{worker['pid']}/fd")))
+        free = min(set(range(1000)) - taken)
+        before = resource.prlimit(worker["pid"], resource.RLIMIT_NOFILE)
+        resource.prlimit(worker["pid"], resource.RLIMIT_NOFILE, (free, before[1]))
+        [idle] = set(slots_of(m)) - {busy}
+        os.kill(idle, signal.SIGKILL)
+        log = tmp_path / "own" / "log" / "worker.log"
+        while "could not be started: Too many open files" not in log.read_text():
+            m.status()  # a round trip, in which the worker goes on
+        resource.prlimit(worker["pid"], resource.RLIMIT_NOFILE, before)
+        assert m.wait_for_slots(2, 20) == 2
+        assert m.submit(tasks.pid).result(20) not in (idle, busy)
+        tasks.let_go(gate)
+        assert held.result(20) == "whole"
+        assert m.status()["workers"][0]["incarnation"] == worker["incarnation"]
+
+
 # -- poison ---------------------------------------------------------------------------------------
 
 
