@@ -67,6 +67,10 @@ def worker_of(mesh: Mesh) -> dict:
     return worker
 
 
+def is_of(process: subprocess.Popen, worker: dict) -> bool:
+    return worker["pid"] == process.pid
+
+
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     assert await_end(pid, 5)
@@ -282,8 +286,8 @@ def test_a_result_whose_worker_is_away_says_so_and_comes_when_it_is_back(
         future = next(future for future in group if future.exception() is None)
         kill(other.pid)
         other.wait()
-        while other.pid in [worker["pid"] for worker in quick.status()["workers"]]:
-            pass  # until its router knows: its files would still be found
+        while any(each["connected"] for each in quick.status()["workers"] if is_of(other, each)):
+            pass  # until its router has seen it, the result is read from its file
         with pytest.raises(ResultUnreachable, match="start its worker again"):
             future.result(20)
     with another_worker(quick, tmp_path / "other", slots=1):
