@@ -862,7 +862,7 @@ WORDS: dict[type[m.Message], Callable[[Any], str]] = {
     ),
     m.Returned: lambda returned: f"{leases(returned.leases)}, takes {returned.window}",
     m.Kill: lambda kill: leases(kill.leases),
-    m.Leave: lambda leave: "when what runs has ended" if leave.drain else "now",
+    m.Leave: lambda leave: "when what runs has ended" if leave.within_s else "now",
 }
 
 

@@ -21,6 +21,7 @@ Beats and reports are left out: they say nothing that the other messages do not.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -203,7 +204,7 @@ class Script:
         self.client(name).ask(what, **about)
 
     def asks_to_stop(self, name: str, now: str | None) -> None:
-        self.client(name).ask("stop", drain=now is None)
+        self.client(name).ask("stop", within_s=math.inf if now is None else 0)
 
     def misses(self, name: str, whose: str, counter: str) -> None:
         """Its holder has told the client that the result is lost."""
@@ -227,7 +228,9 @@ class Script:
         self.worker(name).slot_dies(self.slot_of(name, whose, int(counter)))
 
     def leaves(self, name: str, now: str | None) -> None:
-        self.worker(name).core.leave("it was told to", drain=now is None)
+        self.worker(name).core.leave(
+            "it was told to", math.inf if now is None else 0, self.world.now
+        )
 
     def dies(self, name: str) -> None:
         self.world.kill_worker(name)

@@ -40,6 +40,7 @@ values = st.recursive(
 BASIC: dict[Any, st.SearchStrategy[Any]] = {
     shape.is_int: counters,
     shape.is_small: st.integers(0, 2**31 - 1),
+    shape.is_seconds: st.floats(0, allow_nan=False) | st.integers(0, 2**31),
     shape.is_text: texts,
     shape.is_bytes: st.binary(max_size=64),
     shape.is_map: st.dictionaries(texts, values, max_size=4),

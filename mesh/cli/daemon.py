@@ -23,7 +23,7 @@ BOOT = (
 )
 
 
-def start(site: Site, slots: int) -> dict[str, Any]:
+def start(site: Site, slots: int, drain_timeout: float | None) -> dict[str, Any]:
     """Start the daemon and wait until its mesh is ready; what `up.serve` tells.
 
     Raises:
@@ -36,7 +36,8 @@ def start(site: Site, slots: int) -> dict[str, Any]:
     logs = site.folder / "log"
     logs.mkdir(mode=0o700, exist_ok=True)
     ready, tell = os.pipe()
-    options = [str(site.folder), str(site.access), site.listen, site.takeover, slots, tell]
+    place = [str(site.folder), str(site.access), site.listen, site.takeover]
+    options = [place, slots, drain_timeout, tell]
     with open(logs / "up.log", "ab") as log, open(ready, "rb") as answer:
         try:
             process = subprocess.Popen(
@@ -72,14 +73,15 @@ def main() -> None:
     """``python -c … OPTIONS``: the daemon."""
     from .up import serve
 
-    folder, access, listen, takeover, slots, answer = json.loads(sys.argv[1])
+    place, slots, drain_timeout, answer = json.loads(sys.argv[1])
+    folder, access, *rest = place
 
     def tell(line: dict[str, Any]) -> None:
         os.write(answer, json.dumps(line).encode() + b"\n")
         os.close(answer)
 
     try:
-        code = serve(Site(Path(folder), Path(access), listen, takeover), slots, tell)
+        code = serve(Site(Path(folder), Path(access), *rest), slots, tell, drain_timeout)
     except (MeshError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         tell({"error": [errors.public_name(error), str(error)]})

@@ -134,6 +134,17 @@ def timeout_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def drain_option(default: str) -> Callable[..., Any]:
+    """``--drain-timeout``, as the argument `drain_timeout`; `default` tells what is without it."""
+    return click.option(
+        "--drain-timeout",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="Running tasks have so long to end; then they are interrupted, and run again "
+        f"elsewhere or later. Default: {default}; 'inf' has no end.",
+    )
+
+
 def import_from_here() -> None:
     """Let modules of the current folder be found first, as a script's are."""
     sys.path.insert(0, os.getcwd())

@@ -11,31 +11,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
 from .lines import json_option, many, print_json
-from .place import Place
+from .place import Place, drain_option
 from .site import Site, site_options
+
+if TYPE_CHECKING:
+    from ..processes.life import Life
 
 
 @click.command()
+@drain_option("25")
 @site_options
 @json_option
-def router(site: Site, as_json: bool) -> int:
+def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
     """Run a router alone, until Ctrl-C or `mesh stop`.
 
-    Ctrl-C lets running tasks end first; a second one does not wait for them.
+    Ctrl-C and SIGTERM let running tasks end first, within the time of --drain-timeout; a second one
+    does not wait for them.
 
     \b
     mesh router --name ising
     """
     site.check_free()
     site.warn()
-    from ..processes.life import Life
     from ..processes.log import Log
     from ..processes.router import serve
     from ..store import folder as store_folder
@@ -57,7 +61,7 @@ def router(site: Site, as_json: bool) -> int:
         "access": str(site.access),
         "sync": True,
     }
-    return serve(options, Life(None), Log(sys.stderr), tell)
+    return serve(options, _life(drain_timeout), Log(sys.stderr), tell)
 
 
 @click.command()
@@ -85,6 +89,7 @@ def router(site: Site, as_json: bool) -> int:
     metavar="SECONDS",
     help="Leave after so long without a router (exit code 3).",
 )
+@drain_option("25")
 @json_option
 def worker(
     access: str | None,
@@ -92,17 +97,18 @@ def worker(
     store: str | None,
     tasks_max: int | None,
     router_timeout: float,
+    drain_timeout: float | None,
     as_json: bool,
 ) -> int:
     """Run a worker that joins a mesh, until Ctrl-C or `mesh stop`.
 
-    Ctrl-C lets running tasks end first; a second one does not wait for them.
+    Ctrl-C and SIGTERM let running tasks end first, within the time of --drain-timeout; a second one
+    does not wait for them. What has not ended is interrupted and runs elsewhere, or later.
 
     \b
     mesh worker --access ising --slots 4
     """
     from ..processes import spawn
-    from ..processes.life import Life
     from ..processes.log import Log
     from ..processes.worker import ROUTER_LOST, serve
     from ..transport.access import check_protocol
@@ -131,10 +137,17 @@ def worker(
             "sync": True,
             "router_timeout_s": router_timeout,
         }
-        code = serve(options, Life(None), Log(sys.stderr), opened, joined)
+        code = serve(options, _life(drain_timeout), Log(sys.stderr), opened, joined)
     if code == ROUTER_LOST:
         raise RouterUnreachable(f"no router answered at {to.addresses[0]} for {router_timeout:g} s")
     return code
+
+
+def _life(drain_timeout: float | None) -> Life:
+    """What ends a part: signals, with so many seconds for what runs."""
+    from ..processes.life import DRAIN_S, Life
+
+    return Life(None, DRAIN_S if drain_timeout is None else drain_timeout)
 
 
 @contextmanager

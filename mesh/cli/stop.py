@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from .lines import json_option, many, print_json
-from .place import Place, place_options, timeout_option
+from .place import Place, drain_option, place_options, timeout_option
 
 #: Where the kernel tells nobody of a process's end, it is looked for this often.
 LOOK_S = 0.05
@@ -20,13 +20,17 @@ LOOK_S = 0.05
 
 @click.command()
 @click.option("--now", is_flag=True, help="Do not wait for what runs; it is run again later.")
+@drain_option("as long as they take")
 @timeout_option
 @json_option
 @place_options
-def stop(place: Place, now: bool, timeout: float | None, as_json: bool) -> None:
+def stop(
+    place: Place, now: bool, drain_timeout: float | None, timeout: float | None, as_json: bool
+) -> None:
     """End the mesh, once what runs has ended.
 
-    What is queued stays in the mesh's folder, for the next mesh that is started on it.
+    What is interrupted or queued stays in the mesh's folder, for the next mesh that is started on
+    it.
 
     \b
     mesh stop
@@ -37,8 +41,11 @@ def stop(place: Place, now: bool, timeout: float | None, as_json: bool) -> None:
         ends = [End(pid) for pid in pids_here(status)]
         running = status["tasks"]["running"]
         if not now and not as_json and running:
-            click.echo(f"waiting for {many(running, 'running task')}; --now does not", err=True)
-        mesh.stop(drain=not now)
+            within = "" if drain_timeout is None else f", {drain_timeout:g} s at most"
+            click.echo(
+                f"waiting for {many(running, 'running task')}{within}; --now does not", err=True
+            )
+        mesh.stop(drain=not now, drain_timeout=drain_timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             for end in ends:

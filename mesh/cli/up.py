@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ import click
 from ..errors import MeshError
 from .exits import FAILED, INTERRUPTED
 from .lines import json_option, many, print_json, warn
+from .place import drain_option
 from .site import Site, site_options
 
 #: Slots that are not ready by now will not be.
@@ -24,13 +26,17 @@ READY_S = 60.0
 @click.command()
 @click.option("--slots", type=click.IntRange(min=0), metavar="N", help="Default: the CPUs.")
 @click.option("--daemon", is_flag=True, help="Go on in the background, until `mesh stop`.")
+@drain_option("after Ctrl-C as long as they take, after SIGTERM 25")
 @site_options
 @json_option
-def up(site: Site, slots: int | None, daemon: bool, as_json: bool) -> int:
+def up(
+    site: Site, slots: int | None, daemon: bool, drain_timeout: float | None, as_json: bool
+) -> int:
     """Start a mesh on this host, until Ctrl-C or `mesh stop`.
 
-    Ctrl-C lets running tasks end first; a second one does not wait for them. What is queued stays
-    in the mesh's folder, and goes on when a mesh is started on it again.
+    Ctrl-C lets running tasks end first, SIGTERM for 25 s; --drain-timeout is for both. A second one
+    does not wait for them. What is interrupted or queued stays in the mesh's folder, and goes on
+    when a mesh is started on it again.
 
     \b
     mesh up
@@ -44,7 +50,7 @@ def up(site: Site, slots: int | None, daemon: bool, as_json: bool) -> int:
     if daemon:
         from .daemon import start
 
-        told = start(site, count)
+        told = start(site, count, drain_timeout)
         if as_json:
             print_json(told)
         else:
@@ -59,7 +65,7 @@ def up(site: Site, slots: int | None, daemon: bool, as_json: bool) -> int:
             tell(site, told)
         sys.stdout.flush()
 
-    return serve(site, count, ready)
+    return serve(site, count, ready, drain_timeout)
 
 
 def tell(site: Site, told: dict[str, Any]) -> None:
@@ -70,14 +76,21 @@ def tell(site: Site, told: dict[str, Any]) -> None:
     click.echo(f"stop it  mesh stop{'' if default else f' --access {site.label}'}")
 
 
-def serve(site: Site, slots: int, ready: Callable[[dict[str, Any]], None]) -> int:
-    """Own a mesh until its end; the exit code. `ready` is called when its slots are there.
+def serve(
+    site: Site,
+    slots: int,
+    ready: Callable[[dict[str, Any]], None],
+    drain_timeout: float | None,
+) -> int:
+    """Own a mesh until its end; the exit code. `ready` is called when its slots are there. After a
+    signal what runs may take `drain_timeout` seconds. Without any SIGTERM, which comes from
+    managers, has its default, and SIGINT, which comes from a person, no end.
 
     Raises:
         MeshError: it cannot start.
         TimeoutError: its slots do not.
     """
-    from ..processes.life import Life
+    from ..processes.life import DRAIN_S, Life
     from ..processes.local import LocalMesh, Plan
 
     plan = Plan(site.folder, slots, listen=site.listen, access=site.access)
@@ -85,7 +98,8 @@ def serve(site: Site, slots: int, ready: Callable[[dict[str, Any]], None]) -> in
     now = True
     try:
         await_slots(mesh, slots)
-        life = Life(None)
+        unlike = (DRAIN_S, math.inf)
+        life = Life(None, *(unlike if drain_timeout is None else (drain_timeout, drain_timeout)))
         ready(
             {
                 "mesh": mesh.access.mesh,
@@ -123,28 +137,28 @@ def await_end(mesh: Any, life: Any) -> int:
         os.close(write)
 
     threading.Thread(target=watch, name="mesh-up-watch", daemon=True).start()
-    draining = False
     while True:
         ready = select.select([life, read], [], [])[0]
         if read in ready:
             os.close(read)
             return 0 if codes[0] == 0 else FAILED
-        drain = life.ended()
-        if drain is False:
+        within_s = life.ended()
+        if within_s == 0:
             return INTERRUPTED
-        if drain and not draining:
-            draining = True
-            warn("waiting for what runs; the next Ctrl-C does not")
-            threading.Thread(target=stop, args=[mesh], name="mesh-up-stop", daemon=True).start()
+        if within_s is not None:
+            how_long = "" if within_s == math.inf else f", {within_s:g} s at most"
+            warn(f"waiting for what runs{how_long}; the next Ctrl-C does not")
+            about = [mesh, within_s]
+            threading.Thread(target=stop, args=about, name="mesh-up-stop", daemon=True).start()
 
 
-def stop(mesh: Any) -> None:
-    """Ask the mesh to end in order."""
+def stop(mesh: Any, within_s: float) -> None:
+    """Ask the mesh to end in order; what runs has so many seconds for it."""
     from ..client.mesh import Mesh
 
     try:
         with Mesh(access=mesh.plan.access_file) as client:
-            client.stop()
+            client.stop(drain_timeout=within_s)
     except (MeshError, TimeoutError) as error:
         warn(f"the mesh does not end: {error}")
         os.kill(os.getpid(), signal.SIGTERM)  # as a second Ctrl-C would

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
+import math
 import os
 import sys
 import threading
@@ -346,16 +347,24 @@ class Mesh(concurrent.futures.Executor):
                 f"the mesh did not have {n} slots within {timeout:g} s"
             ) from None
 
-    def stop(self, *, drain: bool = True) -> None:
+    def stop(self, *, drain: bool = True, drain_timeout: float | None = None) -> None:
         """End the mesh, for everybody: its workers leave, then its router.
 
         What is queued stays recorded, for the next mesh on the folder.
 
         Args:
             drain: let what runs end first; otherwise it is ended now, and run again later.
+            drain_timeout: seconds after which what still runs is interrupted, and run again
+                later; that counts as nothing. Default: it may take as long as it does.
+
+        Raises:
+            ValueError: `drain_timeout` is negative.
         """
         self._check_open()
-        self._connection.ask("stop", {"drain": drain})
+        within_s = math.inf if drain_timeout is None else drain_timeout
+        if not within_s >= 0:
+            raise ValueError(f"drain_timeout must be 0 s or more, not {drain_timeout!r}")
+        self._connection.ask("stop", {"within_s": within_s if drain else 0})
 
     # -- ending ------------------------------------------------------------------------------
 
@@ -405,7 +414,7 @@ class Mesh(concurrent.futures.Executor):
                     self._cancel_own()
                     raise
             if self._local is not None:
-                connection.ask("stop", {"drain": False}, STOPPED_S)
+                connection.ask("stop", {"within_s": 0}, STOPPED_S)
                 told = True
         except MeshError:
             pass  # the router is gone, and with it what there was to wait for or to stop

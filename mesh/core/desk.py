@@ -7,11 +7,12 @@ command line prints it, `Mesh.status()` returns it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
-from ..protocol.shape import is_int, is_session
+from ..protocol.shape import is_int, is_seconds, is_session
 from ..task import ENDED, State, key, parse, show
 from . import story
 from .peers import Peer
@@ -232,5 +233,8 @@ class Desk:
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
 
     def _ask_stop(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        within_s = about.get("within_s", math.inf)
+        if not is_seconds(within_s):
+            raise ValueError(f"no time: {within_s!r}")
         self._tell(peer, token, now, True)
-        self.core.stop(bool(about.get("drain", True)), now)
+        self.core.stop(within_s, now)

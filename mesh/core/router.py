@@ -12,6 +12,7 @@ It must not look into payloads or outcome bodies.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class RouterCore:
         self.settings = settings
         self.committed = 0  # the last ticket that is on disk
         self.stopping = False
+        self._stop_at = math.inf  # what runs has until then, if the mesh ends
         self.peers = Peers()
         self.lookups = Lookups()
         self.stall = Stall()
@@ -240,7 +242,7 @@ class RouterCore:
             self._end_grace(now)
             self.desk.slots_changed(now)
             if self.stopping:
-                self.peers.send(peer, m.Leave(True), now)
+                self.peers.send(peer, m.Leave(max(0.0, self._stop_at - now)), now)
 
     def _refusal(self, hello: m.Hello, old: Peer | None) -> m.Error | None:
         if hello.version_min > m.VERSION_MAX or hello.version_max < m.VERSION_MIN:
@@ -387,12 +389,13 @@ class RouterCore:
         """How long what may run at workers of the last life is held back still; None: it is not."""
         return max(self._grace_until - now, 0.0) if self._expected else None
 
-    def stop(self, drain: bool, now: float) -> None:
-        """End the mesh: workers leave, then the router may."""
+    def stop(self, within_s: float, now: float) -> None:
+        """End the mesh: workers leave, then the router may. What runs has `within_s` seconds."""
         self.stopping = True
+        self._stop_at = min(self._stop_at, now + within_s)
         for worker in list(self.fleet):
             if worker.peer is not None:
-                self.peers.send(worker.peer, m.Leave(drain), now)
+                self.peers.send(worker.peer, m.Leave(within_s), now)
             else:
                 self.fleet.lose(worker, None, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..task import Kind
+from .life import Cause
 from .line import Line
 
 
@@ -14,7 +15,8 @@ class Slot:
         functions: the digests it knows.
         struck: the lease that was interrupted, or None. Its slot takes nothing any more.
         size: the memory in bytes for which it is killed, if it is.
-        ending: why the worker itself is killing it, a Kind, or None.
+        ending: why the worker itself is killing it, or None: a Kind, the end of what it runs, or
+            RETURNED, which is given back.
         left: how many more tasks it takes before another process has its place; None: no end.
     """
 
@@ -42,7 +44,7 @@ class Slot:
         self.began = 0.0
         self.size = 0
         self.struck: int | None = None
-        self.ending: Kind | None = None
+        self.ending: Kind | Cause | None = None
         self.left = left
 
     @property

@@ -16,6 +16,7 @@ from .backlog import Backlog, Piece
 from .events import SlotAnswered, SlotExited, TakenBack, Weighed, WorkerTurn
 from .gathering import Gathering, Run
 from .guard import Guard, obituary
+from .life import Cause
 from .line import Line
 from .pace import Paces
 from .slot import Slot
@@ -54,6 +55,7 @@ class Slots:
         self._ticket = 0
         self._alone: set[int] = set()  # one of their packet killed its slot; all in the backlog
         self._doomed: set[int] = set()  # cancelled while they were at a slot
+        self._interrupting = False  # what runs has had its time
         self._start_at = dict.fromkeys(self._by_number, 0.0)  # those that are not there
         self._guard = Guard(self.held.__getitem__)
         self._start_failures = 0
@@ -119,6 +121,13 @@ class Slots:
         for lease in self.backlog.clear():
             del self.held[lease]
         self._alone.clear()
+
+    def interrupt(self) -> None:
+        """End what runs, and whatever else still begins, and give it back: it runs again elsewhere,
+        and that counts as nothing."""
+        self._interrupting = True
+        for slot in self:
+            self._kill_next(slot)
 
     def drop(self) -> None:
         """Forget everything: the slots are about to be ended."""
@@ -276,9 +285,9 @@ class Slots:
             slot.ending = None
         if slot.left == 0 and not slot.line:
             self.orders.retire.append(slot.number)
-        if self._doomed:
+        if self._doomed or self._interrupting:
             self._doomed.difference_update(row[0] for row in event.rows)
-            self._kill_doomed(slot)
+            self._kill_next(slot)
 
     def exited(self, event: SlotExited, now: float) -> None:
         """A slot is dead: what it ran is lost, what it had not begun is not."""
@@ -314,19 +323,26 @@ class Slots:
         """What ran in a slot was ended, or took it down."""
         self._doomed.discard(lease)
         piece = self.held[lease]
+        if slot.ending is Cause.RETURNED:
+            self.backlog.put_back(piece, lease - piece.lease)
+            return
         task = show(piece.session, piece.counter(lease))
         kind, error, text = obituary(task, how, slot, piece, self._host)
         self._outcome(lease, kind, failure_body(error, text, self._host, slot.pid))
 
-    def _kill(self, slot: Slot, lease: int, why: Kind) -> None:
+    def _kill(self, slot: Slot, lease: int, why: Kind | Cause) -> None:
         slot.ending = why
         self.orders.kills.append((slot.number, lease))
 
-    def _kill_doomed(self, slot: Slot) -> None:
+    def _kill_next(self, slot: Slot) -> None:
         """What was cancelled too late to be taken back is killed when its turn has come."""
         running = slot.line.first
-        if running is not None and running in self._doomed and slot.ending is None:
+        if running is None or slot.ending is not None:
+            return
+        if running in self._doomed:
             self._kill(slot, running, Kind.CANCELLED)
+        elif self._interrupting:
+            self._kill(slot, running, Cause.RETURNED)
 
     def unlearn(self, digest: bytes, slot: int) -> None:
         """A function was taken back out of a slot's socket: it has to be sent again."""
@@ -348,7 +364,7 @@ class Slots:
     def spared(self, slot: int) -> None:
         """The shell found that the lease to be killed had ended by itself."""
         self._by_number[slot].ending = None
-        self._kill_doomed(self._by_number[slot])
+        self._kill_next(self._by_number[slot])
 
     def enforce(self, now: float) -> None:
         """End what runs longer than its time limit; have looked at what has one of memory."""

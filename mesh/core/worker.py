@@ -11,6 +11,7 @@ among the outcomes that wait for the store.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -78,6 +79,7 @@ class WorkerCore:
         self._hello_at = self._tick_at = 0.0
         self._done_at = 0.0
         self._patience_s = LAST_ACK_S
+        self._interrupt_at = math.inf  # it leaves, and what runs has until then
         self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
         self._stalled_until = 0.0  # nothing begins before: the disk has no room
         self._on: dict[type, Callable[[Any, float], None]] = {
@@ -102,7 +104,7 @@ class WorkerCore:
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,
             m.Drop: self._take_drop,
-            m.Leave: lambda message, now: self.leave("the mesh was stopped", drain=message.drain),
+            m.Leave: self._take_leave,
         }
 
     # -- the door and the exit -------------------------------------------------------------
@@ -155,6 +157,7 @@ class WorkerCore:
             due = min(due, self._done_at)
         if self._go_at is not None and not self.slots.held:
             due = min(due, self._go_at)
+        due = min(due, self._interrupt_at)
         return max(now, min(due, self.slots.deadline(now)))
 
     def may_begin(self, now: float) -> bool:
@@ -233,6 +236,9 @@ class WorkerCore:
             (key(session, counter), lease) for session, counter, lease in message.leases
         ]
 
+    def _take_leave(self, message: m.Leave, now: float) -> None:
+        self.leave("the mesh was stopped", message.within_s, now)
+
     def _answer_recall(self, now: float) -> None:
         if self._recalled is not None:
             leases = self.slots.give_back(self._recalled, self._wanted)
@@ -260,11 +266,14 @@ class WorkerCore:
 
     # -- leaving, and time -----------------------------------------------------------------
 
-    def leave(self, reason: str, *, drain: bool) -> None:
-        """Stop taking tasks; go when what runs has ended, or at once."""
+    def leave(self, reason: str, within_s: float, now: float) -> None:
+        """Stop taking tasks; go when what runs has ended. What has not within `within_s` seconds is
+        interrupted and given back; without any it is dropped at once."""
         self.leaving = self.leaving or reason
-        if drain:
+        if within_s > 0:
             self._recalled = len(self.slots.held)
+            self.slots.take_back_unread(None)
+            self._interrupt_at = min(self._interrupt_at, now + within_s)
         else:
             self.slots.drop()
 
@@ -304,6 +313,9 @@ class WorkerCore:
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2
         self.slots.enforce(now)
+        if now >= self._interrupt_at:
+            self._interrupt_at = math.inf
+            self.slots.interrupt()
         if self._stalled_until and now >= self._stalled_until:
             self._stalled_until = 0.0
             if self.welcome is not None:

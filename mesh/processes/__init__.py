@@ -5,3 +5,6 @@ SLOT_VARIABLE = "MESH_SLOT"
 
 #: Carries the owner's `sys.path` to slots, a line each.
 PATH_VARIABLE = "MESH_SYS_PATH"
+
+#: In the folder between a worker and its slots: a signal has told the worker to leave.
+LEAVING_FILE = "leaving"

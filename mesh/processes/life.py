@@ -1,7 +1,8 @@
 """Life: what ends a process from outside, as something to poll.
 
-SIGTERM or SIGINT: leave in order (drain); the second: leave now. The end of the *life pipe*, which
-the process that started us holds open: it is gone, however it went, so leave now.
+SIGTERM or SIGINT: leave in order, within a time (drain); the second: leave now. The end of the
+*life pipe*, which the process that started us holds open: it is gone, however it went, so leave
+now. It is a pipe and no parent-death signal: that comes when the *thread* ends that started us.
 """
 
 from __future__ import annotations
@@ -12,30 +13,47 @@ import signal
 import socket
 from typing import Any
 
+#: What runs may take so long after the first signal. Batch managers kill 30 s after SIGTERM; what
+#: is interrupted then may take two seconds to clean up, and the last outcomes have to be recorded.
+DRAIN_S = 25.0
+
 
 class Life:
     """Signals and the life pipe of this process. Call from the main thread.
 
     Args:
         pipe: the descriptor to watch for its end, or None.
+        drain_s: what runs may take so long after the first signal.
+        interrupt_drain_s: the same, if that was SIGINT; default as `drain_s`.
     """
 
-    def __init__(self, pipe: int | None) -> None:
+    def __init__(
+        self,
+        pipe: int | None,
+        drain_s: float = DRAIN_S,
+        interrupt_drain_s: float | None = None,
+    ) -> None:
+        self._drain_s = {
+            signal.SIGTERM: drain_s,
+            signal.SIGINT: drain_s if interrupt_drain_s is None else interrupt_drain_s,
+        }
+        self._within_s: float | None = None
         self._read, self._write = socket.socketpair()
         self._read.setblocking(False)
         self._write.setblocking(False)
         self._signals = 0
-        self._told = False
+        self._said: float | None = None
         self.owner_gone = False
         self.pipe = pipe
         if pipe is not None:
             os.set_blocking(pipe, False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in self._drain_s:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._signals += 1
+        self._within_s = self._drain_s[signal.Signals(number)]
 
     def fileno(self) -> int:
         """Readable after a signal (SIGCHLD with a handler included)."""
@@ -67,15 +85,14 @@ class Life:
         os.set_blocking(self.pipe, False)
         return line.decode()
 
-    def ended(self) -> bool | None:
-        """None to go on; True to leave in order; False to leave now."""
+    def ended(self) -> float | None:
+        """None to go on; else what runs may take so many seconds before we leave: 0 is now. Each is
+        said once."""
         self.clear()
-        if self._owner_is_gone():
-            self.owner_gone = True
-            return False
-        if self._signals > 1:
-            return False
-        return True if self._signals else None
+        self.owner_gone = self._owner_is_gone()
+        within_s = 0.0 if self.owner_gone or self._signals > 1 else self._within_s
+        said, self._said = self._said, within_s
+        return None if within_s == said else within_s
 
     def _owner_is_gone(self) -> bool:
         if self.pipe is None or self.owner_gone:

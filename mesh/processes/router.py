@@ -200,9 +200,9 @@ class Router:
         if self.listener.monitor in ready and self.listener.cuts():
             self._probe(now)
         if not ready.isdisjoint(self._life.sources):
-            drain = self._life.ended()
-            if drain is not None:
-                self.core.stop(drain, now)
+            within_s = self._life.ended()
+            if within_s is not None:
+                self.core.stop(within_s, now)
 
     def _receive(self, now: float) -> int:
         """Feed what has come in to the core; how much."""

@@ -23,7 +23,7 @@ from typing import Any
 from ..errors import Failure
 from ..protocol import functions, outcome, packets, payload
 from ..task import Kind, key, unkey
-from . import PATH_VARIABLE, spool
+from . import LEAVING_FILE, PATH_VARIABLE, spool
 from .capture import Capture
 
 #: Outcomes of one packet's tasks go back together, unless these took longer than is thought of
@@ -37,6 +37,9 @@ ROOM_EVERY_S = 1.0
 
 #: Of a log, this much travels with the outcome; more of it stays with the worker.
 LOG_INLINE_BYTES = 4096
+
+#: A worker that was told to leave as well has said so after this long.
+LEAVING_S = 1.0
 
 
 class Slot:
@@ -59,6 +62,13 @@ class Slot:
         self._inline_bytes = 0  # a larger result of it stays with the worker
         self._interrupted = False
         signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._terminate)
+        self._mask: set[int] = set()
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._unmask,
+            after_in_child=self._after_fork,
+        )
         self._packed: dict[int, Any] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
 
@@ -121,6 +131,30 @@ class Slot:
         """The worker ends what runs: a chance to clean up."""
         self._interrupted = True
         raise KeyboardInterrupt
+
+    def _terminate(self, number: int, frame: object) -> None:
+        """SIGTERM. A manager tells every process of a job, the worker too: what becomes of what
+        runs is its business then, and it says so. Any other means this process."""
+        until = time.monotonic() + (0 if self._interrupted else LEAVING_S)
+        while time.monotonic() < until:
+            if (self.folder / LEAVING_FILE).exists():
+                return
+            time.sleep(LEAVING_S / 50)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    # What a task forks dies of SIGTERM as others do, whenever it comes.
+
+    def _before_fork(self) -> None:
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def _unmask(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def _after_fork(self) -> None:
+        if signal.getsignal(signal.SIGTERM) == self._terminate:  # else it is the task's own
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._unmask()
 
     def _end_fork(self) -> None:
         """A task may fork, and both return from it: the slot is the one that was there before."""

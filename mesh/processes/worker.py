@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import spool, weight
+from . import LEAVING_FILE, spool, weight
 from .capture import thin
 from .child import Child, how_it_ended
 from .life import Life, tell_owner
@@ -210,13 +210,16 @@ class Worker:
 
     def _look_after(self, now: float) -> None:
         """A signal came: a child has died, or it is time to leave."""
-        drain = self.life.ended()
+        within_s = self.life.ended()
+        if within_s:
+            with suppress(OSError):  # a full disk
+                (self.incoming / LEAVING_FILE).touch()
         for number, child in list(self.children.items()):
             if child.is_dead():
                 self._bury(number, child, now)
-        if drain is not None:
+        if within_s is not None:
             why = "its owner is gone" if self.life.owner_gone else "told to by a signal"
-            self.core.leave(why, drain=drain)
+            self.core.leave(why, within_s, now)
 
     def _bury(self, number: int, child: Child, now: float) -> None:
         """A slot is dead: what it answered counts, what it had not read is as good as new."""

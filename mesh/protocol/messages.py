@@ -25,6 +25,7 @@ from .shape import (
     is_kinds,
     is_map,
     is_names,
+    is_seconds,
     is_session,
     is_small,
     is_text,
@@ -357,9 +358,9 @@ class Leave(Message):
     """router → worker. The mesh ends: stop, now or after what runs. Reply: BYE."""
 
     COMMAND = 25
-    SHAPE = (is_any,)
+    SHAPE = (is_seconds,)
 
-    drain: bool
+    within_s: float
 
 
 @dataclass(slots=True)

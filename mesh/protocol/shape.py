@@ -34,6 +34,11 @@ def is_small(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**31
 
 
+def is_seconds(value: Any) -> bool:
+    """A time that is left, perhaps without end."""
+    return type(value) in (int, float) and value >= 0
+
+
 def is_text(value: Any) -> bool:
     """A text of reasonable length."""
     return type(value) is str and len(value) <= 4096

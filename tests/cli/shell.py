@@ -23,6 +23,7 @@ PATIENCE_S = 30.0
 #: The module in the shell's folder, which is installed nowhere.
 SIM = '''
 import os
+import time
 
 SCALE = 10
 
@@ -61,6 +62,23 @@ def leave(code):
 
 def die(number):
     os.kill(os.getpid(), number)
+
+def note(folder, i):
+    with open(f"{folder}/{i}", "ab") as file:
+        file.write(b".")
+    time.sleep(0.05)
+    return i
+
+def clean_up(begun, trace):
+    """Say that it runs, and stay; leave a trace when it is interrupted."""
+    try:
+        with open(begun, "w") as said:
+            said.write("running")
+        time.sleep(600)
+    except KeyboardInterrupt:
+        with open(trace, "w") as file:
+            file.write("interrupted")
+        raise
 
 def hold(begun, gate, value=None):
     """Say at one named pipe that it runs, wait at another."""
@@ -206,10 +224,10 @@ class Shell:
         """A task that runs until it is let go."""
         return Held(self)
 
-    def python(self, source: str) -> str:
+    def python(self, source: str, *arguments: object) -> str:
         """Run a script; what it printed."""
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(source)],
+            [sys.executable, "-c", textwrap.dedent(source), *map(str, arguments)],
             cwd=self.work,
             env=self.env,
             capture_output=True,

@@ -6,6 +6,7 @@ After the tale all troubles end, and it is driven on until nothing is left in an
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -343,7 +344,8 @@ class Tale:
         workers = [each for each in self.world.workers.values() if self.awake(each.who)]
         if workers:
             worker = self.chance.choice(workers)
-            worker.core.leave("told to", drain=self.chance.random() < 0.7)
+            within_s = self.chance.choice([math.inf, math.inf, 1.0, 0])
+            worker.core.leave("told to", within_s, self.world.now)
 
     def worker_is_gone(self) -> None:
         """A worker that has said goodbye ends."""

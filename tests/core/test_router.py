@@ -291,7 +291,7 @@ about = st.dictionaries(
             "states",
             "limit",
             "lease",
-            "drain",
+            "within_s",
         ]
     ),
     awkward | st.lists(awkward, max_size=3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from mesh.core.events import (
     SlotExited,
     SlotReady,
     Stalled,
+    TakenBack,
     Tick,
     Weighed,
 )
@@ -281,10 +283,61 @@ def test_told_to_leave_now_it_forgets_what_runs():
     lone = LoneWorker()
     lone.tasks(1, 3)
 
-    turn = lone.hear(m.Leave(False))
+    turn = lone.hear(m.Leave(0))
 
     assert turn.stop == "the mesh was stopped"
     assert [type(envelope.message) for envelope in turn.sends][-1] is m.Bye
+
+
+def test_what_has_not_ended_in_time_is_interrupted_and_given_back():
+    lone = LoneWorker()
+    lone.tasks(1, 3)
+    begun = lone.core.slots[0].line.first
+
+    assert lone.hear(m.Leave(2.5)).take_back == [0]
+    turn = lone.turn(TakenBack(0, []))
+    assert [message.leases for message in said(turn, m.Returned)] == [[2, 3]]
+    assert not lone.tick(2.0).kills
+
+    lone.now = lone.core.deadline(lone.now)
+    while not (turn := lone.turn(Tick())).kills:
+        lone.now = lone.core.deadline(lone.now)
+    assert (turn.kills, turn.stop) == ([(0, begun)], None)
+    assert lone.now - 1000.0 == 2.5
+
+    assert lone.core.slots.struck(0, lone.now), "interrupted first, so that it may clean up"
+    turn = lone.turn(SlotAnswered(0, [(1, Kind.ERROR, b"KeyboardInterrupt", 2.5, False)]))
+    assert [message.leases for message in said(turn, m.Returned)] == [[1]]
+    assert not said(turn, m.Done)
+    assert (last_words(turn)[-1], turn.stop) == (m.Bye, "the mesh was stopped")
+
+
+def test_a_slot_that_dies_of_its_interrupt_has_lost_nothing():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+    lone.hear(m.Leave(1.0))
+    lone.turn(TakenBack(0, []))
+    assert lone.tick(1.0).kills == [(0, 1)]
+    lone.core.slots.struck(0, lone.now)
+
+    turn = lone.turn(SlotExited(0, "was killed by SIGKILL", []))
+
+    assert [message.leases for message in said(turn, m.Returned)] == [[1]]
+    assert not said(turn, m.Done)
+
+
+def test_what_ends_by_itself_at_the_last_moment_counts():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+    lone.hear(m.Leave(1.0))
+    assert lone.tick(1.0).kills == [(0, 1)]
+
+    # The shell stops the slot, and finds that it has answered
+    lone.core.handle(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]), lone.now)
+    lone.core.slots.spared(0)
+    turn = lone.turn()
+
+    assert said(turn, m.Done) and not said(turn, m.Returned)
 
 
 def last_words(turn: Any) -> list[type]:
@@ -296,7 +349,7 @@ def last_words(turn: Any) -> list[type]:
 def test_it_goes_when_its_last_outcome_is_recorded():
     lone = LoneWorker()
     lone.tasks(1, 1)
-    lone.core.leave("told to", drain=True)
+    lone.core.leave("told to", math.inf, lone.now)
 
     turn = lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
     assert (last_words(turn)[-1], turn.stop) == (m.Done, None)
@@ -310,7 +363,7 @@ def test_it_goes_when_its_last_outcome_is_recorded():
 def test_it_does_not_wait_for_ever_for_its_last_outcome_to_be_recorded(router: str):
     lone = LoneWorker()
     lone.tasks(1, 1)
-    lone.core.leave("told to", drain=True)
+    lone.core.leave("told to", math.inf, lone.now)
     lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
     if router == "away":
         lone.turn(Connected())
@@ -329,7 +382,7 @@ def test_it_does_not_wait_for_ever_for_its_last_outcome_to_be_recorded(router: s
 def test_time_in_which_it_was_stopped_is_no_time_to_be_heard():
     lone = LoneWorker()
     lone.tasks(1, 1)
-    lone.core.leave("told to", drain=True)
+    lone.core.leave("told to", math.inf, lone.now)
     lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
 
     lone.now += LAST_ACK_S + 1
@@ -342,7 +395,7 @@ def test_time_in_which_it_was_stopped_is_no_time_to_be_heard():
 def test_a_router_that_comes_back_meanwhile_is_told():
     lone = LoneWorker()
     lone.tasks(1, 1)
-    lone.core.leave("told to", drain=True)
+    lone.core.leave("told to", math.inf, lone.now)
     lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
 
     lone.now += LAST_ACK_S / 2
@@ -359,7 +412,7 @@ def test_told_to_leave_without_a_router_it_finishes_what_runs_and_no_more():
     lone.tasks(1, 3)
     lone.turn(Connected())  # and nobody answers
 
-    lone.core.leave("told to", drain=True)
+    lone.core.leave("told to", math.inf, lone.now)
     assert lone.turn().stop is None
 
     lone.turn(SlotExited(0, "exited with code 0", []))

@@ -1,4 +1,4 @@
-"""A user's script, run by an interpreter of its own, as a user would run it."""
+"""What a user runs beside a test: a script, another worker, by interpreters of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mesh
+
+#: What is run imports the mesh that is tested.
+ROOT = str(Path(mesh.__file__).parents[1])
 
 #: A script says its next line within this, or is stuck.
 LINE_S = 20.0
@@ -25,9 +30,7 @@ class Script:
     ) -> None:
         file = folder / "script.py"
         file.write_text(textwrap.dedent(source))
-        path = os.pathsep.join(
-            [str(Path(mesh.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        )
+        path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             [sys.executable, str(file), *map(str, arguments)],
             cwd=folder,
@@ -91,3 +94,23 @@ class Script:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+@contextmanager
+def another_worker(
+    mesh: mesh.Mesh, folder: Path, slots: int, *options: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A further worker on `mesh`, as a host would add it."""
+    command = [sys.executable, "-m", "mesh", "worker", "--access", mesh.folder, "--dir", folder]
+    worker = subprocess.Popen(
+        [*map(str, [*command, "--slots", slots, *options])],
+        env=os.environ | {"PYTHONPATH": ROOT},
+        cwd=folder.parent,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield worker
+    finally:
+        if worker.poll() is None:
+            worker.send_signal(signal.SIGINT)
+        assert worker.wait(20) is not None

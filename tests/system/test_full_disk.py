@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_kills import another_worker
+from scripts import another_worker
 
 from mesh import Mesh, QueueFull
 from mesh.errors import StoreError

@@ -9,16 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sample_tasks as tasks
 from ending import await_end
+from scripts import another_worker
 
-import mesh as mesh_package
 from mesh import Future, Mesh, MeshError, ResultUnreachable, TaskFailed, TaskTimeout, WorkerLost
 from mesh.processes import local, spawn
 
@@ -41,25 +39,6 @@ def quick(tmp_path: Path, nothing_left_behind):
     with Mesh(dir=tmp_path / "own", slots=2, settings=SOON) as m:
         m.wait_for_slots(2, 20)
         yield m
-
-
-@contextmanager
-def another_worker(mesh: Mesh, folder: Path, slots: int) -> Iterator[subprocess.Popen]:
-    """A further worker on `mesh`, as a host would add it."""
-    command = [sys.executable, "-m", "mesh", "worker", "--access", mesh.folder, "--dir", folder]
-    path = str(Path(mesh_package.__file__).parents[1])
-    worker = subprocess.Popen(
-        [*map(str, command), "--slots", str(slots)],
-        env=os.environ | {"PYTHONPATH": path},
-        cwd=folder.parent,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        yield worker
-    finally:
-        if worker.poll() is None:
-            worker.send_signal(signal.SIGINT)
-        assert worker.wait(20) is not None
 
 
 def worker_of(mesh: Mesh) -> dict:
