@@ -1,6 +1,7 @@
 """The processes of a mesh: thin shells around the cores."""
 
-#: Set in slots, so that a task that opens a mesh is told why it should not.
+#: Set in slots, so that a task that opens a mesh is told why it should not; a mark of the worker's,
+#: by which its warden knows what they have started.
 SLOT_VARIABLE = "MESH_SLOT"
 
 #: Carries the owner's `sys.path` to slots, a line each.

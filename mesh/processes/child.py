@@ -47,15 +47,18 @@ class Child:
         self.output = f"slot-{self.pid}.out"
 
     @classmethod
-    def start(cls, number: int, folder: Path, store: str, slots: int, log: IO[Any]) -> Child:
-        """Start a slot's process; `slots` share the CPUs.
+    def start(
+        cls, number: int, folder: Path, store: str, slots: int, log: IO[Any], mark: str
+    ) -> Child:
+        """Start a slot's process; `slots` share the CPUs; whatever it starts inherits
+        `mark`.
 
         Raises:
             OSError: there is no process or descriptor to be had.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            process = spawn.slot(theirs.fileno(), folder, store, slots, log)
+            process = spawn.slot(theirs.fileno(), folder, store, slots, log, mark)
         except OSError:
             ours.close()
             theirs.close()

@@ -37,10 +37,13 @@ def command(name: str, *arguments: object) -> list[str]:
     return [sys.executable, "-c", BOOT.format(root=ROOT, name=name), *map(str, arguments)]
 
 
-def slot(pair: int, folder: Path, store: str, slots: int, log: IO[Any]) -> subprocess.Popen[bytes]:
-    """Start a slot on descriptor `pair`, in a process group of its own."""
+def slot(
+    pair: int, folder: Path, store: str, slots: int, log: IO[Any], mark: str
+) -> subprocess.Popen[bytes]:
+    """Start a slot on descriptor `pair`, in a process group of its own; `mark` is inherited by
+    whatever it starts."""
     threads = str(max(1, cpus() // max(1, slots)))
-    env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | {SLOT_VARIABLE: "1"}
+    env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | {SLOT_VARIABLE: mark}
     return subprocess.Popen(
         command("slot", pair, folder, store, os.getpid()),
         pass_fds=[pair],

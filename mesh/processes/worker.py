@@ -35,6 +35,7 @@ from .child import Child, how_it_ended
 from .life import Life, tell_owner
 from .log import Log
 from .serve import Server
+from .wards import Wards
 from .writer import Writer
 
 #: BYE is the last message. Without it the router would wait for this worker to return.
@@ -93,9 +94,11 @@ class Worker:
         self._poller = Poller()
         for source in (self.wake, *life.sources):
             self._poller.add(source)
+        self.wards = Wards(log)
         now = time.monotonic()
         for number in self.core.settle(now).starts:
             self._start(number, now)
+        self.wards.start()  # behind the slots, which are waited for
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
@@ -149,6 +152,7 @@ class Worker:
             if now >= due:
                 core.handle(events.Tick(), now)
                 self._thin(now)
+                self.wards.start()
                 self._look_for_router(now)
             reason = self._settle(now)
             if joined is not None and core.welcome is not None:
@@ -217,6 +221,7 @@ class Worker:
         for number, child in list(self.children.items()):
             if child.is_dead():
                 self._bury(number, child, now)
+        self.wards.start()
         if within_s is not None:
             why = "its owner is gone" if self.life.owner_gone else "told to by a signal"
             self.core.leave(why, within_s, now)
@@ -227,6 +232,7 @@ class Worker:
         unread = self._take_back(child)
         self._clear_after(child)
         del self.children[number]
+        self.wards.remove(child.pid)
         self._poller.remove(child.pair.fileno())
         child.close()
         how = how_it_ended(child.process.returncode)
@@ -327,12 +333,13 @@ class Worker:
     def _start(self, number: int, now: float) -> None:
         slots, log = len(self.core.slots), self.log.file
         try:
-            child = Child.start(number, self.incoming, self.results.id, slots, log)
+            child = Child.start(number, self.incoming, self.results.id, slots, log, self.wards.mark)
         except OSError as error:  # the machine has no process or descriptor left: for now
             how = f"could not be started: {error.strerror}"
             self.log(f"slot {number} {how}")
             self.core.handle(events.SlotExited(number, how, []), now)
         else:
+            self.wards.add(child.pid)
             self.children[number] = child
             self._poller.add(child.pair)
 
@@ -363,6 +370,7 @@ class Worker:
         for child in self.children.values():
             child.process.wait()
             child.close()
+        self.wards.close()
         shutil.rmtree(self.incoming, ignore_errors=True)  # of a temporary mesh it may be gone
         self.writer.close()
         self._joined.close()

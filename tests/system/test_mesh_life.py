@@ -408,7 +408,7 @@ def test_a_killed_script_takes_its_temporary_mesh_with_it(
     script, tmp_path: Path, number: int, nothing_left_behind: Leftovers
 ) -> None:
     each, folder = running(script, tmp_path, "f.result()")
-    assert len(nothing_left_behind.processes()) == 4  # script, router, worker, slot
+    assert len(nothing_left_behind.processes()) == 5  # script, router, worker, warden, slot
     each.send(number)
     each.process.wait()
     assert all_gone(nothing_left_behind)
