@@ -90,11 +90,20 @@ def serve(
         MeshError: it cannot start.
         TimeoutError: its slots do not.
     """
+    from ..client.where import CHANGING_S
     from ..processes.life import DRAIN_S, Life
     from ..processes.local import LocalMesh, Plan
+    from ..store import folder as store_folder
 
     plan = Plan(site.folder, slots, listen=site.listen, access=site.access)
-    mesh = LocalMesh(plan, warn)
+    store_folder.make(site.folder)
+    store_folder.prepare(site.folder)
+    changing = store_folder.Lock(site.folder, "changing", CHANGING_S)
+    try:
+        site.check_free()
+        mesh = LocalMesh(plan, warn)
+    finally:
+        changing.release()
     now = True
     try:
         await_slots(mesh, slots)
@@ -115,6 +124,7 @@ def serve(
         now = code != 0
         return code
     finally:
+        mesh.begin_end()
         mesh.close(now=now)
 
 

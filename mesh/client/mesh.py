@@ -83,26 +83,24 @@ class Mesh(concurrent.futures.Executor):
         tasks_max = where.at_least(1, "max_tasks_per_child", max_tasks_per_child)
         if not router_timeout > 0:
             raise ValueError(f"router_timeout must be more than 0 s, not {router_timeout!r}")
-        place = where.find(access, dir, name, slots)
         self._pid = os.getpid()
-        self._why = place.why
         self._local: LocalMesh | None = None
         self._detached = False
-        if place.access is None:
-            plan = Plan(
-                place.folder,
-                cpus() if slots is None else slots,
-                sync=not place.temporary,
-                temporary=place.temporary,
-                tasks_max=tasks_max,
-                settings=settings or {},
-            )
-            self._local = LocalMesh(plan, _warn, self._given_up)
-            place_access = self._local.access
-        else:
-            place_access = place.access
-        self.folder = place.folder
-        self._connection = Connection(place_access, router_timeout, _warn)
+        with where.settled(access, dir, name, slots) as place:
+            to = place.access
+            if to is None:
+                plan = Plan(
+                    place.folder,
+                    cpus() if slots is None else slots,
+                    sync=not place.temporary,
+                    temporary=place.temporary,
+                    tasks_max=tasks_max,
+                    settings=settings or {},
+                )
+                self._local = LocalMesh(plan, _warn, self._given_up)
+                to = self._local.access
+        self._why, self.folder = place.why, place.folder
+        self._connection = Connection(to, router_timeout, _warn)
         self._submitter = Submitter(self._connection)
         self._lock = threading.Lock()
         self._closed = False
@@ -414,6 +412,7 @@ class Mesh(concurrent.futures.Executor):
                     self._cancel_own()
                     raise
             if self._local is not None:
+                self._local.begin_end()
                 connection.ask("stop", {"within_s": 0}, STOPPED_S)
                 told = True
         except MeshError:
@@ -431,6 +430,7 @@ class Mesh(concurrent.futures.Executor):
         """Let go of everything; children of ours that were not `told` to leave are ended."""
         self._connection.close()
         if self._local is not None:
+            self._local.begin_end()
             self._local.close(now=not told)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -9,25 +9,33 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RouterUnreachable
+from ..store import folder as store_folder
 from ..store.folder import default_root
 from ..transport import access as access_files
 from ..transport.access import Access
+
+#: Who starts a mesh in a folder, or ends one there, has done so within this.
+CHANGING_S = 60.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the mesh is: to join (`access`), or to embed (`folder`); `why` tells the user."""
+    """Where the mesh is: to join (`access`), or to embed (`folder`); `why` tells the user. In a
+    `shared` folder others may start a mesh, too."""
 
     access: Access | None
     folder: Path
     temporary: bool
     why: str
+    shared: bool = False
 
 
 def find(
@@ -61,6 +69,33 @@ def find(
         return _join(access_files.locate(None), f"${access_files.ENVIRONMENT}")
     root = Path(tempfile.gettempdir())
     return Place(None, Path(tempfile.mkdtemp(prefix="mesh-", dir=root)), True, "a temporary mesh")
+
+
+@contextmanager
+def settled(
+    access: str | os.PathLike[str] | None,
+    folder: str | os.PathLike[str] | None,
+    name: str | None,
+    slots: int | None,
+) -> Iterator[Place]:
+    """`find`, and nobody else starts a mesh in that place meanwhile, or ends one.
+
+    Raises:
+        StoreError: the folder cannot be used, or somebody else does so for too long.
+        Exception: see `find`.
+    """
+    place = find(access, folder, name, slots)
+    if not place.shared:
+        yield place
+        return
+    if place.access is None:
+        store_folder.make(place.folder)
+        store_folder.prepare(place.folder)
+    changing = store_folder.Lock(place.folder, "changing", CHANGING_S)
+    try:
+        yield find(access, folder, name, slots)
+    finally:
+        changing.release()
 
 
 def at_least(least: int, name: str, value: int | None) -> int | None:
@@ -97,12 +132,12 @@ def _join(path: Path, why: str) -> Place:
 def _folder(folder: Path, why: str) -> Place:
     path = folder / "access.json"
     if not path.exists():
-        return Place(None, folder, False, why)
+        return Place(None, folder, False, why, True)
     try:
         access = access_files.read(path)
     except RouterUnreachable:  # it has just gone
-        return Place(None, folder, False, why)
+        return Place(None, folder, False, why, True)
     if not access_files.is_alive(access):
-        return Place(None, folder, False, why)  # left behind by a mesh that was killed
+        return Place(None, folder, False, why, True)  # left behind by a mesh that was killed
     access_files.check_protocol(access)
-    return Place(access, folder, False, f"{why}, where a mesh is alive")
+    return Place(access, folder, False, f"{why}, where a mesh is alive", True)

@@ -16,6 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -100,6 +101,7 @@ class LocalMesh:
         _owned.add(self)
         store_folder.prepare(plan.folder)
         self._owned = store_folder.Lock(plan.folder)  # of two that start at once, one is told
+        self._changing: store_folder.Lock | None = None
         try:
             self._spawn_worker()
             self._spawn_router()
@@ -241,6 +243,12 @@ class LocalMesh:
                     self._given_up(f"the {name} cannot be started again: {error}")
                     return
 
+    def begin_end(self) -> None:
+        """From now on until it is closed, who would use the folder waits."""
+        if self._changing is None and not self.plan.temporary:
+            with suppress(MeshError, OSError):  # somebody looks at it for long: then not
+                self._changing = store_folder.Lock(self.plan.folder, "changing", LEAVE_S)
+
     def wait(self) -> int:
         """Until the mesh has ended by itself; its router's exit code: 0 after `mesh stop`."""
         self._threads["router"].join()
@@ -275,6 +283,8 @@ class LocalMesh:
         for thread in self._threads.values():
             thread.join()
         self._owned.release()
+        if self._changing is not None:
+            self._changing.release()
         if self.plan.temporary:
             shutil.rmtree(self.plan.folder, ignore_errors=True)
 

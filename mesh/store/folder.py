@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from ..errors import StoreError
@@ -19,6 +20,9 @@ NETWORK_FILE_SYSTEMS = {
     "nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "smbfs", "ceph", "afs", "9p",
     "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "orangefs", "pvfs2", "glusterfs", "ncpfs", "coda",
 }  # fmt: skip
+
+#: A lock that another process has is looked at this often: a wait for an flock has no end.
+LOOK_S = 0.01
 
 #: How the kernel writes a space, a tab, a newline or a backslash in a mount point.
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -95,24 +99,42 @@ def default_root() -> Path:
 
 
 class Lock:
-    """The flock that makes this process the folder's owner, until `release` or its death.
+    """An flock on a folder, until `release` or this process's death. That on ``owner`` makes it the
+    folder's owner; who holds that on ``changing`` starts a mesh there, or ends one.
+
+    Args:
+        folder: it is there.
+        name: of the lock.
+        patience_s: how long to wait for another process to let go.
 
     Raises:
-        StoreError: another process owns it; its pid is named.
+        StoreError: another process has it; its pid is named.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, folder: Path, name: str = "owner", patience_s: float = 0.0) -> None:
+        self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + patience_s
+        try:
+            while not self._is_taken():
+                if time.monotonic() >= until:
+                    pid = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "?"
+                    raise StoreError(
+                        f"{folder} is in use by process {pid}: join that mesh, or choose another "
+                        f"folder"
+                    )
+                time.sleep(LOOK_S)
+        except BaseException:  # Ctrl-C while it waits
+            os.close(self._file)
+            raise
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def _is_taken(self) -> bool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "?"
-            os.close(self._file)
-            raise StoreError(
-                f"{folder} is in use by process {pid}: join that mesh, or choose another folder"
-            ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+            return False
+        return True
 
     def release(self) -> None:
         """Let another process own the folder."""

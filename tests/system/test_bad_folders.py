@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import lmdb
 import msgpack
 import pytest
 import sample_tasks as tasks
+from ending import await_end
 from leftovers import place_of_its_own
 
 from mesh import Mesh, ResultLost, StoreError
@@ -186,26 +189,59 @@ def test_a_folder_in_use_is_joined_and_without_its_access_file_refused(tmp_path:
         assert owner.submit(pow, 2, 4).result(20) == 16
 
 
-def test_two_scripts_that_start_on_one_folder_share_one_mesh_or_one_is_told(
-    script, tmp_path: Path
-) -> None:
+def test_scripts_that_start_on_one_folder_at_once_share_one_mesh(script, tmp_path: Path) -> None:
     source = """
         import sys
-        from mesh import Mesh, StoreError
-        with open(sys.argv[2]) as start:
-            start.read()
-        try:
-            with Mesh(dir=sys.argv[1], slots=1) as m:
-                print(m.submit(pow, 2, 3).result())
-        except StoreError as error:
-            print("in use" if "in use by process" in str(error) else error)
+        from mesh import Mesh
+        _, folder, start, end = sys.argv
+        open(start).read()
+        with Mesh(dir=folder, slots=1) as m:
+            print(repr(m).split()[2].strip(":"), m.submit(pow, 2, 3).result(), flush=True)
+            open(end).read()
     """
-    starts = [tasks.pipe_at(tmp_path / f"start{i}") for i in range(2)]
-    both = [script(source, tmp_path / "own", start) for start in starts]
-    for start in starts:
+    gates = [
+        [tasks.pipe_at(tmp_path / f"{what}{nth}") for what in ("start", "end")] for nth in range(3)
+    ]
+    scripts = [script(source, tmp_path / "own", *each) for each in gates]
+    for start, _ in gates:
         tasks.let_go(start)
-    said = sorted(each.finish().strip() for each in both)
-    assert said in (["8", "8"], ["8", "in use"])
+    said = [each.line() for each in scripts]
+    assert sorted(said) == ["embedded 8", "joined 8", "joined 8"]
+    for nth in sorted(range(3), key=lambda nth: said[nth], reverse=True):  # the owner is last
+        tasks.let_go(gates[nth][1])
+        scripts[nth].finish()
+
+
+def test_who_comes_while_a_mesh_ends_waits_and_starts_the_next(script, tmp_path: Path) -> None:
+    m = Mesh(dir=tmp_path / "own", slots=1, settings={"heartbeat_s": 0.2, "lost_after_s": 1.0})
+    m.wait_for_slots(1, 20)
+    status = m.status()
+    worker, router = status["workers"][0]["pid"], status["router"]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    ending = threading.Thread(target=m.shutdown)
+    ending.start()
+    assert await_end(router)
+
+    # Given a mesh whose end takes its time; who comes meanwhile is not refused
+    each = script(
+        """
+        import sys, time
+        from mesh import Mesh
+        sleep = time.sleep
+        def waits(seconds):
+            time.sleep = sleep
+            print("waits", flush=True)
+        time.sleep = waits
+        with Mesh(dir=sys.argv[1], slots=1) as m:
+            print(repr(m).split()[2].strip(":"), m.submit(pow, 2, 3).result(), flush=True)
+        """,
+        tmp_path / "own",
+    )
+    assert each.line() == "waits"
+    os.kill(worker, signal.SIGCONT)
+    assert each.line() == "embedded 8"
+    each.finish()
+    ending.join()
 
 
 # -- what was in it and is not any more -----------------------------------------------------------
