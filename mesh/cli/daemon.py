@@ -36,7 +36,7 @@ def start(site: Site, slots: int, drain_timeout: float | None) -> dict[str, Any]
     logs = site.folder / "log"
     logs.mkdir(mode=0o700, exist_ok=True)
     ready, tell = os.pipe()
-    place = [str(site.folder), str(site.access), site.listen, site.takeover]
+    place = [str(site.folder), str(site.access), *site[2:]]
     options = [place, slots, drain_timeout, tell]
     with open(logs / "up.log", "ab") as log, open(ready, "rb") as answer:
         try:

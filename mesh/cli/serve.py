@@ -19,7 +19,7 @@ from .. import errors
 from ..errors import MeshError, RouterUnreachable
 from .lines import json_option, many, print_json
 from .place import Place, drain_option
-from .site import Site, site_options
+from .site import Site, durability_option, site_options
 
 if TYPE_CHECKING:
     from ..processes.life import Life
@@ -59,7 +59,7 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
         "folder": str(site.folder),
         "listen": site.listen,
         "access": str(site.access),
-        "sync": True,
+        "durability": site.durability,
     }
     return serve(options, _life(drain_timeout), Log(sys.stderr), tell)
 
@@ -90,6 +90,7 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
     help="Leave after so long without a router (exit code 3).",
 )
 @drain_option("25")
+@durability_option
 @json_option
 def worker(
     access: str | None,
@@ -98,6 +99,7 @@ def worker(
     tasks_max: int | None,
     router_timeout: float,
     drain_timeout: float | None,
+    durability: str,
     as_json: bool,
 ) -> int:
     """Run a worker that joins a mesh, until Ctrl-C or `mesh stop`.
@@ -134,7 +136,7 @@ def worker(
             "folder": str(folder),
             "slots": count,
             "tasks_max": tasks_max,
-            "sync": True,
+            "durability": durability,
             "router_timeout_s": router_timeout,
         }
         code = serve(options, _life(drain_timeout), Log(sys.stderr), opened, joined)

@@ -12,18 +12,21 @@ from typing import Any, NamedTuple
 import click
 
 from ..errors import RouterUnreachable
+from ..store.durability import LEVELS, Durability
 from .lines import warn
 
 DEFAULT_NAME = "default"
 
 
 class Site(NamedTuple):
-    """What ``--name``, ``--dir``, ``--access``, ``--listen`` and ``--takeover`` said."""
+    """What ``--name``, ``--dir``, ``--access``, ``--listen``, ``--takeover`` and ``--durability``
+    said."""
 
     folder: Path
     access: Path
     listen: str | None
     takeover: bool
+    durability: Durability = "disk"
 
     def check_free(self) -> None:
         """Make sure that no mesh serves here already.
@@ -59,6 +62,16 @@ class Site(NamedTuple):
         return self.access.stem if self.access.parent == home() else str(self.access)
 
 
+#: ``--durability``, of all that keep a store.
+durability_option = click.option(
+    "--durability",
+    type=click.Choice(LEVELS),
+    default="disk",
+    show_default=True,
+    help="What is recorded survives a power cut (disk), or every kill of every process (process).",
+)
+
+
 def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a site, as the argument `site`."""
 
@@ -69,6 +82,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--listen", metavar="tcp://HOST:PORT", help="Listen on TCP of this host.")
     @click.option("--access", metavar="FILE", help="Its access file; default: ~/.mesh/NAME.json.")
     @click.option("--takeover", is_flag=True, help="Replace the access file of another mesh.")
+    @durability_option
     @functools.wraps(command)
     def placed(
         *args: Any,
@@ -77,6 +91,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
         listen: str | None,
         access: str | None,
         takeover: bool,
+        durability: Durability,
         **kwargs: Any,
     ) -> Any:
         from ..client.where import folder_of
@@ -93,6 +108,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
             locate(access or name or DEFAULT_NAME).absolute(),
             None if listen is None else loopback(listen),
             takeover,
+            durability,
         )
         return command(*args, site=site, **kwargs)
 

@@ -95,7 +95,9 @@ def serve(
     from ..processes.local import LocalMesh, Plan
     from ..store import folder as store_folder
 
-    plan = Plan(site.folder, slots, listen=site.listen, access=site.access)
+    plan = Plan(
+        site.folder, slots, listen=site.listen, access=site.access, durability=site.durability
+    )
     store_folder.make(site.folder)
     store_folder.prepare(site.folder)
     changing = store_folder.Lock(site.folder, "changing", CHANGING_S)

@@ -43,13 +43,15 @@ class Mesh(concurrent.futures.Executor):
         dir: embeds a mesh whose tasks and results stay in this folder. A mesh that is alive there
             is joined instead.
         name: the same with the default folder of that name, ``/var/tmp/mesh-UID/NAME``.
+        durability: of an embedded mesh. ``"disk"``: what is recorded survives a power cut, the
+            default with a folder; ``"process"``: every kill of every process, but no power cut.
         router_timeout: seconds without a router after which what waits for it fails.
         settings: for an embedded mesh, fields of `mesh.core.events.Settings`.
         max_workers: what other executors call `slots`.
         max_tasks_per_child: after so many tasks a slot's process is replaced; default never.
 
     Raises:
-        ValueError: `access` together with `slots`, `dir` or `name`.
+        ValueError: `access` together with `slots`, `dir`, `name` or `durability`.
         RouterUnreachable: no mesh answers there.
         AccessDenied: the access file cannot be used.
         StoreError: the folder cannot be used.
@@ -68,6 +70,7 @@ class Mesh(concurrent.futures.Executor):
         slots: int | None = None,
         dir: str | os.PathLike[str] | None = None,
         name: str | None = None,
+        durability: str | None = None,
         router_timeout: float = ROUTER_TIMEOUT_S,
         settings: dict[str, Any] | None = None,
         max_workers: int | None = None,
@@ -86,13 +89,13 @@ class Mesh(concurrent.futures.Executor):
         self._pid = os.getpid()
         self._local: LocalMesh | None = None
         self._detached = False
-        with where.settled(access, dir, name, slots) as place:
+        with where.settled(access, dir, name, slots, durability) as place:
             to = place.access
             if to is None:
                 plan = Plan(
                     place.folder,
                     cpus() if slots is None else slots,
-                    sync=not place.temporary,
+                    durability=place.durability,
                     temporary=place.temporary,
                     tasks_max=tasks_max,
                     settings=settings or {},

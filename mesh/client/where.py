@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import RouterUnreachable
 from ..store import folder as store_folder
+from ..store.durability import Durability, level
 from ..store.folder import default_root
 from ..transport import access as access_files
 from ..transport.access import Access
@@ -29,12 +30,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 @dataclass(frozen=True)
 class Place:
     """Where the mesh is: to join (`access`), or to embed (`folder`); `why` tells the user. In a
-    `shared` folder others may start a mesh, too."""
+    `shared` folder others may start a mesh, too. `durability` is that of a mesh to embed."""
 
     access: Access | None
     folder: Path
     temporary: bool
     why: str
+    durability: Durability = "disk"
     shared: bool = False
 
 
@@ -43,6 +45,7 @@ def find(
     folder: str | os.PathLike[str] | None,
     name: str | None,
     slots: int | None,
+    durability: str | None,
 ) -> Place:
     """The place that these arguments mean.
 
@@ -51,7 +54,8 @@ def find(
         RouterUnreachable, AccessDenied, VersionMismatch: the access file to join by cannot be used.
     """
     if access is not None:
-        given = [n for n, v in (("slots", slots), ("dir", folder), ("name", name)) if v is not None]
+        embedding = {"slots": slots, "dir": folder, "name": name, "durability": durability}
+        given = [name for name, value in embedding.items() if value is not None]
         if given:
             raise ValueError(
                 f"access= joins a mesh that is there, {given[0]}= embeds one here: give one of them"
@@ -59,16 +63,19 @@ def find(
         return _join(access_files.locate(access), f"access={os.fspath(access)!r}")
     if folder is not None and name is not None:
         raise ValueError("dir= and name= both say where the mesh is: give one of them")
+    embeds = any(value is not None for value in (slots, folder, name, durability))
+    if not embeds and os.environ.get(access_files.ENVIRONMENT):
+        return _join(access_files.locate(None), f"${access_files.ENVIRONMENT}")
+    lasting = level(durability, temporary=folder is None and name is None)
     if folder is not None:
         if not os.fspath(folder):
             raise ValueError("dir='' names no folder; '.' is the current one")
-        return _folder(Path(folder).expanduser().absolute(), f"dir={os.fspath(folder)!r}")
+        path = Path(folder).expanduser().absolute()
+        return _folder(path, f"dir={os.fspath(folder)!r}", lasting)
     if name is not None:
-        return _folder(folder_of(name), f"name={name!r}")
-    if slots is None and os.environ.get(access_files.ENVIRONMENT):
-        return _join(access_files.locate(None), f"${access_files.ENVIRONMENT}")
-    root = Path(tempfile.gettempdir())
-    return Place(None, Path(tempfile.mkdtemp(prefix="mesh-", dir=root)), True, "a temporary mesh")
+        return _folder(folder_of(name), f"name={name!r}", lasting)
+    made = tempfile.mkdtemp(prefix="mesh-", dir=Path(tempfile.gettempdir()))
+    return Place(None, Path(made), True, "a temporary mesh", lasting)
 
 
 @contextmanager
@@ -77,6 +84,7 @@ def settled(
     folder: str | os.PathLike[str] | None,
     name: str | None,
     slots: int | None,
+    durability: str | None,
 ) -> Iterator[Place]:
     """`find`, and nobody else starts a mesh in that place meanwhile, or ends one.
 
@@ -84,7 +92,7 @@ def settled(
         StoreError: the folder cannot be used, or somebody else does so for too long.
         Exception: see `find`.
     """
-    place = find(access, folder, name, slots)
+    place = find(access, folder, name, slots, durability)
     if not place.shared:
         yield place
         return
@@ -93,7 +101,7 @@ def settled(
         store_folder.prepare(place.folder)
     changing = store_folder.Lock(place.folder, "changing", CHANGING_S)
     try:
-        yield find(access, folder, name, slots)
+        yield find(access, folder, name, slots, durability)
     finally:
         changing.release()
 
@@ -129,15 +137,15 @@ def _join(path: Path, why: str) -> Place:
     return Place(access, Path(access.folder or path.parent), False, why)
 
 
-def _folder(folder: Path, why: str) -> Place:
+def _folder(folder: Path, why: str, durability: Durability) -> Place:
     path = folder / "access.json"
     if not path.exists():
-        return Place(None, folder, False, why, True)
+        return Place(None, folder, False, why, durability, True)
     try:
         access = access_files.read(path)
     except RouterUnreachable:  # it has just gone
-        return Place(None, folder, False, why, True)
+        return Place(None, folder, False, why, durability, True)
     if not access_files.is_alive(access):
-        return Place(None, folder, False, why, True)  # left behind by a mesh that was killed
+        return Place(None, folder, False, why, durability, True)  # left by a mesh that was killed
     access_files.check_protocol(access)
-    return Place(access, folder, False, f"{why}, where a mesh is alive", True)
+    return Place(access, folder, False, f"{why}, where a mesh is alive", shared=True)

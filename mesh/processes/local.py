@@ -24,6 +24,7 @@ from typing import IO, Any
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
 from ..store import folder as store_folder
+from ..store.durability import Durability
 from ..transport.access import Access
 from . import spawn
 
@@ -48,7 +49,7 @@ class Plan:
         slots: of its worker; 0 for a worker that only keeps results.
         listen: an address, or None for ipc.
         access: the access file, or None for ``folder/access.json``.
-        sync: whether acknowledged means on disk.
+        durability: what acknowledged means; see `store.durability`.
         temporary: whether the folder goes when the mesh goes.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
         settings: fields of `core.events.Settings` that differ from their defaults.
@@ -58,7 +59,7 @@ class Plan:
     slots: int
     listen: str | None = None
     access: Path | None = None
-    sync: bool = True
+    durability: Durability = "disk"
     temporary: bool = False
     tasks_max: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -143,7 +144,7 @@ class LocalMesh:
                 "folder": str(plan.folder),
                 "listen": plan.listen,
                 "access": str(plan.access_file),
-                "sync": plan.sync,
+                "durability": plan.durability,
                 "temporary": plan.temporary,
                 "settings": plan.settings,
             },
@@ -157,7 +158,7 @@ class LocalMesh:
                 "folder": str(plan.folder / "worker"),
                 "slots": plan.slots,
                 "tasks_max": plan.tasks_max,
-                "sync": plan.sync,
+                "durability": plan.durability,
                 "temporary": plan.temporary,
             },
         )

@@ -29,6 +29,7 @@ from ..errors import MeshError, public_name
 from ..protocol import messages as m
 from ..protocol.codec import DecodeError, decode, encode
 from ..store import folder as store_folder
+from ..store.durability import Durability
 from ..store.records import TABLES, Records
 from ..store.tables import LmdbTables
 from ..task import key, session_of
@@ -119,7 +120,7 @@ class Router:
         folder: the mesh's folder; records are in ``folder/router``.
         listen: an address, or None for ipc.
         access: where to write the access file, beside the one in `folder`.
-        sync: whether acknowledged means on disk.
+        durability: what acknowledged means; see `store.durability`.
         life: what ends this process besides `stop`.
     """
 
@@ -129,7 +130,7 @@ class Router:
         listen: str | None,
         access: Path,
         *,
-        sync: bool,
+        durability: Durability,
         life: Life,
         settings: Settings,
     ) -> None:
@@ -139,7 +140,7 @@ class Router:
         home = folder / "router"
         store_folder.prepare(home)
         self._lock = store_folder.Lock(home)
-        tables = LmdbTables(home / "records.mdb", TABLES, sync=sync)
+        tables = LmdbTables(home / "records.mdb", TABLES, durability=durability)
         self.records = Records(tables, os.urandom(16), session_of(os.urandom(8)))
         restored = self.records.restore()
         self.mesh = restored.mesh
@@ -308,7 +309,7 @@ def serve(
             folder,
             options.get("listen"),
             Path(options["access"]),
-            sync=options["sync"],
+            durability=options["durability"],
             life=life,
             settings=Settings(**options.get("settings", {})),
         )

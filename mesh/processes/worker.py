@@ -23,6 +23,7 @@ from ..core.worker import WorkerCore
 from ..errors import MeshError, public_name
 from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
+from ..store.durability import Durability
 from ..store.results import Gone, open_results
 from ..task import key, session_of, show
 from ..transport import descriptors, sockets
@@ -57,7 +58,7 @@ class Worker:
     Args:
         folder: where its store is.
         slots: how many child processes run tasks.
-        sync: whether a stored result's index is on disk before it is told.
+        durability: of the index of stored results, before one is told.
         life: what ends this process besides `stop`.
         log: where lines about tasks' output and slots go.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
@@ -69,7 +70,7 @@ class Worker:
         folder: Path,
         slots: int,
         *,
-        sync: bool,
+        durability: Durability,
         life: Life,
         log: Log,
         router_timeout_s: float | None = None,
@@ -81,7 +82,7 @@ class Worker:
         self.router_timeout_s = router_timeout_s
         self.router_lost = False
         self.host = socket.gethostname()
-        self.results, self._lock = open_results(folder, session_of(os.urandom(8)), sync=sync)
+        self.results, self._lock = open_results(folder, session_of(os.urandom(8)), durability)
         self.incoming = self.results.incoming
         self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
         self.wake = Wake()
@@ -421,7 +422,7 @@ def serve(
     worker = Worker(
         folder,
         options["slots"],
-        sync=options["sync"],
+        durability=options["durability"],
         life=life,
         log=log,
         router_timeout_s=options.get("router_timeout_s"),

@@ -20,6 +20,7 @@ from ..errors import ResultLost, StoreError
 from ..protocol.outcome import LOG, RESULT, Ref, stored_key, stored_name
 from ..task import show, unkey
 from . import folder
+from .durability import Durability
 from .tables import NO_ROOM, LmdbTables, NoRoom, Tables
 
 SCHEMA = 2
@@ -41,20 +42,20 @@ class Results:
     Args:
         root: a folder that is prepared and owned.
         new_id: the id of the store if it is new: eight characters.
-        sync: whether a commit is on disk when it returns.
+        durability: what an entry of the index survives when `keep` returns.
 
     Raises:
         StoreError: the store cannot be opened, or another version wrote it.
     """
 
-    def __init__(self, root: Path, new_id: str, *, sync: bool) -> None:
+    def __init__(self, root: Path, new_id: str, durability: Durability) -> None:
         self.content = root / "content"
         self.incoming = root / "incoming"
         for made in (self.content, self.incoming):
             made.mkdir(mode=0o700, exist_ok=True)
         for left in self.incoming.iterdir():
             left.unlink()  # written and never indexed: nobody knows of it
-        self._tables: Tables = LmdbTables(root / "index.mdb", TABLES, sync=sync)
+        self._tables: Tables = LmdbTables(root / "index.mdb", TABLES, durability=durability)
         with self._tables.begin(write=True) as txn:
             schema = txn.get("meta", b"schema")
             if schema is None:
@@ -136,7 +137,7 @@ class Results:
         self._tables.close()
 
 
-def open_results(root: Path, new_id: str, *, sync: bool) -> tuple[Results, folder.Lock]:
+def open_results(root: Path, new_id: str, durability: Durability) -> tuple[Results, folder.Lock]:
     """Prepare and own `root`, and open the results in it.
 
     Raises:
@@ -145,7 +146,7 @@ def open_results(root: Path, new_id: str, *, sync: bool) -> tuple[Results, folde
     folder.prepare(root)
     lock = folder.Lock(root)
     try:
-        return Results(root, new_id, sync=sync), lock
+        return Results(root, new_id, durability), lock
     except BaseException:
         lock.release()
         raise

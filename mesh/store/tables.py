@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import lmdb
 
 from ..errors import StoreError
+from .durability import Durability
 
 #: What a system call says when the disk, or a quota of it, is used up.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -87,19 +88,19 @@ class LmdbTables:
     Args:
         path: the data file; `path`-lock beside it is LMDB's own.
         names: all tables.
-        sync: whether a commit is on disk when it returns.
+        durability: what a commit survives when it returns.
 
     Raises:
         StoreError: the file is no LMDB environment of this version, cut short, or not writable.
     """
 
-    def __init__(self, path: Path, names: Iterable[str], *, sync: bool) -> None:
+    def __init__(self, path: Path, names: Iterable[str], *, durability: Durability) -> None:
         names = list(names)
         self._path = path
         if not has_room(path.parent):  # LMDB would map its lock file and die of SIGBUS
             raise NoRoom(f"no room in {path.parent}: free some, or use another folder")
         try:
-            self._env = _open(path, len(names), sync)
+            self._env = _open(path, len(names), durability)
         except lmdb.Error as error:
             raise StoreError(
                 f"{path} cannot be opened as a store: {error}. "
@@ -147,7 +148,7 @@ def has_room(folder: Path) -> bool:
         return reason.errno not in NO_ROOM
 
 
-def _open(path: Path, tables: int, sync: bool) -> lmdb.Environment:
+def _open(path: Path, tables: int, durability: Durability) -> lmdb.Environment:
     for size in (MAP_BYTES, MAP_BYTES_SMALL):
         try:
             return lmdb.open(
@@ -156,7 +157,7 @@ def _open(path: Path, tables: int, sync: bool) -> lmdb.Environment:
                 map_size=size,
                 max_dbs=tables,
                 mode=0o600,
-                sync=sync,
+                sync=durability == "disk",
                 max_readers=64,
             )
         except lmdb.MemoryError:

@@ -15,6 +15,8 @@ import pytest
 from ending import await_end
 from shell import Shell
 
+from mesh.store.durability import LEVELS
+
 
 def access_of(shell: Shell, name: str = "default") -> dict:
     return json.loads((shell.home / ".mesh" / f"{name}.json").read_text())
@@ -139,8 +141,10 @@ def test_takeover_replaces_the_access_file_alone(shell: Shell) -> None:
     assert second.finish().code == 0
 
 
-def test_kill_9_of_everything_loses_nothing(shell: Shell) -> None:
-    shell.up("--slots", 1)
+@pytest.mark.parametrize("durability", LEVELS)
+def test_kill_9_of_everything_loses_nothing(shell: Shell, durability: str) -> None:
+    level = ["--durability", durability]
+    shell.up("--slots", 1, *level)
     held = shell.held()
     done = shell.submit("sim:scaled", 4)
     big = shell.submit("sim:big", 100_000)
@@ -157,7 +161,7 @@ def test_kill_9_of_everything_loses_nothing(shell: Shell) -> None:
     states = {row["id"]: row["state"] for row in shell.mesh("tasks", *there, "--json").rows}
     assert states == {done: "done", big: "done"} | dict.fromkeys(tasks, "queued")
 
-    up = shell.up("--slots", 1)  # over the access file that was left behind
+    up = shell.up("--slots", 1, *level)  # over the access file that was left behind
     held.await_begin()
     held.let_go()
     assert [shell.mesh("result", task).out for task in tasks] == ["held\n", "50\n"]

@@ -18,7 +18,9 @@ OTHER = "aaaabbbb"
 @pytest.fixture(params=["lmdb", "memory"])
 def records(request: pytest.FixtureRequest, tmp_path: Path):
     tables = MemoryTables(TABLES) if request.param == "memory" else None
-    made = Records(tables or LmdbTables(tmp_path / "r.mdb", TABLES, sync=False), bytes(16), "mesh")
+    made = Records(
+        tables or LmdbTables(tmp_path / "r.mdb", TABLES, durability="process"), bytes(16), "mesh"
+    )
     made.apply([("function", F, "sim:f", b"code", b"V")])
     yield made
     made.close()
@@ -132,7 +134,7 @@ def test_the_room_that_is_taken_shrinks(records: Records):
 def test_a_holder_lets_go_of_what_is_not_needed(tmp_path: Path):
     from test_results import wait
 
-    store = Results(tmp_path, "wwwwwwww", sync=False)
+    store = Results(tmp_path, "wwwwwwww", durability="process")
     task = key(SESSION, 0)
     store.apply([wait(store, 7, b"old", task=task), wait(store, 8, b"young", task=task)])
 

@@ -40,7 +40,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
             return opened[0] if opened else MemoryTables(TABLES)
         while opened:
             opened.pop().close()
-        return LmdbTables(tmp_path / "records.mdb", TABLES, sync=False)
+        return LmdbTables(tmp_path / "records.mdb", TABLES, durability="process")
 
     def make() -> Records:
         made = tables()
@@ -537,7 +537,7 @@ def test_any_life_restores_from_lmdb_as_well(tmp_path: Path):
                     txn.delete(table, row)
         restored_equals_model(Records(tables, bytes(16), "m"), turns)
 
-    tables = LmdbTables(tmp_path / "records.mdb", TABLES, sync=False)
+    tables = LmdbTables(tmp_path / "records.mdb", TABLES, durability="process")
     check()
     tables.close()
 
@@ -601,7 +601,7 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone(
 
 def test_a_store_of_schema_1_is_refused(tmp_path: Path):
     shutil.copy(FIXTURES / "schema1.mdb", tmp_path)
-    tables = LmdbTables(tmp_path / "schema1.mdb", TABLES, sync=False)
+    tables = LmdbTables(tmp_path / "schema1.mdb", TABLES, durability="process")
 
     with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 3: use the Mesh"):
         Records(tables, b"", "")
@@ -610,7 +610,7 @@ def test_a_store_of_schema_1_is_refused(tmp_path: Path):
 
 def test_a_store_that_schema_2_wrote_is_still_read(tmp_path: Path):
     shutil.copy(FIXTURES / "schema2.mdb", tmp_path)
-    store = Records(LmdbTables(tmp_path / "schema2.mdb", TABLES, sync=False), b"", "")
+    store = Records(LmdbTables(tmp_path / "schema2.mdb", TABLES, durability="process"), b"", "")
 
     restored = store.restore()
 

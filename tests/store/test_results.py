@@ -29,7 +29,7 @@ def reopen(tmp_path: Path, request: pytest.FixtureRequest) -> Open:
     def make() -> Results:
         while opened:
             opened.pop().close()
-        opened.append(Results(tmp_path, "k3f9x2m2", sync=False))
+        opened.append(Results(tmp_path, "k3f9x2m2", "process"))
         return opened[-1]
 
     request.addfinalizer(lambda: [each.close() for each in opened])
@@ -78,7 +78,7 @@ def test_a_store_keeps_its_id(reopen: Open, tmp_path: Path):
 
     reopen().close()
 
-    assert Results(tmp_path, "another2", sync=False).id == "k3f9x2m2"
+    assert Results(tmp_path, "another2", "process").id == "k3f9x2m2"
 
 
 def test_a_result_nobody_made_is_lost(reopen: Open):
@@ -152,18 +152,18 @@ def test_a_damaged_index_is_refused_and_the_folder_let_go(tmp_path: Path):
 
     for _ in range(2):
         with pytest.raises(StoreError, match="cannot be opened as a store"):
-            open_results(tmp_path, "k3f9x2m2", sync=False)
+            open_results(tmp_path, "k3f9x2m2", "process")
 
 
 def test_two_workers_cannot_share_a_folder(tmp_path: Path):
-    store, lock = open_results(tmp_path / "worker", "k3f9x2m2", sync=False)
+    store, lock = open_results(tmp_path / "worker", "k3f9x2m2", "process")
 
     with pytest.raises(StoreError, match="in use"):
-        open_results(tmp_path / "worker", "another2", sync=False)
+        open_results(tmp_path / "worker", "another2", "process")
 
     store.close()
     lock.release()
-    store, lock = open_results(tmp_path / "worker", "another2", sync=False)
+    store, lock = open_results(tmp_path / "worker", "another2", "process")
     assert store.id == "k3f9x2m2"
     store.close()
     lock.release()
@@ -174,7 +174,7 @@ def test_the_index_is_lmdb_with_the_entries_it_documents(reopen: Open, tmp_path:
     store.apply([wait(store, 0x0102030405060708, b"a result", 1)])
     store.close()
 
-    tables = LmdbTables(tmp_path / "index.mdb", results.TABLES, sync=False)
+    tables = LmdbTables(tmp_path / "index.mdb", results.TABLES, durability="process")
     with tables.begin() as txn:
         rows = dict(txn.scan("result"))
     tables.close()

@@ -26,7 +26,7 @@ NAMES = ("one", "two")
 def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
     """Empty tables of both makers."""
     made = (
-        LmdbTables(tmp_path / "tables.mdb", NAMES, sync=False)
+        LmdbTables(tmp_path / "tables.mdb", NAMES, durability="process")
         if request.param == "lmdb"
         else MemoryTables(NAMES)
     )
@@ -254,7 +254,7 @@ def test_lmdb_does_as_a_plain_dict_does(tmp_path: Path):
                 txn.delete("one", key)
         agree_with_a_dict(tables, moves, first, stop)
 
-    tables = LmdbTables(tmp_path / "tables.mdb", NAMES, sync=False)
+    tables = LmdbTables(tmp_path / "tables.mdb", NAMES, durability="process")
     check()
     tables.close()
 
@@ -302,7 +302,7 @@ def transactions(moves: list[tuple]) -> list[list[tuple]]:
 
 def stored(path: Path, rows: int = 2000) -> Path:
     """A closed store with something in it."""
-    tables = LmdbTables(path, NAMES, sync=False)
+    tables = LmdbTables(path, NAMES, durability="process")
     with tables.begin(write=True) as txn:
         txn.put_many("one", [(b"%06d" % n, bytes(100)) for n in range(rows)])
     tables.close()
@@ -317,7 +317,7 @@ def opened(path: Path) -> tuple[int, str]:
         from mesh.errors import StoreError
         from mesh.store.tables import LmdbTables
         try:
-            tables = LmdbTables(Path(sys.argv[1]), ("one", "two"), sync=False)
+            tables = LmdbTables(Path(sys.argv[1]), ("one", "two"), durability="process")
             with tables.begin() as txn:
                 print(sum(1 for _ in txn.scan("one")))
         except StoreError as error:
@@ -374,7 +374,7 @@ def test_a_damaged_store_is_refused_and_harms_nobody(
 
 
 def test_what_lmdb_finds_wrong_later_is_a_store_error_and_undoes_the_transaction(tmp_path: Path):
-    tables = LmdbTables(tmp_path / "s.mdb", NAMES, sync=False)
+    tables = LmdbTables(tmp_path / "s.mdb", NAMES, durability="process")
 
     wrong = ((lmdb.CorruptedError, StoreError), (lmdb.DiskError, StoreError))
     for error, kind in (*wrong, (lmdb.MapFullError, NoRoom)):
@@ -394,7 +394,7 @@ def test_a_map_that_is_full_is_a_store_error_and_the_store_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("mesh.store.tables.MAP_BYTES", 200_000)
-    tables = LmdbTables(tmp_path / "s.mdb", NAMES, sync=False)
+    tables = LmdbTables(tmp_path / "s.mdb", NAMES, durability="process")
 
     with pytest.raises(NoRoom, match="MAP_FULL"):
         fill(tables, *(b"%06d" % n for n in range(20_000)))
@@ -412,7 +412,7 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path):
 
 def test_a_store_in_a_folder_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(StoreError, match="cannot be opened as a store"):
-        LmdbTables(tmp_path / "nowhere" / "s.mdb", NAMES, sync=False)
+        LmdbTables(tmp_path / "nowhere" / "s.mdb", NAMES, durability="process")
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
@@ -421,7 +421,7 @@ def test_a_store_that_may_not_be_read_is_refused(tmp_path: Path):
     path.chmod(0)
 
     with pytest.raises(StoreError, match="Permission denied"):
-        LmdbTables(path, NAMES, sync=False)
+        LmdbTables(path, NAMES, durability="process")
 
 
 def test_where_address_space_is_scarce_a_smaller_map_does(tmp_path: Path):
@@ -431,7 +431,7 @@ def test_where_address_space_is_scarce_a_smaller_map_does(tmp_path: Path):
         from mesh.store.tables import LmdbTables
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30 if hard < 0 else hard, hard))
-        tables = LmdbTables(Path(sys.argv[1]), ("one",), sync=False)
+        tables = LmdbTables(Path(sys.argv[1]), ("one",), durability="process")
         with tables.begin(write=True) as txn:
             txn.put("one", b"k", b"v")
         print("fine")
