@@ -15,11 +15,11 @@ from ..errors import MeshError, TaskNotFound
 from ..processes import SLOT_VARIABLE
 from ..processes.local import LocalMesh, Plan
 from ..processes.spawn import cpus
-from ..task import parse
-from . import listing, where
+from . import listing, named, where
 from .connection import Connection
 from .future import Future
 from .group import Group
+from .named import Named
 from .submit import Submitter
 from .view import View
 
@@ -246,7 +246,7 @@ class Mesh(concurrent.futures.Executor):
         Raises:
             TaskNotFound: there is none.
         """
-        kind, session, counter, _ = self._resolve(id)
+        kind, session, counter, _ = self._named(id)
         if kind != "task":
             raise TaskNotFound(f"{id!r} is a group: use group({id!r})")
         return self._connection.watch_task(session, counter)
@@ -257,7 +257,7 @@ class Mesh(concurrent.futures.Executor):
         Raises:
             TaskNotFound: there is none.
         """
-        kind, session, counter, size = self._resolve(id)
+        kind, session, counter, size = self._named(id)
         if kind != "group":
             raise TaskNotFound(f"{id!r} is a task: use future({id!r})")
         record = self._connection.ask("group", {"session": session, "first": counter})
@@ -275,8 +275,7 @@ class Mesh(concurrent.futures.Executor):
             TimeoutError: it is not there within `timeout` seconds.
             BaseException: see `Future.result`.
         """
-        kind = self._resolve(id)[0]
-        if kind == "group":
+        if self._named(id).kind == "group":
             return self.group(id).results(timeout=timeout)
         return self.future(id).result(timeout)
 
@@ -286,7 +285,8 @@ class Mesh(concurrent.futures.Executor):
         Raises:
             TaskNotFound: there is none.
         """
-        return int(self._connection.cancel(self._spans(id), running=True)["cancelled"])
+        spans = self._named(id).spans(self._connection)
+        return int(self._connection.cancel(spans, running=True)["cancelled"])
 
     def unfinished(self, id: str) -> int:
         """How many tasks of a task or a group have not ended.
@@ -294,29 +294,12 @@ class Mesh(concurrent.futures.Executor):
         Raises:
             TaskNotFound: there is none.
         """
-        return sum(self._connection.count(self._spans(id)).values())
+        spans = self._named(id).spans(self._connection)
+        return sum(self._connection.count(spans).values())
 
-    def _spans(self, id: str) -> list[tuple[str, int, int]]:
-        """The tasks that `id` stands for, as (session, first, count)."""
-        kind, session, counter, size = self._resolve(id)
-        if kind == "task":
-            return [(session, counter, 1)]
-        record = self._connection.ask("group", {"session": session, "first": counter})
-        return [(session, counter + 1, size)] + [(s, c, n) for _, s, c, n in record["foreign"]]
-
-    def _resolve(self, id: str) -> list[Any]:
+    def _named(self, id: str) -> Named:
         self._check_open()
-        if not isinstance(id, str) or not id:
-            raise TypeError(f"an id is a string such as 'k3f9x2m7.17', not {id!r}")
-        own = parse(id)
-        if own is not None and own[0] == self._connection.session:
-            self._connection.flush(None)
-        found = self._connection.ask("resolve", {"texts": [id]})[0]
-        if found is None:
-            raise TaskNotFound(
-                f"no task or group {id!r} on mesh {self._connection.access.mesh} ({self._why})"
-            )
-        return list(found)
+        return named.find(self._connection, id, self._why)
 
     def put(self, obj: Any) -> Future:
         """Store an object in the mesh; its done future. Not available yet."""

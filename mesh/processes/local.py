@@ -24,11 +24,13 @@ from typing import IO, Any
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
 from ..store import folder as store_folder
+from ..store import inspection
 from ..store.durability import Durability
 from ..transport.access import Access
 from . import spawn
 
 #: A router that has not answered by now will not: its folder's disk hangs, or the machine does.
+#: Stores that are in doubt get the time that going through them may take.
 READY_S = 30.0
 
 #: A child that dies this often within RESTART_WINDOW_S is not started again. More often than
@@ -95,6 +97,7 @@ class LocalMesh:
         self._lock = threading.Lock()
         self._closing = False
         self._deaths: list[float] = []
+        self._patience_s: dict[str, float] = {}
         self._pipes: dict[str, int] = {}
         self._answers: dict[str, IO[bytes]] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -165,6 +168,9 @@ class LocalMesh:
 
     def _spawn(self, name: str, options: dict[str, Any]) -> None:
         """Start a child; `_await` hears how that went."""
+        self._patience_s[name] = READY_S
+        if not self.plan.temporary:
+            self._patience_s[name] += inspection.patience_s(self.plan.folder / name)
         ready, tell = os.pipe()
         self._answers[name] = open(ready, "rb")  # noqa: SIM115
         pipe = self._pipe_to(name)
@@ -184,8 +190,9 @@ class LocalMesh:
             MeshError: what it says about why it cannot be, or that it says nothing.
         """
         with self._answers.pop(name) as answer:
-            if not select.select([answer], [], [], READY_S)[0]:
-                raise RouterUnreachable(f"the {name} did not start within {READY_S:g} s")
+            patience_s = self._patience_s[name]
+            if not select.select([answer], [], [], patience_s)[0]:
+                raise RouterUnreachable(f"the {name} did not start within {patience_s:.0f} s")
             line = answer.readline()
         if not line:
             raise _Died(f"the {name} died at its start: {self._tail(name)}")

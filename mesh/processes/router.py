@@ -30,8 +30,7 @@ from ..protocol import messages as m
 from ..protocol.codec import DecodeError, decode, encode
 from ..store import folder as store_folder
 from ..store.durability import Durability
-from ..store.records import TABLES, Records
-from ..store.tables import LmdbTables
+from ..store.records import Records, open_records
 from ..task import key, session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access
@@ -121,6 +120,7 @@ class Router:
         listen: an address, or None for ipc.
         access: where to write the access file, beside the one in `folder`.
         durability: what acknowledged means; see `store.durability`.
+        temporary: whether the folder goes with the mesh.
         life: what ends this process besides `stop`.
     """
 
@@ -131,6 +131,7 @@ class Router:
         access: Path,
         *,
         durability: Durability,
+        temporary: bool,
         life: Life,
         settings: Settings,
     ) -> None:
@@ -140,8 +141,9 @@ class Router:
         home = folder / "router"
         store_folder.prepare(home)
         self._lock = store_folder.Lock(home)
-        tables = LmdbTables(home / "records.mdb", TABLES, durability=durability)
-        self.records = Records(tables, os.urandom(16), session_of(os.urandom(8)))
+        self.records = open_records(
+            home, os.urandom(16), session_of(os.urandom(8)), durability, temporary=temporary
+        )
         restored = self.records.restore()
         self.mesh = restored.mesh
         self.sockets = sockets.SocketFolder(self.mesh)
@@ -153,7 +155,8 @@ class Router:
         self.core.ledger.ahead_s = time.time() - time.monotonic()
         self.payloads = Payloads(self.records)
         self.wake = Wake()
-        self.writer = Writer(self.records.apply, self.records.look_up, self.wake)
+        rest = self.records.tables.rest if durability == "process" and not temporary else None
+        self.writer = Writer(self.records.apply, self.records.look_up, self.wake, rest)
         self.access_files = {folder / "access.json", access}
         self._busy_until = 0.0
         self._gathered: list[tuple[Any, ...]] = []
@@ -310,6 +313,7 @@ def serve(
             options.get("listen"),
             Path(options["access"]),
             durability=options["durability"],
+            temporary=options.get("temporary", False),
             life=life,
             settings=Settings(**options.get("settings", {})),
         )

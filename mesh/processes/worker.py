@@ -58,7 +58,7 @@ class Worker:
     Args:
         folder: where its store is.
         slots: how many child processes run tasks.
-        durability: of the index of stored results, before one is told.
+        durability, temporary: of that store; see `open_results`.
         life: what ends this process besides `stop`.
         log: where lines about tasks' output and slots go.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
@@ -71,6 +71,7 @@ class Worker:
         slots: int,
         *,
         durability: Durability,
+        temporary: bool = False,
         life: Life,
         log: Log,
         router_timeout_s: float | None = None,
@@ -82,7 +83,9 @@ class Worker:
         self.router_timeout_s = router_timeout_s
         self.router_lost = False
         self.host = socket.gethostname()
-        self.results, self._lock = open_results(folder, session_of(os.urandom(8)), durability)
+        self.results, self._lock = open_results(
+            folder, session_of(os.urandom(8)), durability, log, temporary=temporary
+        )
         self.incoming = self.results.incoming
         self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
         self.wake = Wake()
@@ -423,6 +426,7 @@ def serve(
         folder,
         options["slots"],
         durability=options["durability"],
+        temporary=options.get("temporary", False),
         life=life,
         log=log,
         router_timeout_s=options.get("router_timeout_s"),

@@ -20,10 +20,14 @@ Lookup = tuple[int, str, Any]
 
 #: Whether there is room again on a disk nobody tells: it is tried this often.
 RETRY_S = 1.0
+#: A store that nothing was written to for so long is at rest. Long enough that a busy mesh never
+#: pays for it, short enough that most power cuts find an idle mesh's store whole.
+REST_S = 5.0
 
 
 class Writer:
-    """Runs `apply(writes)` and `look_up(what, about)` in a thread of its own.
+    """Runs `apply(writes)` and `look_up(what, about)` in a thread of its own, and `rest()` when
+    there was nothing to write for REST_S.
 
     `done` gives the events to feed the core when `wake` says so. Where the disk has no room, writes
     are kept and tried again, and the core is told. If the store fails otherwise, `done` raises the
@@ -35,10 +39,12 @@ class Writer:
         apply: Callable[[list[Any]], None],
         look_up: Callable[[str, Any], Any] | None,
         wake: Wake,
+        rest: Callable[[], None] | None = None,
     ) -> None:
         self._apply = apply
         self._look_up = look_up
         self._wake = wake
+        self._rest = rest
         self._wanted = threading.Condition()
         self._writes: list[Any] = []
         self._lookups: list[Lookup] = []
@@ -78,25 +84,31 @@ class Writer:
     def _run(self) -> None:
         writes: list[Any] = []
         lookups: list[Lookup] = []
+        at_rest = self._rest is None
         while True:
             with self._wanted:
+                in_time = True
                 if writes:  # they found no room
                     self._wanted.wait_for(lambda: self._closing, RETRY_S)
                 else:
-                    self._wanted.wait_for(self._has_work)
+                    in_time = self._wanted.wait_for(self._has_work, None if at_rest else REST_S)
                 last = self._closing
                 more, self._writes = self._writes, []
                 asked, self._lookups = self._lookups, []
                 ticket = self._ticket
             writes += more
             lookups += asked
-            if not writes and not lookups:
+            if last and not writes and not lookups:
                 return
             try:
+                if not in_time and self._rest is not None:
+                    self._rest()
+                    at_rest = True
                 if writes:
                     self._apply(writes)
                     self._events.put(Committed(ticket))
                     writes = []
+                    at_rest = self._rest is None
                 for token, what, about in lookups:
                     assert self._look_up is not None
                     self._events.put(Found(token, self._look_up(what, about)))

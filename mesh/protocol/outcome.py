@@ -73,6 +73,18 @@ def stored_key(task: bytes, lease: int, number: int) -> bytes:
     return _KEY.pack(task, lease, number)
 
 
+def parse_key(key: bytes) -> tuple[bytes, int, int]:
+    """The task, lease and number that a key stands for.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len(key) != _KEY.size:
+        raise ValueError(f"a key of {len(key)} bytes, expected {_KEY.size}")
+    task, lease, number = _KEY.unpack(key)
+    return task, lease, number
+
+
 def stored_name(task: bytes, lease: int, number: int) -> str:
     """The file of a stored result, from its store's folder of contents on."""
     key = stored_key(task, lease, number)

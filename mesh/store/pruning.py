@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
 from typing import Any
 
 from ..core.ledger import RECORD
 from ..core.pruning import Old
 from ..task import ENDED, STATE_OF, Kind, State, key, unkey
+from .meaning import alias_key
 from .rows import unpack
 from .tables import Transaction
 
@@ -75,20 +75,16 @@ def _header(txn: Transaction, block: bytes) -> list[Any]:
     return list(unpack(raw or b"\x91\x00"))
 
 
-def prune(
-    txn: Transaction, gone: list[tuple[bytes, bytes]], alias_key: Callable[[str], bytes]
-) -> None:
+def prune(txn: Transaction, gone: list[tuple[bytes, bytes]]) -> None:
     """Forget blocks: their places in the order of ends, and their keys."""
     for place, block in gone:
         txn.delete("ended", place)
         header = _header(txn, block)
         if len(header) > 1:
-            _prune_block(txn, block, header, alias_key)
+            _prune_block(txn, block, header)
 
 
-def _prune_block(
-    txn: Transaction, block: bytes, header: list[Any], alias_key: Callable[[str], bytes]
-) -> None:
+def _prune_block(txn: Transaction, block: bytes, header: list[Any]) -> None:
     session, first = unkey(block)
     size, names, group = header[0], header[5], header[3]
     stop = key(session, first + size)

@@ -28,17 +28,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from ..core.block import HOLE, Block, Tries
 from ..core.ledger import RECORD
 from ..core.router import Restored
 from ..errors import StoreError
-from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, STATE_OF, Kind, State, key, show, unkey
-from . import pruning, story
-from .rows import TEXT_ERRORS, pack, unpack
-from .tables import KEY_BYTES_MAX, Tables, Transaction
+from ..task import STATE_OF, Kind, State, key, show, unkey
+from . import inspection, meaning, pruning, story
+from .durability import Durability
+from .meaning import alias_key
+from .rows import pack, unpack
+from .seal import Seal
+from .tables import LmdbTables, Tables, Transaction
 
 #: Raised whenever the layout changes so that an older Mesh would misread it.
 SCHEMA = 3
@@ -69,13 +72,6 @@ TABLES = (
 _LEASE = struct.Struct(">Q")
 
 
-def _alias_key(alias: str) -> bytes:
-    raw = alias.encode("utf-8", TEXT_ERRORS)
-    if len(raw) <= KEY_BYTES_MAX:
-        return raw
-    return raw[: KEY_BYTES_MAX - 32] + blake2b(raw, digest_size=32).digest()
-
-
 class Records:
     """The records in `tables`. `entropy` are 16 random bytes for a store that is new."""
 
@@ -100,7 +96,7 @@ class Records:
             "block": self._write_block,
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
             "close": pruning.close,
-            "prune": lambda txn, gone: pruning.prune(txn, gone, _alias_key),
+            "prune": pruning.prune,
             "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
             "heard": lambda txn, who, age_s: txn.put("heard", who.encode(), pack(age_s)),
             "tries": lambda txn, task, tries: txn.put("tries", task, pack(tries)),
@@ -115,7 +111,7 @@ class Records:
             "submitted": self._submitted,
             "outcomes": self._outcomes,
             "ended": self._ended,
-            "texts": self._texts,
+            "texts": meaning.texts,
             "group": self._group,
             "story": self._story,
             "prunable": pruning.prunable,
@@ -164,7 +160,7 @@ class Records:
             for i, alias in enumerate(names):
                 if alias is not None and i not in holes:
                     record = [session, first + i, name, code, marks[i]]
-                    txn.put("alias", _alias_key(alias), pack(record))
+                    txn.put("alias", alias_key(alias), pack(record))
         for i, task in foreign.items():
             txn.put("foreign", key(session, first + i), key(*task))
 
@@ -199,7 +195,7 @@ class Records:
         aliases, blocks = about
         found: dict[str, Any] = {}
         for alias in aliases:
-            raw = txn.get("alias", _alias_key(alias))
+            raw = txn.get("alias", alias_key(alias))
             if raw is not None:
                 record = unpack(raw)
                 outcome = txn.get("outcome", key(record[0], record[1]))
@@ -255,37 +251,9 @@ class Records:
             "function": unpack(function)[0] if function is not None else None,
         }
 
-    def _texts(
-        self, txn: Transaction, texts: list[tuple[str, tuple[str, int] | None]]
-    ) -> list[list[Any] | None]:
-        return [self._meaning(txn, text, parsed) for text, parsed in texts]
-
-    def _meaning(
-        self, txn: Transaction, text: str, parsed: tuple[str, int] | None
-    ) -> list[Any] | None:
-        """["task" | "group", session, counter, size] of what a user's text means: never a task that
-        is an older one, of which no news would come."""
-        if text == "last":
-            last = txn.get("meta", b"last")
-            parsed = unkey(last) if last is not None else None
-        else:
-            raw = txn.get("alias", _alias_key(text)) if text else None
-            if raw is not None:
-                return ["task", *unpack(raw)[:2], 1]
-            parsed = parsed or self._prefixed(txn, text)
-        if parsed is None:
-            return None
-        group = txn.get("group", key(*parsed))
-        if group is not None:
-            return ["group", *parsed, unpack(group)[0]]
-        older = txn.get("foreign", key(*parsed))
-        if older is not None:
-            return ["task", *unkey(older), 1]
-        return ["task", *parsed, 1] if self._exists(txn, *parsed) else None
-
     def _story(self, txn: Transaction, task: tuple[str, int]) -> dict[str, Any] | None:
         """What is recorded of one task: None if it does not exist."""
-        if not self._exists(txn, *task):
+        if not meaning.exists(txn, *task):
             return None
         _, raw = txn.before("block", key(*task))  # type: ignore[misc]  # it exists
         header = unpack(raw)
@@ -298,26 +266,6 @@ class Records:
             "submitted_at": header[8] if len(header) > 8 else None,
             **story.read(txn, key(*task)),
         }
-
-    def _prefixed(self, txn: Transaction, text: str) -> tuple[str, int] | None:
-        """``k3f.17`` where one session alone begins with k3f."""
-        prefix, dot, number = text.partition(".")
-        if not (dot and prefix.isascii() and number.isascii() and number.isdigit()):
-            return None
-        if len(prefix) > SESSION_CHARS or len(number) > COUNTER_CHARS_MAX:
-            return None
-        sessions = []
-        for session, _ in txn.scan("session", prefix.encode()):
-            if not session.startswith(prefix.encode()):
-                break
-            sessions.append(session.decode())
-        return (sessions[0], int(number)) if prefix and len(sessions) == 1 else None
-
-    def _exists(self, txn: Transaction, session: str, counter: int) -> bool:
-        found = txn.before("block", key(session, counter))
-        if found is None or found[0][:8] != session.encode():
-            return False
-        return counter - unkey(found[0])[1] < unpack(found[1])[0]
 
     def _group(self, txn: Transaction, group: bytes) -> dict[str, Any] | None:
         raw = txn.get("group", group)
@@ -361,19 +309,22 @@ class Records:
         with self.tables.begin(write=True) as txn:
             epoch = int.from_bytes(txn.get("meta", b"epoch") or b"", "big") + 1
             txn.put("meta", b"epoch", epoch.to_bytes(8, "big"))
-            counts = unpack(txn.get("meta", b"counts") or b"\x90")
-            restored = Restored(
-                mesh=(txn.get("meta", b"mesh") or b"").decode(),
-                birth=txn.get("meta", b"birth") or b"",
-                epoch=epoch,
-                sessions={s.decode(): unpack(last) for s, last in txn.scan("session")},
-                functions={d: tuple(unpack(raw)[:2]) for d, raw in txn.scan("function")},
-                roster={who.decode(): unpack(about) for who, about in txn.scan("worker")},
-                ended=[0] * State.DONE + (counts or [0] * (len(State) - State.DONE)),
-                blocks=list(self._open_blocks(txn)),
-                age_s=unpack(txn.get("meta", b"age") or b"\x00"),
-            )
+            restored = self._restored(txn, epoch)
         return restored
+
+    def _restored(self, txn: Transaction, epoch: int) -> Restored:
+        counts = unpack(txn.get("meta", b"counts") or b"\x90")
+        return Restored(
+            mesh=(txn.get("meta", b"mesh") or b"").decode(),
+            birth=txn.get("meta", b"birth") or b"",
+            epoch=epoch,
+            sessions={s.decode(): unpack(last) for s, last in txn.scan("session")},
+            functions={d: tuple(unpack(raw)[:2]) for d, raw in txn.scan("function")},
+            roster={who.decode(): unpack(about) for who, about in txn.scan("worker")},
+            ended=[0] * State.DONE + (counts or [0] * (len(State) - State.DONE)),
+            blocks=list(self._open_blocks(txn)),
+            age_s=unpack(txn.get("meta", b"age") or b"\x00"),
+        )
 
     def _open_blocks(self, txn: Transaction) -> Iterator[Block]:
         for block_key, _ in txn.scan("open"):
@@ -397,3 +348,66 @@ class Records:
     def close(self) -> None:
         """Let go of the tables."""
         self.tables.close()
+
+
+def open_records(
+    home: Path, entropy: bytes, mesh: str, durability: Durability, *, temporary: bool = False
+) -> Records:
+    """The records in `home`, a folder that is prepared and owned; `entropy` and `mesh` are for a
+    store that is new. One that is in doubt is inspected first; a `temporary` one never is, since
+    no other boot will see it.
+
+    Raises:
+        StoreError: they are damaged, or torn by a power cut; what to do then. Another version
+            wrote them.
+    """
+    data = home / "records.mdb"
+    seal = None if temporary else Seal(data)
+    doubt = seal.doubt() if seal is not None else None
+    if seal is not None and doubt is not None:
+        wrong = (
+            "it was being changed at durability 'process', which survives no power cut"
+            if seal.is_torn()
+            else inspection.damage(data, "records")
+        )
+        if wrong is not None:
+            raise StoreError(
+                f"{data} is damaged ({doubt}): {wrong}. Move {home} away to start anew: the tasks "
+                f"and small results recorded there are lost, and run again when they are submitted"
+            )
+    tables = LmdbTables(data, TABLES, durability=durability, seal=seal)
+    try:
+        return Records(tables, entropy, mesh)
+    except BaseException:
+        tables.close()
+        raise
+
+
+def inspect(data: Path) -> None:
+    """Read all of the records at `data`.
+
+    Raises:
+        Exception: of any kind: something cannot be read. Those of another version can.
+    """
+    tables = LmdbTables(data, TABLES, durability="disk")
+    with tables.begin() as txn:
+        schema = txn.get("meta", b"schema")
+        if schema is None and any(map(txn.count, TABLES)):
+            raise StoreError("there are rows and no schema")
+        if schema is None or int(unpack(schema)) != SCHEMA:
+            return
+        for table in TABLES:
+            rows = 0
+            for name, value in txn.scan(table):
+                rows += 1
+                if table in ("block", "args", "open", "outcome", "tries", "foreign"):
+                    unkey(name)
+                if table in ("block", "args", "tries", "alias", "function", "group"):
+                    unpack(value)
+                if table == "outcome":
+                    Kind(RECORD.unpack_from(value)[0])
+            if rows != txn.count(table):
+                raise StoreError(f"table {table} has {rows} rows of {txn.count(table)}")
+        Records(tables, b"", "")._restored(txn, 0)
+    tables.probe()
+    tables.close()

@@ -7,26 +7,41 @@ wrong: size and checksum tell, and the result is reported lost rather than serve
 
     result    task id + lease u64 + index u16 → size u64, crc32 u32
     meta      the store's id and schema
+
+A store in doubt (`Seal.doubt`) is gone through when it is opened: an index that is damaged is moved
+aside and made again from the files, as is one that is gone; else entries whose file is not theirs
+are dropped. That also does for an index of level `process` in which commits are mixed: every entry
+can be proved by its file. The store's id is also in the file `id`, for what refers to it.
 """
 
 from __future__ import annotations
 
+import re
 import struct
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ResultLost, StoreError
-from ..protocol.outcome import LOG, RESULT, Ref, stored_key, stored_name
+from ..protocol.outcome import LOG, RESULT, Ref, parse_key, stored_key, stored_name
 from ..task import show, unkey
-from . import folder
+from . import folder, inspection
 from .durability import Durability
+from .seal import Seal, write_synced
 from .tables import NO_ROOM, LmdbTables, NoRoom, Tables
 
 SCHEMA = 2
 TABLES = ("meta", "result")
 
+#: Of a store that was open when the machine went down, the content of files that are so much older
+#: than the newest is not read again: the system writes back what is older than half a minute.
+SETTLED_S = 600.0
+
 _ENTRY = struct.Struct("<QI")
+_ID = re.compile(r"[0-9a-z]{8}")
+_READ_BYTES = 2**20
 
 
 class Gone(NamedTuple):
@@ -43,19 +58,24 @@ class Results:
         root: a folder that is prepared and owned.
         new_id: the id of the store if it is new: eight characters.
         durability: what an entry of the index survives when `keep` returns.
+        seal: of the index, unless the store is for this boot alone.
 
     Raises:
         StoreError: the store cannot be opened, or another version wrote it.
     """
 
-    def __init__(self, root: Path, new_id: str, durability: Durability) -> None:
+    def __init__(
+        self, root: Path, new_id: str, durability: Durability, seal: Seal | None = None
+    ) -> None:
         self.content = root / "content"
         self.incoming = root / "incoming"
         for made in (self.content, self.incoming):
             made.mkdir(mode=0o700, exist_ok=True)
         for left in self.incoming.iterdir():
             left.unlink()  # written and never indexed: nobody knows of it
-        self._tables: Tables = LmdbTables(root / "index.mdb", TABLES, durability=durability)
+        self._tables: Tables = LmdbTables(
+            root / "index.mdb", TABLES, durability=durability, seal=seal
+        )
         with self._tables.begin(write=True) as txn:
             schema = txn.get("meta", b"schema")
             if schema is None:
@@ -120,11 +140,8 @@ class Results:
             of = show(*unkey(task))
             raise ResultLost(f"store {self.id} does not hold result {lease:x}-{number} of {of}")
         size, crc = _ENTRY.unpack(raw)
-        file = self.content / stored_name(task, lease, number)
-        try:
-            actual = file.stat().st_size
-        except FileNotFoundError:
-            actual = -1
+        file = self._file(key)
+        actual = _size(file)
         if actual != size:
             there = f"has {actual} bytes of {size}" if actual >= 0 else "is gone"
             raise ResultLost(
@@ -132,13 +149,87 @@ class Results:
             )
         return file, size, crc
 
+    def drop_lost(self) -> tuple[int, int]:
+        """Go through a store that may have lost something: how many results are whole, and how
+        many were not and are no more in the index."""
+        with self._tables.begin() as txn:
+            rows = [(key, *_ENTRY.unpack(raw)) for key, raw in txn.scan("result")]
+        newest = max((file.stat().st_mtime for _, file in self._files()), default=0.0)
+        lost = [
+            key
+            for key, size, crc in rows
+            if not _is_whole(self._file(key), size, crc, newest - SETTLED_S)
+        ]
+        with self._tables.begin(write=True) as txn:
+            for key in lost:
+                txn.delete("result", key)
+        return len(rows) - len(lost), len(lost)
+
+    def index_files(self) -> int:
+        """Fill an index that is empty from the files there are; how many. Whether one is what it
+        was knows who has its ref: size and checksum are there too."""
+        with self._tables.begin() as txn:
+            if txn.count("result"):
+                return 0
+        rows = [(key, _ENTRY.pack(_size(file), _checksum(file))) for key, file in self._files()]
+        if rows:
+            with self._tables.begin(write=True) as txn:
+                txn.put_many("result", sorted(rows))
+        return len(rows)
+
+    def _files(self) -> Iterator[tuple[bytes, Path]]:
+        """The files of results, with their keys."""
+        for file in self.content.glob("??/*"):
+            try:
+                key = bytes.fromhex(file.name)
+                is_one = self._file(key) == file
+            except ValueError:
+                continue
+            if is_one:
+                yield key, file
+
+    def _file(self, key: bytes) -> Path:
+        return self.content / stored_name(*parse_key(key))
+
     def close(self) -> None:
         """Let go of all resources."""
         self._tables.close()
 
 
-def open_results(root: Path, new_id: str, durability: Durability) -> tuple[Results, folder.Lock]:
-    """Prepare and own `root`, and open the results in it.
+def _size(file: Path) -> int:
+    """How many bytes a file has; -1 if it is not there."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _is_whole(file: Path, size: int, crc: int, settled: float) -> bool:
+    """Whether a file is what its entry says; one that was changed before `settled` is, if it is as
+    long."""
+    if _size(file) != size:
+        return False
+    return file.stat().st_mtime < settled or _checksum(file) == crc
+
+
+def _checksum(file: Path) -> int:
+    crc = 0
+    with open(file, "rb") as content:
+        while part := content.read(_READ_BYTES):
+            crc = zlib.crc32(part, crc)
+    return crc
+
+
+def open_results(
+    root: Path,
+    new_id: str,
+    durability: Durability,
+    say: Callable[[str], None],
+    *,
+    temporary: bool = False,
+) -> tuple[Results, folder.Lock]:
+    """Prepare and own `root`, and open the results in it. If they are in doubt they are gone
+    through first, and `say` is told what was found; a `temporary` store never is.
 
     Raises:
         StoreError: see `folder.prepare`, `folder.Lock`, `Results`.
@@ -146,7 +237,64 @@ def open_results(root: Path, new_id: str, durability: Durability) -> tuple[Resul
     folder.prepare(root)
     lock = folder.Lock(root)
     try:
-        return Results(root, new_id, durability), lock
+        if temporary:
+            return Results(root, new_id, durability), lock
+        return _open_kept(root, _id_of(root, new_id), durability, say), lock
     except BaseException:
         lock.release()
         raise
+
+
+def _id_of(root: Path, new_id: str) -> str:
+    """The id of a store whose index may be lost, or a new one."""
+    try:
+        known = (root / "id").read_text().strip()
+    except (OSError, ValueError):
+        return new_id
+    return known if _ID.fullmatch(known) else new_id
+
+
+def _open_kept(
+    root: Path, new_id: str, durability: Durability, say: Callable[[str], None]
+) -> Results:
+    data = root / "index.mdb"
+    seal = Seal(data)
+    doubt = seal.doubt()
+    if doubt is not None:
+        wrong = inspection.damage(data, "results")
+        if wrong is not None:
+            data.replace(root / "index.mdb-damaged")
+            say(f"{data} is damaged ({doubt}): {wrong}. It is kept as index.mdb-damaged")
+            doubt = None
+    results = Results(root, new_id, durability, seal)
+    try:
+        write_synced(root / "id", results.id)
+        made = results.index_files()
+        if made:
+            say(f"the index of {root} was made again from {made} files of results")
+        elif doubt is not None:
+            whole, lost = results.drop_lost()
+            say(f"{data} was gone through ({doubt}): {whole} results are whole, {lost} are lost")
+    except BaseException:
+        results.close()
+        raise
+    return results
+
+
+def inspect(data: Path) -> None:
+    """Read all of the index at `data`.
+
+    Raises:
+        Exception: of any kind: something cannot be read. That of another version can.
+    """
+    tables = LmdbTables(data, TABLES, durability="disk")
+    with tables.begin() as txn:
+        schema = txn.get("meta", b"schema")
+        if schema is None and any(map(txn.count, TABLES)):
+            raise StoreError("there are rows and no schema")
+        if schema == bytes([SCHEMA]):
+            rows = [_ENTRY.unpack(raw) for _, raw in txn.scan("result")]
+            if len(rows) != txn.count("result"):
+                raise StoreError(f"the index has {len(rows)} rows of {txn.count('result')}")
+    tables.probe()
+    tables.close()

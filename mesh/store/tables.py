@@ -20,22 +20,29 @@ import lmdb
 
 from ..errors import StoreError
 from .durability import Durability
+from .seal import Seal
 
 #: What a system call says when the disk, or a quota of it, is used up.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
-#: Address space reserved for the map, not disk: a 64 GiB map over an empty store is an 8 KiB file.
+#: Address space reserved for the map, not disk: a 64 GiB map over an empty store is an 8 KiB file,
+#: which grows by what is written. It is what a store may grow to: nothing of ours comes near it
+#: (a million tasks with their results take below 1 GiB), and mapping more costs nothing but
+#: address space, of which a process has 128 TiB.
 MAP_BYTES = 64 * 2**30
 
 #: Where address space is limited (RLIMIT_AS, small cgroups) we make do with this.
 MAP_BYTES_SMALL = 2**30
+
+#: LMDB looks through its free pages for so much in a row, and hardly ever finds it.
+PROBE_BYTES = 8 * 2**20
 
 #: Keys beyond this are refused by LMDB (511 by default).
 KEY_BYTES_MAX = 500
 
 
 #: Where this much cannot be had, a write that failed has failed for want of room.
-PROBE_BYTES = 1024 * 1024
+ROOM_BYTES = 1024 * 1024
 
 
 class NoRoom(StoreError):
@@ -78,6 +85,9 @@ class Tables(Protocol):
     def begin(self, *, write: bool = False) -> AbstractContextManager[Transaction]:
         """A transaction, as a context manager: committed at its end, undone by an exception."""
 
+    def rest(self) -> None:
+        """Nothing is written for a while: have what was on the disk."""
+
     def close(self) -> None:
         """Let go of all resources."""
 
@@ -85,20 +95,35 @@ class Tables(Protocol):
 class LmdbTables:
     """Tables in the LMDB environment at `path`.
 
+    At level `disk` LMDB syncs the pages of a commit, then writes the meta page that makes it count
+    through a descriptor that syncs. It never overwrites a page that the last commit needs, and
+    nothing is written through the map. At level `process` it syncs nothing.
+
     Args:
         path: the data file; `path`-lock beside it is LMDB's own.
         names: all tables.
         durability: what a commit survives when it returns.
+        seal: is opened before the first change, and closed when the store is at rest; without one
+            the store is for this boot alone.
 
     Raises:
         StoreError: the file is no LMDB environment of this version, cut short, or not writable.
     """
 
-    def __init__(self, path: Path, names: Iterable[str], *, durability: Durability) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: Iterable[str],
+        *,
+        durability: Durability,
+        seal: Seal | None = None,
+    ) -> None:
         names = list(names)
         self._path = path
         if not has_room(path.parent):  # LMDB would map its lock file and die of SIGBUS
             raise NoRoom(f"no room in {path.parent}: free some, or use another folder")
+        self._durability = durability
+        self._seal = seal
         try:
             self._env = _open(path, len(names), durability)
         except lmdb.Error as error:
@@ -108,6 +133,9 @@ class LmdbTables:
             ) from error
         try:
             _refuse_cut_short(self._env, path)
+            # Who was killed while it read keeps pages from reuse. Only somebody who looked into the
+            # store with a tool can be that: its owner is one process, and its readers end with it.
+            self._env.reader_check()
             self._tables = {name: self._env.open_db(name.encode()) for name in names}
         except lmdb.Error as error:
             self._env.close()
@@ -124,6 +152,8 @@ class LmdbTables:
             NoRoom: the disk or the map is full.
             StoreError: a page is damaged, or a key is too long.
         """
+        if write and self._seal is not None and not self._seal.is_open:
+            self._open_seal(self._seal)
         try:
             with self._env.begin(write=write) as transaction:
                 yield _LmdbTransaction(transaction, self._tables)
@@ -133,17 +163,49 @@ class LmdbTables:
                 raise NoRoom(f"no room in {self._path.parent}: {error}") from error
             raise StoreError(f"{self._path} cannot be used: {error}") from error
 
+    def _open_seal(self, seal: Seal) -> None:
+        try:
+            seal.open(self._durability)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise NoRoom(f"no room in {self._path.parent}: {error.strerror}") from error
+            raise StoreError(f"{self._path} cannot be used: {error.strerror}") from error
+
+    def rest(self) -> None:
+        """See `Tables.rest`. The seal is closed until the next change."""
+        if self._seal is None or not self._seal.is_open:
+            return
+        try:
+            if self._durability == "process":
+                self._env.sync(True)
+            self._seal.close()
+        except (OSError, lmdb.Error):
+            pass  # a full disk: it stays open, as of one that was killed
+
+    def probe(self) -> None:
+        """Look for so much room that the whole list of free pages is read, and change nothing.
+
+        Raises:
+            lmdb.Error: it is damaged.
+        """
+        transaction = self._env.begin(write=True)
+        try:
+            transaction.put(b"probe", bytes(PROBE_BYTES))
+        finally:
+            transaction.abort()
+
     def close(self) -> None:
         """See `Tables.close`."""
+        self.rest()
         self._env.close()
 
 
 def has_room(folder: Path) -> bool:
-    """Whether PROBE_BYTES can be written in `folder`: free space as `statvfs` tells it knows of no
+    """Whether ROOM_BYTES can be written in `folder`: free space as `statvfs` tells it knows of no
     quota."""
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
-            return probe.write(bytes(PROBE_BYTES)) == PROBE_BYTES
+            return probe.write(bytes(ROOM_BYTES)) == ROOM_BYTES
     except OSError as reason:
         return reason.errno not in NO_ROOM
 
@@ -240,6 +302,9 @@ class MemoryTables:
         yield transaction
         if write:
             self._data = transaction.data
+
+    def rest(self) -> None:
+        """See `Tables.rest`."""
 
     def close(self) -> None:
         """See `Tables.close`."""

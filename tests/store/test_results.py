@@ -147,23 +147,23 @@ def test_a_store_of_another_schema_is_refused(
     assert reopen().id == "k3f9x2m2", "it is left as it was"
 
 
-def test_a_damaged_index_is_refused_and_the_folder_let_go(tmp_path: Path):
-    (tmp_path / "index.mdb").write_bytes(b"garbage" * 5000)
+def test_an_index_that_cannot_be_a_file_is_refused_and_the_folder_let_go(tmp_path: Path):
+    (tmp_path / "index.mdb").mkdir()
 
     for _ in range(2):
         with pytest.raises(StoreError, match="cannot be opened as a store"):
-            open_results(tmp_path, "k3f9x2m2", "process")
+            open_results(tmp_path, "k3f9x2m2", "process", print)
 
 
 def test_two_workers_cannot_share_a_folder(tmp_path: Path):
-    store, lock = open_results(tmp_path / "worker", "k3f9x2m2", "process")
+    store, lock = open_results(tmp_path / "worker", "k3f9x2m2", "process", print)
 
     with pytest.raises(StoreError, match="in use"):
-        open_results(tmp_path / "worker", "another2", "process")
+        open_results(tmp_path / "worker", "another2", "process", print)
 
     store.close()
     lock.release()
-    store, lock = open_results(tmp_path / "worker", "another2", "process")
+    store, lock = open_results(tmp_path / "worker", "another2", "process", print)
     assert store.id == "k3f9x2m2"
     store.close()
     lock.release()

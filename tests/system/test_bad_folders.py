@@ -132,34 +132,44 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 # -- what is in it --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("store", ["router/records.mdb", "worker/index.mdb"])
-@pytest.mark.parametrize("damage", ["noise", "zeros", "empty", "text", "folder", "cut"])
-def test_a_damaged_store_is_refused_with_the_remedy(used: Path, store: str, damage: str) -> None:
-    file = used / store
+DAMAGES = {
+    "noise": lambda whole: os.urandom(len(whole)),
+    "empty": lambda whole: b"",
+    "cut": lambda whole: whole[: len(whole) // 2 // 4096 * 4096],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_records_that_are_damaged_are_refused_with_the_remedy(used: Path, damage: str) -> None:
+    file = used / "router" / "records.mdb"
     whole = file.read_bytes()
-    if damage == "noise":
-        file.write_bytes(os.urandom(len(whole)))
-    elif damage == "zeros":
-        file.write_bytes(bytes(len(whole)))
-    elif damage == "empty":
-        file.write_bytes(b"")
-        with Mesh(dir=used, slots=1) as m:  # LMDB takes an empty file for a new one
-            assert m.submit(pow, 2, 3).result(20) == 8
-        return
-    elif damage == "text":
-        file.write_text("Dear diary, " * 1000)
-    elif damage == "folder":
-        file.unlink()
-        file.mkdir()
-    else:
-        file.write_bytes(whole[: len(whole) // 2 // 4096 * 4096])
+    file.write_bytes(DAMAGES[damage](whole))
     said = refusal(used)
-    assert str(file) in said and ("another folder" in said or "anew" in said)
-    if damage != "folder":
-        file.write_bytes(whole)
-        with Mesh(dir=used, slots=1) as m:  # the refusal has made nothing worse
-            assert m.result("small", 20) == 1024
-            assert len(m.result("large", 20)) == 300_000
+    assert str(file) in said and "Move" in said and "are lost" in said
+    file.write_bytes(whole)
+    with Mesh(dir=used, slots=1) as m:  # the refusal has made nothing worse
+        assert m.result("small", 20) == 1024
+        assert len(m.result("large", 20)) == 300_000
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_results_are_served_although_their_index_was_damaged(used: Path, damage: str) -> None:
+    file = used / "worker" / "index.mdb"
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    with Mesh(dir=used, slots=1) as m:
+        m._connection._fetcher._host = "elsewhere"  # so that the worker is asked, not its folder
+        assert len(m.result("large", 20)) == 300_000
+        assert m.result("small", 20) == 1024
+        assert len(m.submit(bytes, 100_000).result(20)) == 100_000
+    assert "made again from 1 files of results" in (used / "log" / "worker.log").read_text()
+
+
+@pytest.mark.parametrize("store", ["router/records.mdb", "worker/index.mdb"])
+def test_a_folder_where_a_store_should_be_is_refused(used: Path, store: str) -> None:
+    (used / store).unlink()
+    (used / store).mkdir()
+    said = refusal(used)
+    assert str(used / store) in said and "another folder" in said
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(used: Path) -> None:
