@@ -9,9 +9,9 @@ wrong: size and checksum tell, and the result is reported lost rather than serve
     meta      the store's id and schema
 
 A store in doubt (`Seal.doubt`) is gone through when it is opened: an index that is damaged is moved
-aside and made again from the files, as is one that is gone; else entries whose file is not theirs
-are dropped. That also does for an index of level `process` in which commits are mixed: every entry
-can be proved by its file. The store's id is also in the file `id`, for what refers to it.
+aside, entries whose file is not theirs are dropped, and files without an entry get one. That also
+does for an index of level `process` in which commits are mixed, and for one that is gone. The
+store's id is also in the file `id`, for what refers to it.
 """
 
 from __future__ import annotations
@@ -149,33 +149,33 @@ class Results:
             )
         return file, size, crc
 
-    def drop_lost(self) -> tuple[int, int]:
-        """Go through a store that may have lost something: how many results are whole, and how
-        many were not and are no more in the index."""
+    def go_through(self) -> tuple[int, int, int]:
+        """Compare an index that may have lost something with the files: how many results are whole,
+        how many were not and are out of it, and how many files were in no entry and are now.
+
+        Whether such a file is what it was knows who has its ref: size and checksum are there too.
+        """
         with self._tables.begin() as txn:
-            rows = [(key, *_ENTRY.unpack(raw)) for key, raw in txn.scan("result")]
-        newest = max((file.stat().st_mtime for _, file in self._files()), default=0.0)
+            rows = {key: _ENTRY.unpack(raw) for key, raw in txn.scan("result")}
+        files = dict(self._files())
+        newest = max((file.stat().st_mtime for file in files.values()), default=0.0)
         lost = [
             key
-            for key, size, crc in rows
-            if not _is_whole(self._file(key), size, crc, newest - SETTLED_S)
+            for key, (size, crc) in rows.items()
+            if key not in files or not _is_whole(files[key], size, crc, newest - SETTLED_S)
         ]
+        found = sorted(files.keys() - rows.keys())
         with self._tables.begin(write=True) as txn:
             for key in lost:
                 txn.delete("result", key)
-        return len(rows) - len(lost), len(lost)
+            for key in found:
+                txn.put("result", key, _ENTRY.pack(_size(files[key]), _checksum(files[key])))
+        return len(rows) - len(lost), len(lost), len(found)
 
-    def index_files(self) -> int:
-        """Fill an index that is empty from the files there are; how many. Whether one is what it
-        was knows who has its ref: size and checksum are there too."""
+    def is_unindexed(self) -> bool:
+        """Whether there are files of results, and nothing in the index."""
         with self._tables.begin() as txn:
-            if txn.count("result"):
-                return 0
-        rows = [(key, _ENTRY.pack(_size(file), _checksum(file))) for key, file in self._files()]
-        if rows:
-            with self._tables.begin(write=True) as txn:
-                txn.put_many("result", sorted(rows))
-        return len(rows)
+            return not txn.count("result") and any(True for _ in self._files())
 
     def _files(self) -> Iterator[tuple[bytes, Path]]:
         """The files of results, with their keys."""
@@ -261,20 +261,17 @@ def _open_kept(
     seal = Seal(data)
     doubt = seal.doubt()
     if doubt is not None:
+        say(f"{data} is inspected: {doubt}")
         wrong = inspection.damage(data, "results")
         if wrong is not None:
             data.replace(root / "index.mdb-damaged")
-            say(f"{data} is damaged ({doubt}): {wrong}. It is kept as index.mdb-damaged")
-            doubt = None
+            say(f"{data} is damaged: {wrong}. It is kept as index.mdb-damaged")
     results = Results(root, new_id, durability, seal)
     try:
         write_synced(root / "id", results.id)
-        made = results.index_files()
-        if made:
-            say(f"the index of {root} was made again from {made} files of results")
-        elif doubt is not None:
-            whole, lost = results.drop_lost()
-            say(f"{data} was gone through ({doubt}): {whole} results are whole, {lost} are lost")
+        if doubt is not None or results.is_unindexed():
+            whole, lost, found = results.go_through()
+            say(f"{root}: {whole} results are whole, {lost} are lost, {found} are indexed again")
     except BaseException:
         results.close()
         raise

@@ -20,13 +20,16 @@ from typing import Any
 from mesh.core.ledger import RECORD
 from mesh.processes import spool
 from mesh.protocol.outcome import Ref
-from mesh.store.records import TABLES, Records
-from mesh.store.results import Results
-from mesh.store.tables import LmdbTables, Tables
+from mesh.store.records import TABLES, Records, open_records
+from mesh.store.results import open_results
+from mesh.store.tables import Tables
 from mesh.task import Kind, key
 
 SESSIONS = ("k3f9x2m2", "k3zzzzzz")
 ENTROPY, MESH, STORE = bytes(16), "meshmesh", "wwwwwwww"
+
+#: At level `process` the records are let rest after every so manieth step.
+RESTS = 4
 
 
 def writes(seed: int) -> Iterator[list[tuple[Any, ...]]]:
@@ -99,11 +102,9 @@ def states(tables: Tables, seed: int, steps: int) -> list[str]:
 def main() -> None:
     folder, durability, seed, steps = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
     said = os.open(folder / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    results, _ = open_results(folder / "worker", STORE, durability, print)
     (folder / "router").mkdir()
-    (folder / "worker").mkdir()
-    results = Results(folder / "worker", STORE, durability)
-    tables = LmdbTables(folder / "router" / "records.mdb", TABLES, durability=durability)
-    records = Records(tables, ENTROPY, MESH)
+    records = open_records(folder / "router", ENTROPY, MESH, durability)
     os.write(said, b".")
     records.restore()
     os.write(said, b".")
@@ -113,6 +114,8 @@ def main() -> None:
         results.apply([waiting])
         records.apply(turn)
         os.write(said, b".")
+        if durability == "process" and step % RESTS == 0:
+            records.tables.rest()
     os._exit(0)
 
 

@@ -161,7 +161,7 @@ def test_results_are_served_although_their_index_was_damaged(used: Path, damage:
         assert len(m.result("large", 20)) == 300_000
         assert m.result("small", 20) == 1024
         assert len(m.submit(bytes, 100_000).result(20)) == 100_000
-    assert "made again from 1 files of results" in (used / "log" / "worker.log").read_text()
+    assert "1 are indexed again" in (used / "log" / "worker.log").read_text()
 
 
 @pytest.mark.parametrize("store", ["router/records.mdb", "worker/index.mdb"])
