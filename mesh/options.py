@@ -55,7 +55,7 @@ def _pause(name: str, value: Any) -> float:
     return float(value)
 
 
-def _bytes(name: str, value: Any) -> int:
+def size_of(name: str, value: Any) -> int:
     """A number of bytes, or a text such as 500MB, 2.5 GB or 4GiB."""
     size = value
     if isinstance(value, str) and (found := _SIZE.fullmatch(value)):
@@ -89,7 +89,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "retry_on": (None, _errors),  # only after these; None: after any
     "backoff": (0.1, _pause),  # seconds before the first retry; doubled for each further one
     "time_limit": (None, _time_limit),  # seconds of one run
-    "memory": (None, _bytes),  # bytes that one run may use
+    "memory": (None, size_of),  # bytes that one run may use
 }
 
 

@@ -17,9 +17,10 @@ import click
 
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
+from .amounts import Size
 from .lines import json_option, many, print_json
 from .place import Place, drain_option
-from .site import Site, durability_option, site_options
+from .site import Site, durability_option, log_option, site_options
 
 if TYPE_CHECKING:
     from ..processes.life import Life
@@ -60,8 +61,10 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
         "listen": site.listen,
         "access": str(site.access),
         "durability": site.durability,
+        "settings": site.settings,
     }
-    return serve(options, _life(drain_timeout), Log(sys.stderr), tell)
+    log = Log(sys.stderr, as_json=site.log_json)
+    return serve(options, _life(drain_timeout), log, tell)
 
 
 @click.command()
@@ -82,6 +85,13 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
     help="Replace a slot's process after so many tasks; default never.",
 )
 @click.option(
+    "--max-memory-per-child",
+    "memory_max",
+    type=Size(),
+    metavar="SIZE",
+    help="Replace one that has grown beyond this, between two tasks; default never.",
+)
+@click.option(
     "--router-timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
@@ -91,15 +101,18 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
 )
 @drain_option("25")
 @durability_option
+@log_option
 @json_option
 def worker(
     access: str | None,
     slots: int | None,
     store: str | None,
     tasks_max: int | None,
+    memory_max: int | None,
     router_timeout: float,
     drain_timeout: float | None,
     durability: str,
+    log_json: bool,
     as_json: bool,
 ) -> int:
     """Run a worker that joins a mesh, until Ctrl-C or `mesh stop`.
@@ -136,10 +149,12 @@ def worker(
             "folder": str(folder),
             "slots": count,
             "tasks_max": tasks_max,
+            "memory_max": memory_max,
             "durability": durability,
             "router_timeout_s": router_timeout,
         }
-        code = serve(options, _life(drain_timeout), Log(sys.stderr), opened, joined)
+        log = Log(sys.stderr, as_json=log_json)
+        code = serve(options, _life(drain_timeout), log, opened, joined)
     if code == ROUTER_LOST:
         raise RouterUnreachable(f"no router answered at {to.addresses[0]} for {router_timeout:g} s")
     return code

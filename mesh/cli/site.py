@@ -13,20 +13,30 @@ import click
 
 from ..errors import RouterUnreachable
 from ..store.durability import LEVELS, Durability
+from .amounts import Duration, Size
 from .lines import warn
 
 DEFAULT_NAME = "default"
 
 
 class Site(NamedTuple):
-    """What ``--name``, ``--dir``, ``--access``, ``--listen``, ``--takeover`` and ``--durability``
-    said."""
+    """What ``--name``, ``--dir``, ``--access``, ``--listen``, ``--takeover``, ``--durability``,
+    ``--log-json``, ``--ttl`` and ``--quota`` said."""
 
     folder: Path
     access: Path
     listen: str | None
     takeover: bool
     durability: Durability = "disk"
+    log_json: bool = False
+    ttl_s: float | None = None
+    quota_bytes: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of the mesh's settings was said."""
+        said = {"ttl_s": self.ttl_s, "quota_bytes": self.quota_bytes}
+        return {name: value for name, value in said.items() if value is not None}
 
     def check_free(self) -> None:
         """Make sure that no mesh serves here already.
@@ -72,6 +82,12 @@ durability_option = click.option(
 )
 
 
+#: ``--log-json``, of all that keep a log.
+log_option = click.option(
+    "--log-json", is_flag=True, help="Log as JSON, a line for each event of each task."
+)
+
+
 def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a site, as the argument `site`."""
 
@@ -83,6 +99,19 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--access", metavar="FILE", help="Its access file; default: ~/.mesh/NAME.json.")
     @click.option("--takeover", is_flag=True, help="Replace the access file of another mesh.")
     @durability_option
+    @log_option
+    @click.option(
+        "--ttl",
+        type=Duration(),
+        metavar="TIME",
+        help="Forget tasks so long after their end, in time that the mesh is up; default: 30d.",
+    )
+    @click.option(
+        "--quota",
+        type=Size(),
+        metavar="SIZE",
+        help="Of the records; beyond it the oldest are forgotten; default: 16GiB.",
+    )
     @functools.wraps(command)
     def placed(
         *args: Any,
@@ -92,6 +121,9 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
         access: str | None,
         takeover: bool,
         durability: Durability,
+        log_json: bool,
+        ttl: float | None,
+        quota: int | None,
         **kwargs: Any,
     ) -> Any:
         from ..client.where import folder_of
@@ -109,6 +141,9 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
             None if listen is None else loopback(listen),
             takeover,
             durability,
+            log_json,
+            ttl,
+            quota,
         )
         return command(*args, site=site, **kwargs)
 

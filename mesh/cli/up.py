@@ -96,7 +96,13 @@ def serve(
     from ..store import folder as store_folder
 
     plan = Plan(
-        site.folder, slots, listen=site.listen, access=site.access, durability=site.durability
+        site.folder,
+        slots,
+        listen=site.listen,
+        access=site.access,
+        durability=site.durability,
+        log_json=site.log_json,
+        settings=site.settings,
     )
     store_folder.make(site.folder)
     store_folder.prepare(site.folder)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import MeshError, TaskNotFound
+from ..options import size_of
 from ..processes import SLOT_VARIABLE
 from ..processes.local import LocalMesh, Plan
 from ..processes.spawn import cpus
@@ -49,6 +50,8 @@ class Mesh(concurrent.futures.Executor):
         settings: for an embedded mesh, fields of `mesh.core.events.Settings`.
         max_workers: what other executors call `slots`.
         max_tasks_per_child: after so many tasks a slot's process is replaced; default never.
+        max_memory_per_child: one that has grown beyond it is, between two tasks: bytes of resident
+            memory, or a text such as ``"2GB"``; default never.
 
     Raises:
         ValueError: `access` together with `slots`, `dir`, `name` or `durability`.
@@ -75,6 +78,7 @@ class Mesh(concurrent.futures.Executor):
         settings: dict[str, Any] | None = None,
         max_workers: int | None = None,
         max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | str | None = None,
     ) -> None:
         self._closed = True  # until it is open: __del__ may come first
         if SLOT_VARIABLE in os.environ:
@@ -84,6 +88,9 @@ class Mesh(concurrent.futures.Executor):
             )
         slots = where.at_least(0, "slots", max_workers if slots is None else slots)
         tasks_max = where.at_least(1, "max_tasks_per_child", max_tasks_per_child)
+        memory_max = None
+        if max_memory_per_child is not None:
+            memory_max = size_of("max_memory_per_child", max_memory_per_child)
         if not router_timeout > 0:
             raise ValueError(f"router_timeout must be more than 0 s, not {router_timeout!r}")
         self._pid = os.getpid()
@@ -98,6 +105,7 @@ class Mesh(concurrent.futures.Executor):
                     durability=place.durability,
                     temporary=place.temporary,
                     tasks_max=tasks_max,
+                    memory_max=memory_max,
                     settings=settings or {},
                 )
                 self._local = LocalMesh(plan, _warn, self._given_up)

@@ -14,6 +14,7 @@ from typing import IO, Any
 from ..core.backlog import Piece
 from ..protocol import messages as m
 from ..protocol import packets
+from ..protocol.outcome import LOG, RESULT
 from ..task import key
 from . import spawn, spool
 
@@ -48,17 +49,24 @@ class Child:
 
     @classmethod
     def start(
-        cls, number: int, folder: Path, store: str, slots: int, log: IO[Any], mark: str
+        cls,
+        number: int,
+        folder: Path,
+        store: str,
+        slots: int,
+        log: IO[Any],
+        mark: str,
+        memory_max: int,
     ) -> Child:
         """Start a slot's process; `slots` share the CPUs; whatever it starts inherits
-        `mark`.
+        `mark`. It makes room for another when it has grown beyond `memory_max` bytes, if not 0.
 
         Raises:
             OSError: there is no process or descriptor to be had.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            process = spawn.slot(theirs.fileno(), folder, store, slots, log, mark)
+            process = spawn.slot(theirs.fileno(), folder, store, slots, log, mark, memory_max)
         except OSError:
             ours.close()
             theirs.close()
@@ -180,6 +188,18 @@ class Child:
         self.signal(signal.SIGKILL)
         self.process.wait()
         return True
+
+    def clear(self, line: dict[int, Piece]) -> None:
+        """Remove the files of what it was to take, or was about to hand over: the leases in its
+        line."""
+        files = [self._incoming / self.output]
+        files += [spool.function(self._incoming, self.pid, each) for each in self.numbers.values()]
+        for lease, piece in line.items():
+            task = key(piece.session, piece.counter(lease))
+            files.append(spool.arguments(self._incoming, lease))
+            files += [spool.path(self._incoming, task, lease, each) for each in (RESULT, LOG)]
+        for file in files:
+            file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Free the descriptors."""

@@ -54,6 +54,8 @@ class Plan:
         durability: what acknowledged means; see `store.durability`.
         temporary: whether the folder goes when the mesh goes.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
+        memory_max: beyond so many bytes of resident memory it is; None: never for that.
+        log_json: whether logs are JSON, with a line for each event of each task.
         settings: fields of `core.events.Settings` that differ from their defaults.
     """
 
@@ -64,6 +66,8 @@ class Plan:
     durability: Durability = "disk"
     temporary: bool = False
     tasks_max: int | None = None
+    memory_max: int | None = None
+    log_json: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -148,6 +152,7 @@ class LocalMesh:
                 "listen": plan.listen,
                 "access": str(plan.access_file),
                 "durability": plan.durability,
+                "log_json": plan.log_json,
                 "temporary": plan.temporary,
                 "settings": plan.settings,
             },
@@ -161,7 +166,9 @@ class LocalMesh:
                 "folder": str(plan.folder / "worker"),
                 "slots": plan.slots,
                 "tasks_max": plan.tasks_max,
+                "memory_max": plan.memory_max,
                 "durability": plan.durability,
+                "log_json": plan.log_json,
                 "temporary": plan.temporary,
             },
         )

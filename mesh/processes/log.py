@@ -1,34 +1,72 @@
-"""A process's log: one line an event, with the time."""
+"""A process's log: one line an event, with the time; for people, or as JSON for programs."""
 
 from __future__ import annotations
 
+import json
+import os
 import time
-from typing import IO
+from collections.abc import Iterable
+from typing import IO, Any
 
+from ..task import show
 from .spool import NO_ROOM
 
 
 class Log:
     """Appends to the file at `target`, or writes to the stream `target`; call it with a line.
 
-    Lines that find no room on the disk are counted; the next one that does says how many."""
+    Lines that find no room on the disk are counted; the next one that does says how many.
 
-    def __init__(self, target: str | IO[str]) -> None:
+    Args:
+        target: a path, or a stream.
+        as_json: one JSON object a line, each with ``time`` (unix seconds), ``pid`` and ``event``.
+    """
+
+    def __init__(self, target: str | IO[str], *, as_json: bool = False) -> None:
         self.file: IO[str] = (
             open(target, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
             if isinstance(target, str)
             else target
         )
+        self.as_json = as_json
         self._lost = 0
 
-    def __call__(self, line: str) -> None:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        lost = f"{stamp} {self._lost} lines were lost: no room on the disk\n" if self._lost else ""
+    def __call__(self, line: str, event: str = "said", **about: Any) -> None:
+        """Log `line`; for programs it is an `event`, with what is to be known `about` it."""
+        self._write([self._line(line, event, about)])
+
+    def keep(self, journal: Iterable[dict[str, Any]]) -> None:
+        """Log what a core noted: a line for each task that a row stands for."""
+        lines = []
+        for row in journal:
+            about = dict(row)
+            event, session = about.pop("event"), about.pop("session", None)
+            if session is None:
+                lines.append(self._line("", event, about))
+                continue
+            first, count, lease = about.pop("first"), about.pop("count"), about.pop("lease", None)
+            for n in range(count):
+                each = {"task": show(session, first + n)}
+                each |= {} if lease is None else {"lease": lease + n}
+                lines.append(self._line("", event, each | about))
+        if lines:
+            self._write(lines)
+
+    def _line(self, text: str, event: str, about: dict[str, Any]) -> str:
+        if not self.as_json:
+            return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
+        row = {"time": round(time.time(), 6), "pid": os.getpid(), "event": event} | about
+        return json.dumps(row | {"text": text} if text else row, default=str) + "\n"
+
+    def _write(self, lines: list[str]) -> None:
+        if self._lost:
+            text = f"{self._lost} lines were lost: no room on the disk"
+            lines.insert(0, self._line(text, "lost lines", {"count": self._lost}))
         try:
-            self.file.write(f"{lost}{stamp} {line}\n")
+            self.file.write("".join(lines))
             self.file.flush()
             self._lost = 0
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            self._lost += 1
+            self._lost += len(lines)

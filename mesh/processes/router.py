@@ -122,6 +122,7 @@ class Router:
         durability: what acknowledged means; see `store.durability`.
         temporary: whether the folder goes with the mesh.
         life: what ends this process besides `stop`.
+        log: where a line about each event goes, if it is for programs.
     """
 
     def __init__(
@@ -133,11 +134,13 @@ class Router:
         durability: Durability,
         temporary: bool,
         life: Life,
+        log: Log,
         settings: Settings,
     ) -> None:
         descriptors.reserve(descriptors.ROUTER, "a router", sockets.SOCKETS_MAX)
         self._start = time.monotonic()
         self._life = life
+        self._log = log
         home = folder / "router"
         store_folder.prepare(home)
         self._lock = store_folder.Lock(home)
@@ -153,6 +156,7 @@ class Router:
         )
         self.core = RouterCore(restored, settings, time.monotonic())
         self.core.ledger.ahead_s = time.time() - time.monotonic()
+        self.core.ledger.journal.on = log.as_json
         self.payloads = Payloads(self.records)
         self.wake = Wake()
         rest = self.records.tables.rest if durability == "process" and not temporary else None
@@ -241,6 +245,8 @@ class Router:
             self._gathered = []
             self._hand_over_at = math.inf
         self.payloads.trim(self.core.committed)
+        if self._log.as_json:
+            self._log.keep(self.core.ledger.journal.take())
         return turn.stop
 
     def _complete(self, message: m.Message) -> None:
@@ -296,7 +302,7 @@ def resident_bytes() -> int:
 def main() -> None:
     """``python -c … OPTIONS``: a router whose owner holds the life pipe and awaits the access."""
     options = json.loads(sys.argv[1])
-    log = Log(options["log"])
+    log = Log(options["log"], as_json=options.get("log_json", False))
     life = Life(options["pipe"])
     raise SystemExit(serve(options, life, log, partial(tell_owner, options["ready"])))
 
@@ -315,17 +321,25 @@ def serve(
             durability=options["durability"],
             temporary=options.get("temporary", False),
             life=life,
+            log=log,
             settings=Settings(**options.get("settings", {})),
         )
     except MeshError as error:
         tell({"error": {"type": public_name(error), "message": str(error)}})
-        log(f"error: {error}")
+        log(f"error: {error}", "error", type=public_name(error))
         return 1
     tell(asdict(router.access))
-    log(f"router of mesh {router.mesh}, epoch {router.core.epoch}, at {router.listener.address}")
+    epoch, address = router.core.epoch, router.listener.address
+    log(
+        f"router of mesh {router.mesh}, epoch {epoch}, at {address}",
+        "started",
+        mesh=router.mesh,
+        epoch=epoch,
+        address=address,
+    )
     try:
         router.run()
-        log("leaves")
+        log("leaves", "stopped")
     finally:
         router.close()
     if options.get("temporary"):  # not after an error: the next router goes on here

@@ -49,13 +49,18 @@ class Slot:
         pair: the slot's end of the socket pair.
         folder: the worker's folder for what is too big for a packet.
         store: the id of the worker's store, named in refs.
+        memory_max: a process that has grown beyond it makes room for another between two tasks,
+            in bytes of resident memory; 0: never.
     """
 
-    def __init__(self, pair: socket.socket, folder: Path, store: bytes) -> None:
+    def __init__(
+        self, pair: socket.socket, folder: Path, store: bytes, memory_max: int = 0
+    ) -> None:
         self.pid = os.getpid()
         self.pair = pair
         self.folder = folder
         self.store = store
+        self._memory_max = memory_max
         self.host = socket.gethostname()
         self.capture = Capture(folder / f"slot-{self.pid}.out")
         self._task = ("", 0)  # what runs
@@ -100,6 +105,8 @@ class Slot:
                     size = 0
             if answers:
                 send(packets.pack_outcomes(answers))
+            if self._memory_max and resident_bytes() > self._memory_max:
+                return  # what lies unread in the socket the worker takes back
             while self._interrupted:
                 signal.pause()  # the worker is about to end this process
 
@@ -267,14 +274,14 @@ def _refusal(error: BaseException) -> list[Any]:
 
 
 def main() -> None:
-    """``python -c … FD FOLDER STORE PARENT``: serve on descriptor FD."""
-    descriptor, folder, store, parent = sys.argv[1:5]
+    """``python -c … FD FOLDER STORE PARENT MEMORY``: serve on descriptor FD."""
+    descriptor, folder, store, parent, memory_max = sys.argv[1:6]
     die_with_parent(int(parent))
     be_killed_first()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     pair = socket.socket(fileno=int(descriptor))
     pair.set_inheritable(False)
-    slot = Slot(pair, Path(folder), store.encode())
+    slot = Slot(pair, Path(folder), store.encode(), int(memory_max))
     sys.argv = [""]
     take_paths()
     try:
@@ -285,6 +292,17 @@ def main() -> None:
         os.write(slot.capture.log, f"slot {os.getpid()} gives up: {error!r}\n".encode())
         os._exit(1)
     os._exit(0)  # no user's atexit or lingering thread may keep a slot alive
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in RAM now; its peak where that is not told."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def take_paths() -> None:

@@ -38,14 +38,20 @@ def command(name: str, *arguments: object) -> list[str]:
 
 
 def slot(
-    pair: int, folder: Path, store: str, slots: int, log: IO[Any], mark: str
+    pair: int,
+    folder: Path,
+    store: str,
+    slots: int,
+    log: IO[Any],
+    mark: str,
+    memory_max: int,
 ) -> subprocess.Popen[bytes]:
     """Start a slot on descriptor `pair`, in a process group of its own; `mark` is inherited by
     whatever it starts."""
     threads = str(max(1, cpus() // max(1, slots)))
     env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | {SLOT_VARIABLE: mark}
     return subprocess.Popen(
-        command("slot", pair, folder, store, os.getpid()),
+        command("slot", pair, folder, store, os.getpid(), memory_max),
         pass_fds=[pair],
         stdin=subprocess.DEVNULL,
         stdout=log,

@@ -25,7 +25,7 @@ from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
 from ..store.results import Gone, open_results
-from ..task import key, session_of, show
+from ..task import session_of, show
 from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
@@ -62,6 +62,7 @@ class Worker:
         life: what ends this process besides `stop`.
         log: where lines about tasks' output and slots go.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
+        memory_max: bytes of resident memory beyond which it is, between two tasks; None: never.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
     """
 
@@ -76,11 +77,13 @@ class Worker:
         log: Log,
         router_timeout_s: float | None = None,
         tasks_max: int | None = None,
+        memory_max: int | None = None,
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log = log
         self.life = life
         self.router_timeout_s = router_timeout_s
+        self._memory_max = memory_max or 0
         self.router_lost = False
         self.host = socket.gethostname()
         self.results, self._lock = open_results(
@@ -214,7 +217,7 @@ class Worker:
         if piece is not None and not found.flags & outcome.LOG_STORED:
             task = show(piece.session, piece.counter(lease))
             for line in found.log.decode("utf-8", "replace").splitlines():
-                self.log(f"{task}: {line}")
+                self.log(f"{task}: {line}", "printed", task=task, lease=lease)
 
     def _look_after(self, now: float) -> None:
         """A signal came: a child has died, or it is time to leave."""
@@ -234,29 +237,16 @@ class Worker:
         """A slot is dead: what it answered counts, what it had not read is as good as new."""
         self._hear_slot(number, child, now)
         unread = self._take_back(child)
-        self._clear_after(child)
+        held, line = self.core.slots.held, self.core.slots[number].line
+        child.clear({lease: held[lease] for lease in line})
         del self.children[number]
         self.wards.remove(child.pid)
         self._poller.remove(child.pair.fileno())
         child.close()
         how = how_it_ended(child.process.returncode)
-        self.log(f"slot {number}, process {child.pid}, {how}")
+        about = {"slot": number, "slot_pid": child.pid, "how": how}
+        self.log(f"slot {number}, process {child.pid}, {how}", "slot died", **about)
         self.core.handle(events.SlotExited(number, how, unread), now)
-
-    def _clear_after(self, child: Child) -> None:
-        """Remove what a dead slot was to take, or was about to hand over."""
-        files = [self.incoming / child.output]
-        files += [spool.function(self.incoming, child.pid, each) for each in child.numbers.values()]
-        for lease in self.core.slots[child.number].line:
-            piece = self.core.slots.held[lease]
-            task = key(piece.session, piece.counter(lease))
-            files.append(spool.arguments(self.incoming, lease))
-            files += [
-                spool.path(self.incoming, task, lease, each)
-                for each in (outcome.RESULT, outcome.LOG)
-            ]
-        for file in files:
-            file.unlink(missing_ok=True)
 
     def _take_back(self, child: Child) -> list[int]:
         """What a slot has not read: the leases of the tasks, oldest first."""
@@ -305,7 +295,7 @@ class Worker:
 
     def _say_stalled(self, reason: str) -> None:
         if self._stalled is None:
-            self.log(f"waits for room: {reason}")
+            self.log(f"waits for room: {reason}", "no room")
         self._stalled = reason
 
     def _hand_out(self, turn: events.WorkerTurn, now: float) -> bool:
@@ -337,13 +327,23 @@ class Worker:
     def _start(self, number: int, now: float) -> None:
         slots, log = len(self.core.slots), self.log.file
         try:
-            child = Child.start(number, self.incoming, self.results.id, slots, log, self.wards.mark)
+            child = Child.start(
+                number,
+                self.incoming,
+                self.results.id,
+                slots,
+                log,
+                self.wards.mark,
+                self._memory_max,
+            )
         except OSError as error:  # the machine has no process or descriptor left: for now
             how = f"could not be started: {error.strerror}"
-            self.log(f"slot {number} {how}")
+            self.log(f"slot {number} {how}", "slot not started", slot=number)
             self.core.handle(events.SlotExited(number, how, []), now)
         else:
             self.wards.add(child.pid)
+            if self.log.as_json:
+                self.log(f"slot {number}", "slot started", slot=number, slot_pid=child.pid)
             self.children[number] = child
             self._poller.add(child.pair)
 
@@ -386,7 +386,7 @@ def main() -> None:
     """``python -c … OPTIONS``: a worker whose owner holds the life pipe, hears when it is ready,
     and then sends the access."""
     options = json.loads(sys.argv[1])
-    log = Log(options["log"])
+    log = Log(options["log"], as_json=options.get("log_json", False))
     life = Life(options["pipe"])
     told = False
 
@@ -399,7 +399,7 @@ def main() -> None:
     try:
         code = serve(options, life, log, access)
     except MeshError as error:
-        log(f"error: {error}")
+        log(f"error: {error}", "error", type=public_name(error))
         if not told:
             failure = {"type": public_name(error), "message": str(error)}
             tell_owner(options["ready"], {"error": failure})
@@ -431,12 +431,13 @@ def serve(
         log=log,
         router_timeout_s=options.get("router_timeout_s"),
         tasks_max=options.get("tasks_max"),
+        memory_max=options.get("memory_max"),
     )
     try:
         line = access()
         if line:
             worker.join(Access(**json.loads(line)))
-            log(f"leaves: {worker.run(joined)}")
+            log(f"leaves: {worker.run(joined)}", "stopped")
     finally:
         worker.close()
     if options.get("temporary"):  # not after an error: the next worker goes on here

@@ -1,0 +1,70 @@
+"""`--log-json`: one line an event, with task, lease and worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from shell import Shell
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_event_of_each_task_is_a_line_of_the_router(shell: Shell) -> None:
+    up = shell.up("--log-json")
+    good = shell.submit("sim:scaled", 2)
+    bad = shell.submit("--retries", 1, "sim:fail", "no")
+    shell.mesh("wait", good, bad, code=1)
+    deadly = shell.submit("sim:die", 9)
+    shell.mesh("wait", deadly, code=1)
+    shell.mesh("stop")
+    assert up.finish().code == 0
+
+    router = rows(shell.folder / "m" / "log" / "router.log")
+    told = {
+        task: [row for row in router if row.get("task") == task] for task in (good, bad, deadly)
+    }
+    assert [row["event"] for row in told[good]] == ["submitted", "given", "done"]
+    assert [row["event"] for row in told[bad]] == [
+        "submitted", "given", "ran", "retried", "given", "failed",
+    ]  # fmt: skip
+    assert [row["event"] for row in told[deadly]].count("given") == 3
+    leases = [row["lease"] for row in told[bad] if row["event"] == "given"]
+    assert len(set(leases)) == 2
+    assert all(row["worker"] for row in router if row["event"] in ("given", "done", "ran"))
+    assert {row["event"] for row in router} >= {"started", "joined", "left", "stopped"}
+    assert all(row["time"] > 0 and row["pid"] > 0 for row in router)
+
+    worker = rows(shell.folder / "m" / "log" / "worker.log")
+    assert [row["how"] for row in worker if row["event"] == "slot died"].count(
+        "was killed by SIGKILL (out of memory?)"
+    ) >= 3
+    assert {"slot started", "stopped"} <= {row["event"] for row in worker}
+
+
+def test_without_it_a_log_is_for_people(shell: Shell) -> None:
+    up = shell.up()
+    shell.mesh("wait", shell.submit("sim:scaled", 2))
+    shell.mesh("stop")
+    assert up.finish().code == 0
+
+    text = (shell.folder / "m" / "log" / "router.log").read_text()
+    assert "router of mesh" in text and "{" not in text
+
+
+def test_what_is_no_amount_is_a_usage_error(shell: Shell) -> None:
+    for wrong in (["--ttl", "soon"], ["--ttl", "0"], ["--quota", "much"], ["--quota", "-1"]):
+        assert "Usage" in shell.mesh("up", *wrong, code=2).err
+
+
+def test_history_goes_when_it_is_as_old_as_was_said(shell: Shell) -> None:
+    up = shell.up("--ttl", "0.2s", "--quota", "1GB")
+    task = shell.submit("sim:scaled", 2)
+    shell.mesh("wait", task)
+    while shell.mesh("status", "--json").json["tasks"]["done"]:
+        pass  # each look takes a moment, and it ages
+    assert "no task" in shell.mesh("result", task, code=6).err
+    shell.mesh("stop")
+    assert up.finish().code == 0
