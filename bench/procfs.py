@@ -69,6 +69,10 @@ def descriptors(pid: int) -> int:
     return len(_open_files(pid))
 
 
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
 def listening_ports(pids: Iterable[int]) -> set[int]:
     """TCP ports on which any of these processes listens."""
     ours = {target for pid in pids for target in _open_files(pid) if target.startswith("socket:")}

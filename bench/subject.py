@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import procfs
 from .reference import SLOTS, warm_up
@@ -28,12 +28,12 @@ def temporary_mesh(slots: int = SLOTS) -> Iterator[Mesh]:
 
 
 @contextmanager
-def durable_mesh(parent: str, slots: int = SLOTS) -> Iterator[Mesh]:
+def durable_mesh(parent: str, slots: int = SLOTS, **options: Any) -> Iterator[Mesh]:
     """`Mesh(slots=…, dir=…)`: acknowledged is on disk, in a new folder left behind in `parent`."""
     from mesh import Mesh
 
     folder = tempfile.mkdtemp(dir=parent, prefix="mesh-")
-    with Mesh(slots=slots, dir=folder) as mesh:
+    with Mesh(slots=slots, dir=folder, **options) as mesh:
         _make_ready(mesh, slots)
         yield mesh
 

@@ -210,7 +210,11 @@ class Fleet:
                         self._failed(worker, entry, kind, leases[nth], bodies[nth], now)
                 elif entries[nth] is None:  # late, of a lease that was given up: still welcome
                     found = self._ledger.blocks.find(session, counters[nth])
-                    entries[nth] = None if found is None else (*found, now)
+                    if found is not None:
+                        entries[nth] = (*found, now)
+                    elif kind == Kind.STORED:
+                        late = (session, counters[nth], leases[nth], worker.who)
+                        self._ledger.late.append(late)
             self._ledger.succeeded(session, counters, leases, kinds, bodies, entries, store)
 
     def _failed(

@@ -50,6 +50,7 @@ class Ledger:
         functions: digest → (name, code digest).
         sessions: the highest counter recorded of each client.
         writes: what the store is to record at the end of this turn.
+        late: stored results that came when their task had ended: (session, counter, lease, store).
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
         age_s: for how long routers have served this store: what history ages by.
@@ -70,6 +71,7 @@ class Ledger:
         self.functions = functions
         self.sessions = sessions
         self.writes: list[tuple[Any, ...]] = []
+        self.late: list[tuple[str, int, int, str]] = []
         self.journal = Journal()
         self.ahead_s = 0.0
         self.age_s = 0.0
@@ -183,6 +185,8 @@ class Ledger:
             block, i, _ = entry
             state = block.states[i]
             if state >= ENDED:
+                if kinds[nth] == Kind.STORED:
+                    self.late.append((session, counters[nth], leases[nth], store.decode()))
                 self.note("superseded", block, i, lease=leases[nth], worker=store.decode())
                 continue
             self.counts[state] -= 1

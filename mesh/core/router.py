@@ -28,7 +28,7 @@ from .desk import Desk
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
 from .fleet import Fleet
 from .intake import Intake
-from .ledger import Ledger
+from .ledger import RECORD, Ledger
 from .lookups import Lookups
 from .notices import Notices
 from .peers import ACK_DELAY_S, Peer, Peers
@@ -134,6 +134,8 @@ class RouterCore:
             self._marks = False
             for peer in self.peers.by_id.values():
                 peer.news.mark(peer.link.sent, self.ledger.age_s)
+        if self.ledger.late:
+            self._look_up_late()
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
         if turn.writes:
@@ -325,6 +327,20 @@ class RouterCore:
                 peer.news.asking = True
                 spans = peer.news.take_owed()
                 self.lookups.ask("outcomes", spans, partial(self._told_by_store, peer))
+
+    def _look_up_late(self) -> None:
+        """Results that came when their task had ended: unless it ended with that very one, told
+        twice, nobody needs them."""
+        late, self.ledger.late = self.ledger.late, []
+        spans = [(session, counter, 1) for session, counter, _, _ in late]
+        self.lookups.ask("outcomes", spans, partial(self._drop_late, late))
+
+    def _drop_late(self, late: list[tuple[str, int, int, str]], answer: Any, now: float) -> None:
+        for (session, counter, lease, store), (_, _, record, _) in zip(late, answer, strict=True):
+            worker = self.fleet.workers.get(store)
+            kept = record is not None and RECORD.unpack_from(record)[1] == lease
+            if not kept and worker is not None and worker.peer is not None:
+                self.peers.send(worker.peer, m.Drop([[session, counter, lease]]), now)
 
     def _told_by_store(self, peer: Peer, answer: Any, now: float) -> None:
         peer.news.asking = False

@@ -7,6 +7,7 @@ from typing import Any
 from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Gone
+from mesh.core.ledger import RECORD
 from mesh.core.pruning import PRUNE_BEATS
 from mesh.protocol import messages as m
 from mesh.protocol.outcome import REF, body
@@ -190,3 +191,20 @@ def test_holders_are_told_of_what_is_too_old_but_not_of_what_only_was_too_much()
     [drop] = old.dropped
     assert sorted(row[:2] for row in drop.leases) == [[C1, n] for n in range(10)]
     assert much.dropped == []
+
+
+def test_a_stored_result_that_came_too_late_is_dropped_and_one_told_twice_is_not():
+    mesh = Mesh()
+    mesh.run(count=2, stored=True)
+    mine = [mesh.records.look_up("outcomes", [(C1, 0, 1)])[0][2]]
+    lease = RECORD.unpack_from(mine[0])[1]
+    again = body(1.0, 1.0, b"", REF.pack(key(C1, 0), lease, 0, 9, 9, W1.encode()))
+
+    mesh.say(W1, m.Done([[C1, [0], [lease], bytes([Kind.STORED]), [again]]], 300))
+    mesh.store()
+    assert mesh.dropped == [], "its acknowledgement was lost"
+
+    late = body(1.0, 1.0, b"", REF.pack(key(C1, 0), lease + 7, 0, 9, 9, W1.encode()))
+    mesh.say(W1, m.Done([[C1, [0], [lease + 7], bytes([Kind.STORED]), [late]]], 300))
+    mesh.store()
+    assert [drop.leases for drop in mesh.dropped] == [[[C1, 0, lease + 7]]]
