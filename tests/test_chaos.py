@@ -144,6 +144,13 @@ def test_a_task_fails_with_its_slots_after_three_of_them(deaths: int, rules: lis
     assert story.seen(99, "failed", error="WorkerLost").rules == rules
 
 
+def test_a_slot_that_was_killed_before_it_began_may_have_had_the_task_in_hand() -> None:
+    story = Story().flushed().killed(1.5, "slot", 77)
+    for nth in range(2):
+        story.run(10.0 * nth + 2, pid=SLOT + nth).killed(10.0 * nth + 3, "slot", SLOT + nth)
+    assert story.seen(99, "failed", error="WorkerLost").rules == []
+
+
 def test_giving_up_before_the_retries_are_used_is_found() -> None:
     story = Story(error="ValueError", retries=1).run(2, 2.1, "raised")
     assert story.seen(2.2, "failed", error="ValueError").rules == ["given up"]

@@ -98,7 +98,8 @@ def _wrong(record: Record, task: Task) -> Iterator[Violation]:
 
 def _was_lost(record: Record, task: Task) -> bool:
     """P4: whether its slots or workers died under it as often as is allowed."""
-    slots = workers = 0
+    workers = 0
+    slots = sum(task.asked_at <= t <= task.known_at for t in record.idle_kills[task.mesh])
     for run in task.runs:
         until = min(run.ended, FOREVER) + RECORDED_S
         if record.slot_died(run, run.began, until):

@@ -93,6 +93,8 @@ class Record:
         tasks: by key.
         deaths: process → when it died, as far as is known.
         stops: process → when it stood still.
+        idle_kills: mesh → when a slot was killed that ran nothing, as far as tasks have said. It
+            may have had one in hand: loading its function takes a while.
         absences: mesh → when its router served nobody.
         router_deaths: mesh → when its router was killed.
         settings: the event.
@@ -103,6 +105,7 @@ class Record:
         self.tasks: dict[str, Task] = {}
         self.deaths: dict[int, list[Time]] = defaultdict(list)
         self.stops: dict[int, list[Time]] = defaultdict(list)
+        self.idle_kills: dict[str, list[float]] = defaultdict(list)
         self.absences: dict[str, list[Time]] = defaultdict(list)
         self.router_deaths: dict[str, list[Time]] = defaultdict(list)
         self.events: dict[str, list[Event]] = defaultdict(list)
@@ -112,6 +115,7 @@ class Record:
         self._submissions()
         self._runs(history)
         self._faults()
+        self._kills_of_idle_slots()
         self._own_deaths()
 
     def task(self, key: str) -> Task:
@@ -194,6 +198,17 @@ class Record:
             self.stops[pid].append(Time(fault["t"], over))
             if is_of_router(fault):
                 self.absences[fault["mesh"]].append(Time(fault["t"], over + BACK_S))
+
+    def _kills_of_idle_slots(self) -> None:
+        busy: dict[int, list[Time]] = defaultdict(list)
+        for task in self.tasks.values():
+            for run in task.runs:
+                busy[run.pid].append(Time(run.began, run.ended))
+        for fault in self.events["fault"]:
+            if fault["kind"] == "kill" and fault["role"].endswith("slot"):
+                runs = [run for pid in fault["pids"] for run in busy[pid]]
+                if not any(run.meets(fault["t"], fault["until"]) for run in runs):
+                    self.idle_kills[fault["mesh"]].append(fault["t"])
 
     def _own_deaths(self) -> None:
         """Slots that their tasks took along, or that the mesh ended with what it stopped."""
