@@ -123,12 +123,14 @@ class Harness:
 
     def _live(self, until: float, *, done: Callable[[], bool] = lambda: False) -> bool:
         """Do what is due, and start again who has ended, until then or until it is done."""
-        while not done():
+        while True:
             now = time.monotonic()
-            if now >= until:
-                return False
             while self._due and self._due[0][0] <= now:
                 heapq.heappop(self._due)[2]()
+            if done():
+                return True
+            if now >= until:
+                return False
             alive = [part for part in self.cast.parts if part.alive]
             wake = min([until, *(entry[0] for entry in self._due[:1])])
             pause = max(0.0, wake - time.monotonic())
@@ -136,7 +138,6 @@ class Harness:
             for part in alive:
                 if part.pidfd in ready:
                     self._has_ended(part)
-        return True
 
     def _has_ended(self, part: Part) -> None:
         back_s = part.back_s if part.expected else BACK_S
