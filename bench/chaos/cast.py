@@ -102,7 +102,7 @@ class Cast:
         router: dict[str, Any] = {
             "folder": str(self.home / "mesh"),
             "access": str(self.access),
-            "sync": True,
+            "durability": "disk",
             "settings": {"heartbeat_s": HEARTBEAT_S, "lost_after_s": LOST_AFTER_S},
         }
         self._add("router", "router", ["-m", "bench.chaos.router", json.dumps(router)])
