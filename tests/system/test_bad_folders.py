@@ -346,13 +346,23 @@ def test_records_begun_anew_mistake_no_result_for_one_of_before(tmp_path: Path) 
 # -- no room --------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_is_said_and_what_was_recorded_stays(tiny: Path) -> None:
-    """Results that find no room fail their task; what is there stays, and small tasks go on."""
+def test_a_result_that_no_disk_holds_can_be_cancelled_and_the_others_stay(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """It waits in its slot for room that will not come."""
+
+    def make(begun: str) -> bytes:
+        with open(begun, "w"):
+            pass
+        return bytes(8_000_000)
+
+    begun = tasks.pipe_at(tmp_path / "begun")
     with Mesh(dir=tiny / "own", slots=1) as m:
         kept = m.submit(bytes, 100_000)
         assert len(kept.result(20)) == 100_000
-        too_large = m.submit(bytes, 8_000_000)
-        error = too_large.exception(20)
-        assert isinstance(error, StoreError) and "No space left" in str(error)
+        too_large = m.submit(make, begun)
+        tasks.heard_at(begun)
+        assert m.cancel(too_large.id) == 1
+        assert too_large.cancelled()
         assert m.submit(pow, 2, 3).result(20) == 8
         assert len(m.result(kept.id, 20)) == 100_000
