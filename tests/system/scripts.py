@@ -28,8 +28,9 @@ class Script:
     def __init__(
         self, folder: Path, source: str, arguments: tuple[Any, ...], environment: dict[str, str]
     ) -> None:
-        file = folder / "script.py"
-        file.write_text(textwrap.dedent(source))
+        file, text = folder / "script.py", textwrap.dedent(source)
+        if not file.exists() or file.read_text() != text:  # another may be reading it just now
+            file.write_text(text)
         path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             [sys.executable, str(file), *map(str, arguments)],
