@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RouterUnreachable
+from ..processes.litter import PREFIX
 from ..store import folder as store_folder
 from ..store.durability import Durability, level
 from ..store.folder import default_root
@@ -74,7 +75,7 @@ def find(
         return _folder(path, f"dir={os.fspath(folder)!r}", lasting)
     if name is not None:
         return _folder(folder_of(name), f"name={name!r}", lasting)
-    made = tempfile.mkdtemp(prefix="mesh-", dir=Path(tempfile.gettempdir()))
+    made = tempfile.mkdtemp(prefix=PREFIX, dir=Path(tempfile.gettempdir()))
     return Place(None, Path(made), True, "a temporary mesh", lasting)
 
 

@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import weakref
@@ -27,7 +28,7 @@ from ..store import folder as store_folder
 from ..store import inspection
 from ..store.durability import Durability
 from ..transport.access import Access
-from . import spawn
+from . import litter, spawn
 
 #: A router that has not answered by now will not: its folder's disk hangs, or the machine does.
 #: Stores that are in doubt get the time that going through them may take.
@@ -110,9 +111,12 @@ class LocalMesh:
         store_folder.prepare(plan.folder)
         self._owned = store_folder.Lock(plan.folder)  # of two that start at once, one is told
         self._changing: store_folder.Lock | None = None
+        if plan.temporary:
+            litter.mark(plan.folder)
         try:
             self._spawn_worker()
             self._spawn_router()
+            litter.sweep(Path(tempfile.gettempdir()))  # while they start
             self._await_router()
             self._await("worker")
             self._introduce()

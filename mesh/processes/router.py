@@ -151,9 +151,13 @@ class Router:
         self.mesh = restored.mesh
         self.sockets = sockets.SocketFolder(self.mesh)
         self.context = sockets.context()
-        self.listener = sockets.Listener(
-            self.context, listen or f"ipc://{self.sockets.path / 'router.sock'}"
-        )
+        try:
+            self.listener = sockets.Listener(
+                self.context, listen or f"ipc://{self.sockets.path / 'router.sock'}"
+            )
+        except MeshError:
+            self.sockets.leave()
+            raise
         self.core = RouterCore(restored, settings, time.monotonic())
         self.core.ledger.ahead_s = time.time() - time.monotonic()
         self.core.ledger.journal.on = log.as_json
@@ -177,8 +181,12 @@ class Router:
             str(folder),
             socket.gethostname(),
         )
-        for file in self.access_files:
-            self.access.write(file)
+        try:
+            for file in self.access_files:
+                self.access.write(file)
+        except MeshError:
+            self.close()
+            raise
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -328,16 +336,16 @@ def serve(
         tell({"error": {"type": public_name(error), "message": str(error)}})
         log(f"error: {error}", "error", type=public_name(error))
         return 1
-    tell(asdict(router.access))
-    epoch, address = router.core.epoch, router.listener.address
-    log(
-        f"router of mesh {router.mesh}, epoch {epoch}, at {address}",
-        "started",
-        mesh=router.mesh,
-        epoch=epoch,
-        address=address,
-    )
     try:
+        tell(asdict(router.access))
+        epoch, address = router.core.epoch, router.listener.address
+        log(
+            f"router of mesh {router.mesh}, epoch {epoch}, at {address}",
+            "started",
+            mesh=router.mesh,
+            epoch=epoch,
+            address=address,
+        )
         router.run()
         log("leaves", "stopped")
     finally:

@@ -13,6 +13,7 @@ import re
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ _MORE_DONTWAIT = _SNDMORE | _DONTWAIT
 
 #: What happened, and a value that tells more.
 _MONITORED = struct.Struct("=Hi")
+
+#: The name of a mesh's folder of sockets is the mesh's id.
+_MESH = re.compile(r"[a-z0-9]{8}")
 
 #: With IPv6 enabled libzmq names an IPv4 address so.
 _MAPPED = re.compile(r"\[::ffff:([0-9.]+)\]")
@@ -211,6 +215,44 @@ def _event(monitor: zmq.Socket[bytes]) -> int:
     return int(event)
 
 
+def _root() -> Path:
+    """Where this user's meshes have their sockets."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    root = Path(runtime) / "mesh" if runtime else Path(f"/tmp/mesh-{os.getuid()}")
+    return root if len(str(root)) <= ROOT_CHARS_MAX else Path(f"/tmp/mesh-{os.getuid()}")
+
+
+def sweep(most: int) -> None:
+    """Remove folders of sockets, `most` of them, in which nobody listens any more."""
+    try:
+        names = sorted(filter(_MESH.fullmatch, os.listdir(_root())))
+    except OSError:
+        return  # there are none
+    for name in names:
+        folder = _root() / name
+        try:
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue  # it has just gone, or is none of ours
+        try:
+            if os.fstat(held).st_uid == os.getuid() and most > 0:
+                most -= _remove_if_left(folder, held)
+        finally:
+            os.close(held)
+
+
+def _remove_if_left(folder: Path, held: int) -> bool:
+    """Remove a folder, open as `held`, unless somebody listens there."""
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        left = os.path.samestat(os.fstat(held), folder.lstat())
+    except OSError:
+        return False  # others listen there, or have removed it
+    if left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return left
+
+
 class SocketFolder:
     """The 0700 folder of a mesh's sockets, for as long as this process listens there.
 
@@ -223,20 +265,16 @@ class SocketFolder:
     """
 
     def __init__(self, mesh: str) -> None:
-        runtime = os.environ.get("XDG_RUNTIME_DIR")
-        root = Path(runtime) / "mesh" if runtime else Path(f"/tmp/mesh-{os.getuid()}")
-        if len(str(root)) > ROOT_CHARS_MAX:
-            root = Path(f"/tmp/mesh-{os.getuid()}")
-        self.path = root / mesh
+        self.path = _root() / mesh
         while not self._is_held():
             pass
 
     def _is_held(self) -> bool:
         """Make and hold it; False if who was about to leave has removed it meanwhile."""
-        for each in (self.path.parent, self.path):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             for each in (self.path.parent, self.path):
+                with suppress(FileExistsError):  # `exist_ok` would look again, and may find it gone
+                    each.mkdir(mode=0o700, parents=True)
                 stat = each.lstat()
                 if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
                     raise MeshError(
@@ -256,10 +294,5 @@ class SocketFolder:
 
     def leave(self) -> None:
         """This process listens there no more."""
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pass  # others listen there
-        else:
-            shutil.rmtree(self.path, ignore_errors=True)
+        _remove_if_left(self.path, self._held)
         os.close(self._held)
