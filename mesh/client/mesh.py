@@ -14,8 +14,7 @@ from typing import Any
 from ..errors import MeshError, TaskNotFound
 from ..options import size_of
 from ..processes import SLOT_VARIABLE
-from ..processes.local import LocalMesh, Plan
-from ..processes.spawn import cpus
+from ..processes.local import LocalMesh
 from . import listing, named, where
 from .connection import Connection
 from .future import Future
@@ -99,15 +98,7 @@ class Mesh(concurrent.futures.Executor):
         with where.settled(access, dir, name, slots, durability) as place:
             to = place.access
             if to is None:
-                plan = Plan(
-                    place.folder,
-                    cpus() if slots is None else slots,
-                    durability=place.durability,
-                    temporary=place.temporary,
-                    tasks_max=tasks_max,
-                    memory_max=memory_max,
-                    settings=settings or {},
-                )
+                plan = place.plan(slots, tasks_max, memory_max, settings)
                 self._local = LocalMesh(plan, _warn, self._given_up)
                 to = self._local.access
         self._why, self.folder = place.why, place.folder

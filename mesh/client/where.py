@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import RouterUnreachable
 from ..processes.litter import PREFIX
+from ..processes.local import Plan
+from ..processes.spawn import cpus
 from ..store import folder as store_folder
 from ..store.durability import Durability, level
 from ..store.folder import default_root
@@ -39,6 +42,24 @@ class Place:
     why: str
     durability: Durability = "disk"
     shared: bool = False
+
+    def plan(
+        self,
+        slots: int | None,
+        tasks_max: int | None,
+        memory_max: int | None,
+        settings: dict[str, Any] | None,
+    ) -> Plan:
+        """What to start, to embed a mesh here; by default with a slot for each CPU."""
+        return Plan(
+            self.folder,
+            cpus() if slots is None else slots,
+            durability=self.durability,
+            temporary=self.temporary,
+            tasks_max=tasks_max,
+            memory_max=memory_max,
+            settings=settings or {},
+        )
 
 
 def find(

@@ -433,7 +433,7 @@ def test_who_has_lost_its_owner_before_it_is_ready_leaves_nothing(
         "folder": str(folder if name == "router" else folder / "worker"),
         "access": str(folder / "access.json"),
         "slots": 1,
-        "sync": False,
+        "durability": "process",
         "temporary": True,
     }
     folder.mkdir(mode=0o700)
