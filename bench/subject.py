@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 30
 
+#: What acknowledged may mean, the dearer first.
+LEVELS = ("disk", "process")
+
 
 @contextmanager
 def temporary_mesh(slots: int = SLOTS) -> Iterator[Mesh]:

@@ -7,7 +7,17 @@ from typing import Any
 
 from ..settings import Settings
 
-NAMES = ("throughput", "roundtrip", "payload", "startup", "footprint", "memory", "idle", "soak")
+NAMES = (
+    "throughput",
+    "durability",
+    "roundtrip",
+    "payload",
+    "startup",
+    "footprint",
+    "memory",
+    "idle",
+    "soak",
+)
 
 
 def measure(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
