@@ -154,7 +154,7 @@ class Disk:
         elif op == "u":
             self._name(path, "", None)
         elif path not in self.names:  # a folder
-            assert op == "s", note
+            assert op == "s", (op, path)
             self.certain = len(self.renames)
         elif op == "w":
             self.names[path].write(offset, data, synced)

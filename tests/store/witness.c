@@ -45,6 +45,7 @@ static int path_of(int fd, char *path) {
     ssize_t size = syscall(SYS_readlinkat, AT_FDCWD, link, path, PATH_MAX - 1);
     if (size < 0) return 0;
     path[size] = 0;
+    if (size > 10 && !strcmp(path + size - 10, " (deleted)")) return 0; /* has no name to be found by */
     return ours(path);
 }
 
