@@ -394,7 +394,7 @@ def inspect(data: Path) -> None:
         schema = txn.get("meta", b"schema")
         if schema is None and any(map(txn.count, TABLES)):
             raise StoreError("there are rows and no schema")
-        if schema is None or int(unpack(schema)) != SCHEMA:
+        if schema is None or int(unpack(schema)) not in (SCHEMA, *UPGRADED):
             return
         for table in TABLES:
             rows = 0
@@ -402,12 +402,13 @@ def inspect(data: Path) -> None:
                 rows += 1
                 if table in ("block", "args", "open", "outcome", "tries", "foreign"):
                     unkey(name)
-                if table in ("block", "args", "tries", "alias", "function", "group"):
+                if table in ("block", "args", "tries", "run", "alias", "function", "group"):
                     unpack(value)
                 if table == "outcome":
                     Kind(RECORD.unpack_from(value)[0])
             if rows != txn.count(table):
                 raise StoreError(f"table {table} has {rows} rows of {txn.count(table)}")
-        Records(tables, b"", "")._restored(txn, 0)
+        if int(unpack(schema)) == SCHEMA:  # an older one would be changed here
+            Records(tables, b"", "")._restored(txn, 0)
     tables.probe()
     tables.close()

@@ -316,6 +316,21 @@ def test_any_page_of_records_may_be_garbage(tmp_path: Path):
     assert refused > 5
 
 
+def test_a_store_of_an_older_schema_is_looked_at_before_it_is_upgraded(tmp_path: Path):
+    whole = (Path(__file__).parent / "fixtures" / "schema2.mdb").read_bytes()
+    data = tmp_path / "records.mdb"
+    data.write_bytes(whole)
+    put_behind_its_back(data, "args", b"k3f9x2m2" + bytes(8), b"\xc1")
+
+    with pytest.raises(StoreError, match="is damaged"):
+        opened(tmp_path)
+
+    data.write_bytes(whole)
+    records = opened(tmp_path)
+    assert records.restore().mesh == "meshmesh"
+    records.close()
+
+
 def test_a_row_that_cannot_be_unpacked_is_damage(tmp_path: Path):
     for table, name, value in [
         ("outcome", b"k3f9x2m2" + bytes(8), b"\x00"),
