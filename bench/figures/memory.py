@@ -48,6 +48,34 @@ def queued(how: str, count: int, folder: str) -> float:
     return grown / count
 
 
+def given(count: int) -> float:
+    """Run in a new process: bytes of the router's core per task that a worker has been given.
+
+    The core alone, beside a worker that takes them all: no real one is given more than thousands.
+    """
+    from mesh.core.events import Committed, Heard, Settings
+    from mesh.core.router import Restored, RouterCore
+    from mesh.protocol import messages as m
+    from mesh.protocol.link import Envelope
+
+    core = RouterCore(Restored("mesh", b"birth", 1), Settings(), 0.0)
+    sessions = {"client": "cccccccc", "worker": "wwwwwwww"}
+    for role, who in sessions.items():
+        about = {"slots": 1, "window": count} if role == "worker" else {}
+        hello = m.Hello(role, who, b"1", m.VERSION_MIN, m.VERSION_MAX, about, [])
+        core.handle(Heard(who.encode(), Envelope(1, 0, 0, hello)), 0.0)
+    function = m.Function(b"f" * 16, "sim:f", b"code", b"")
+    core.handle(Heard(b"cccccccc", Envelope(1, 1, 0, function)), 0.0)
+    core.handle(Committed(core.settle(0.0).ticket), 0.0)
+    before = procfs.anonymous(os.getpid())
+    for n in range(count // m.BLOCK_TASKS_MAX):
+        row = [n * m.BLOCK_TASKS_MAX, function.digest, {}, None, 0, [b""] * m.BLOCK_TASKS_MAX]
+        submit = m.Submit([[*row, None, None]])
+        core.handle(Heard(b"cccccccc", Envelope(1, n + 2, 0, submit)), 0.0)
+        core.settle(0.0)
+    return (procfs.anonymous(os.getpid()) - before) / count
+
+
 def finished(count: int, folder: str) -> float:
     """Run in a new process: bytes of the router per task, all submitted at once and done.
 
@@ -103,6 +131,9 @@ def measure(settings: Settings) -> list[Row]:
             ),
             f"router, per task of {single:,} queued by submit": partial(
                 fresh, "figures.memory:queued", "submit", single, folder
+            ),
+            f"router's core, per task of {single:,} given to a worker": partial(
+                fresh, "figures.memory:given", single
             ),
             f"router, per task of {many:,} done": partial(
                 fresh, "figures.memory:finished", many, folder
