@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 
 #: What was told to go may take this long to be gone.
 GOING_S = 5.0
@@ -19,3 +20,9 @@ def await_end(pid: int, timeout_s: float = GOING_S) -> bool:
         return bool(select.select([descriptor], [], [], timeout_s)[0])
     finally:
         os.close(descriptor)
+
+
+def kill(pid: int) -> None:
+    """Kill -9, and wait for the end."""
+    os.kill(pid, signal.SIGKILL)
+    assert await_end(pid)

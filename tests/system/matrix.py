@@ -6,17 +6,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sample_tasks as tasks
-from ending import await_end
 
-import mesh as mesh_package
 from mesh import Group, Mesh
 
 #: A worker that is silent is given up within two seconds.
@@ -27,12 +23,6 @@ LONG = float(os.environ.get("MESH_LONG", "1"))
 
 #: What a process that was told to leave may take for it.
 LEAVE_S = 20.0
-
-
-def kill(pid: int) -> None:
-    """Kill -9, and wait for the end."""
-    os.kill(pid, signal.SIGKILL)
-    assert await_end(pid)
 
 
 def router_of(mesh: Mesh) -> int:
@@ -57,33 +47,6 @@ def access_by(address: str, folder: Path, file: Path) -> Path:
     file.touch(mode=0o600)
     file.write_text(json.dumps(access | {"addresses": [address]}))
     return file
-
-
-def start_worker(
-    access: Path, folder: Path, slots: int, stderr: int | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a further worker on the mesh of `access`, as a host would. It may not be there yet."""
-    path = str(Path(mesh_package.__file__).parents[1])
-    command = [sys.executable, "-m", "mesh", "worker", "--access", str(access)]
-    return subprocess.Popen(
-        [*command, "--dir", str(folder), "--slots", str(slots)],
-        env=os.environ | {"PYTHONPATH": path},
-        cwd=folder.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-    )
-
-
-@contextmanager
-def another_worker(access: Path, folder: Path, slots: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A further worker on the mesh of `access`; it is told to go in the end."""
-    worker = start_worker(access, folder, slots)
-    try:
-        yield worker
-    finally:
-        if worker.poll() is None:
-            worker.send_signal(signal.SIGINT)
-        assert worker.wait(LEAVE_S) is not None
 
 
 @contextmanager

@@ -97,18 +97,26 @@ class Script:
                 stream.close()
 
 
-@contextmanager
-def another_worker(
-    mesh: mesh.Mesh, folder: Path, slots: int, *options: object
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A further worker on `mesh`, as a host would add it."""
-    command = [sys.executable, "-m", "mesh", "worker", "--access", mesh.folder, "--dir", folder]
-    worker = subprocess.Popen(
+def start_worker(
+    access: Path, folder: Path, slots: int, *options: object, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a further worker on the mesh of `access`, as a host would. It may not be there yet."""
+    command = [sys.executable, "-m", "mesh", "worker", "--access", access, "--dir", folder]
+    return subprocess.Popen(
         [*map(str, [*command, "--slots", slots, *options])],
         env=os.environ | {"PYTHONPATH": ROOT},
         cwd=folder.parent,
         stdout=subprocess.DEVNULL,
+        stderr=stderr,
     )
+
+
+@contextmanager
+def another_worker(
+    access: Path, folder: Path, slots: int, *options: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A further worker on the mesh of `access`; it is told to go in the end."""
+    worker = start_worker(access, folder, slots, *options)
     try:
         yield worker
     finally:

@@ -118,7 +118,7 @@ def test_arguments_that_find_no_room_at_the_worker_wait_for_it(disk: Disk, tmp_p
     """Large arguments lie in files until a slot takes them; the router's records are elsewhere."""
     with (
         Mesh(dir=tmp_path / "m", slots=0, settings=SOON) as m,
-        another_worker(m, disk.path / "w", 1) as worker,
+        another_worker(m.folder, disk.path / "w", 1) as worker,
     ):
         assert m.wait_for_slots(1, 20) == 1
         disk.fill(left=20_000)

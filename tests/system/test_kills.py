@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import sample_tasks as tasks
-from ending import await_end
+from ending import await_end, kill
 from scripts import another_worker
 
 from mesh import Future, Mesh, MeshError, ResultUnreachable, TaskFailed, TaskTimeout, WorkerLost
@@ -48,11 +48,6 @@ def worker_of(mesh: Mesh) -> dict:
 
 def is_of(process: subprocess.Popen, worker: dict) -> bool:
     return worker["pid"] == process.pid
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-    assert await_end(pid, 5)
 
 
 def in_flight(mesh: Mesh, traces: Path, at: list[int], pipes: list[str]):
@@ -189,7 +184,7 @@ def test_a_question_that_waits_is_answered_by_the_next_router(quick: Mesh, tmp_p
         answer = threads.submit(quick.wait_for_slots, 3, 20)
         quick.status()  # asked after it, and answered: it is there
         kill(quick.status()["router"]["pid"])
-        with another_worker(quick, tmp_path / "other", slots=1):
+        with another_worker(quick.folder, tmp_path / "other", slots=1):
             assert answer.result(20) == 3
 
 
@@ -227,7 +222,7 @@ def test_with_two_workers_a_killed_one_costs_no_task(
     quick: Mesh, traces: Path, tmp_path: Path
 ) -> None:
     pipe = tasks.pipe_at(tmp_path / "said")
-    with another_worker(quick, tmp_path / "other", slots=2) as other:
+    with another_worker(quick.folder, tmp_path / "other", slots=2) as other:
         assert quick.wait_for_slots(4, 20) == 4
         group = in_flight(quick, traces, [150], [pipe])
         tasks.heard_at(pipe)
@@ -240,7 +235,7 @@ def test_a_worker_that_leaves_in_order_costs_nothing(
     quick: Mesh, traces: Path, tmp_path: Path
 ) -> None:
     pipe = tasks.pipe_at(tmp_path / "said")
-    with another_worker(quick, tmp_path / "other", slots=2) as other:
+    with another_worker(quick.folder, tmp_path / "other", slots=2) as other:
         assert quick.wait_for_slots(4, 20) == 4
         group = in_flight(quick, traces, [150], [pipe])
         tasks.heard_at(pipe)
@@ -258,7 +253,7 @@ def test_a_result_whose_worker_is_away_says_so_and_comes_when_it_is_back(
             raise LookupError("made elsewhere")
         return bytes(300_000)
 
-    with another_worker(quick, tmp_path / "other", slots=1) as other:
+    with another_worker(quick.folder, tmp_path / "other", slots=1) as other:
         assert quick.wait_for_slots(3, 20) == 3
         group = quick.submit_many(make, [other.pid] * 12)
         assert group.wait(20)
@@ -269,7 +264,7 @@ def test_a_result_whose_worker_is_away_says_so_and_comes_when_it_is_back(
             pass  # until its router has seen it, the result is read from its file
         with pytest.raises(ResultUnreachable, match="start its worker again"):
             future.result(20)
-    with another_worker(quick, tmp_path / "other", slots=1):
+    with another_worker(quick.folder, tmp_path / "other", slots=1):
         assert quick.wait_for_slots(3, 20) == 3
         assert len(future.result(20)) == 300_000
 

@@ -13,7 +13,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from matrix import LEAVE_S, LONG, SOON, Crowd, counts, start_worker
+from matrix import LEAVE_S, LONG, SOON, Crowd, counts
+from scripts import start_worker
 
 from mesh import Mesh
 

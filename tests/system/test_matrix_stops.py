@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import sample_tasks as tasks
-from ending import await_end
-from matrix import LONG, SOON, Crowd, another_worker, counts, kill, router_of, slots_of, stopped
+from ending import await_end, kill
+from matrix import LONG, SOON, Crowd, counts, router_of, slots_of, stopped
+from scripts import another_worker
 
 from mesh import Mesh
 

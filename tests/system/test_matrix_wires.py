@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from matrix import LONG, SOON, Crowd, access_by, address_of, another_worker, counts, router_of
+from matrix import LONG, SOON, Crowd, access_by, address_of, counts, router_of
+from scripts import another_worker
 from tcp_proxy import TcpProxy
 from zmq_proxy import ZmqProxy
 

@@ -40,12 +40,12 @@ def test_what_is_interrupted_runs_again_and_that_counts_nothing(tmp_path: Path, 
     with Mesh(dir=tmp_path / "own", slots=0, settings=STRICT) as m:
         future = m.submit(by_interrupts, begun, gate, how)
         for nth in range(2):
-            with another_worker(m, tmp_path / f"{nth}", 1, "--drain-timeout", 0.1) as worker:
+            with another_worker(m.folder, tmp_path / f"{nth}", 1, "--drain-timeout", 0.1) as worker:
                 tasks.heard_at(begun)
                 worker.send_signal(signal.SIGTERM)
                 assert worker.wait(20) == 0
             assert not future.done()
-        with another_worker(m, tmp_path / "last", 1):
+        with another_worker(m.folder, tmp_path / "last", 1):
             tasks.heard_at(begun)
             tasks.let_go(gate)
             assert future.result(20) == "whole"
@@ -55,12 +55,12 @@ def test_what_runs_at_the_second_signal_runs_again_and_that_counts_nothing(tmp_p
     begun, gate = tasks.pipe_at(tmp_path / "begun"), tasks.pipe_at(tmp_path / "gate")
     with Mesh(dir=tmp_path / "own", slots=0, settings=STRICT) as m:
         future = m.submit(tasks.say_and_hold, begun, gate, "whole")
-        with another_worker(m, tmp_path / "first", 1) as worker:
+        with another_worker(m.folder, tmp_path / "first", 1) as worker:
             tasks.heard_at(begun)
             worker.send_signal(signal.SIGTERM)
             worker.send_signal(signal.SIGINT)
             assert worker.wait(20) == 0
-        with another_worker(m, tmp_path / "second", 1):
+        with another_worker(m.folder, tmp_path / "second", 1):
             tasks.heard_at(begun)
             tasks.let_go(gate)
             assert future.result(20) == "whole"

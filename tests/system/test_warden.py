@@ -64,7 +64,7 @@ def worker(tmp_path: Path, nothing_left_behind: Leftovers):
     """A mesh without slots of its own, and a worker on it."""
     with (
         Mesh(dir=tmp_path / "own", slots=0) as m,
-        another_worker(m, tmp_path / "other", 1) as other,
+        another_worker(m.folder, tmp_path / "other", 1) as other,
     ):
         m.wait_for_slots(1, 20)
         yield m, other
