@@ -166,12 +166,18 @@ class Connection:
             counts.update(self.ask("count", {"spans": spans[at : at + PAGE_TASKS]}))
         return counts
 
-    def cancel(self, spans: list[tuple[str, int, int]], *, running: bool) -> dict[str, int]:
-        """Cancel tasks; the router's tally."""
+    def cancel(
+        self, spans: list[tuple[str, int, int]], *, running: bool, timeout: float = ANSWER_S
+    ) -> dict[str, int]:
+        """Cancel tasks; the router's tally, which comes when it is on disk.
+
+        Raises:
+            RouterUnreachable: that of some thousands took longer than `timeout` seconds.
+        """
         tally = {"cancelled": 0, "running": 0, "ended": 0}
         for page in pages(spans):  # the router has others to serve in between
             make = partial(m.Cancel, spans=page, running=running)
-            answer = self._order(make, ANSWER_S)
+            answer = self._order(make, timeout)
             for word, count in answer.items():
                 tally[word] += count
         return tally

@@ -408,7 +408,7 @@ class Mesh(concurrent.futures.Executor):
     def _cancel_own(self) -> None:
         spans = self._connection.waiting.own_spans()
         if spans:
-            self._connection.cancel(spans, running=True)
+            self._connection.cancel(spans, running=True, timeout=CANCELLED_S)
             self._connection.waiting.wait_for_own(CANCELLED_S)
 
     def _abandon(self, *, told: bool = False) -> None:

@@ -49,7 +49,8 @@ class Ledger:
         counts: how many tasks are in each state, the ended ones included.
         functions: digest → (name, code digest).
         sessions: the highest counter recorded of each client.
-        writes: what the store is to record at the end of this turn.
+        writes: what the store is to record at the end of this turn; the outcomes in it take
+            `write_bytes`.
         late: stored results that came when their task had ended: (session, counter, lease, store).
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
@@ -71,6 +72,7 @@ class Ledger:
         self.functions = functions
         self.sessions = sessions
         self.writes: list[tuple[Any, ...]] = []
+        self.write_bytes = 0
         self.late: list[tuple[str, int, int, str]] = []
         self.journal = Journal()
         self.ahead_s = 0.0
@@ -179,6 +181,7 @@ class Ledger:
         pack_key, pack_record = _COUNTER.pack, RECORD.pack
         records: list[tuple[bytes, bytes]] = []
         told: list[int] = []
+        size = 0
         for nth, entry in enumerate(entries):
             if entry is None:
                 continue
@@ -195,12 +198,14 @@ class Ledger:
             kind, body = kinds[nth], bodies[nth]
             record = pack_record(kind, leases[nth], store) + body
             records.append((prefix + pack_key(counters[nth]), record))
+            size += len(record)
             told.append(nth)
             if not block.left or block.watchers or block.names is not None:
                 self._after_end(block, i, kind, body)
         if not records:
             return
         self.counts[_DONE] += len(records)
+        self.write_bytes += size
         self.writes.append(("outcomes", records))
         if self.journal.on:
             for nth in told:

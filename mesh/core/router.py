@@ -35,6 +35,10 @@ from .peers import ACK_DELAY_S, Peer, Peers
 from .pruning import Pruning
 from .stall import Stall
 
+#: Outcomes in memory that are not on disk yet. More than a disk takes in one commit, and less than
+#: anybody misses.
+UNRECORDED_BYTES_MAX = 16 * 1024 * 1024
+
 
 @dataclass(slots=True)
 class Restored:
@@ -74,6 +78,8 @@ class RouterCore:
         self.ledger.age_s = restored.age_s
         self._ticket = 0
         self._tick_at = now + settings.heartbeat_s / 2  # however busy it is meanwhile
+        self._unrecorded: deque[tuple[int, int]] = deque()  # by ticket: bytes of outcomes
+        self._unrecorded_bytes = 0
         self._heard: dict[Peer, int] = {}  # the last message taken of each, this turn
         self._to_record: deque[tuple[int, dict[Peer, int]]] = deque()
         self._promised: list[Callable[[float], None]] = []
@@ -122,7 +128,7 @@ class RouterCore:
         for peer in self.stall.freed():
             if self.peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
                 self.resume(peer, now)
-        if not self.stopping and self.stall.reason is None:
+        if not self.stopping and self.stall.reason is None and not self._is_behind:
             if not self._expected:
                 self.ledger.release(now)
             self.fleet.dispatch(now)
@@ -142,6 +148,9 @@ class RouterCore:
             turn.writes.append(("counts", list(self.ledger.counts[ENDED:])))
             self._ticket += 1
             turn.ticket = self._ticket
+            self._unrecorded.append((self._ticket, self.ledger.write_bytes))
+            self._unrecorded_bytes += self.ledger.write_bytes
+            self.ledger.write_bytes = 0
         if self._promised:
             self._after_commit.append((self._ticket, self._promised))
             self._promised = []
@@ -362,7 +371,14 @@ class RouterCore:
     def _on_committed(self, event: Committed, now: float) -> None:
         self.committed = event.ticket
         self.stall.end()
+        while self._unrecorded and self._unrecorded[0][0] <= event.ticket:
+            self._unrecorded_bytes -= self._unrecorded.popleft()[1]
         self._keep_promises(now)
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether outcomes come faster than the disk takes them: nothing more is given out then."""
+        return self._unrecorded_bytes > UNRECORDED_BYTES_MAX
 
     def _keep_promises(self, now: float) -> None:
         while self._after_commit and self._after_commit[0][0] <= self.committed:
