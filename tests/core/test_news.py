@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lone_router import C1, W1, LoneRouter
 
-from mesh.core.events import Found
+from mesh.core.events import Committed, Found
 from mesh.core.ledger import RECORD
 from mesh.core.news import NEWS_BYTES_MAX, NEWS_WINDOW_BYTES, PAGE_TASKS, News
 from mesh.protocol import messages as m
@@ -59,6 +59,7 @@ def finish_all(lone: LoneRouter, count: int) -> list[int]:
         leases, counters = list(held), [block.first + i for block, i, _ in held.values()]
         ended = [C1, counters, leases, bytes([Kind.VALUE]) * size, [BODY] * size]
         heard += told(lone.say(W1, m.Done([ended], 256)))
+        lone.do(Committed(lone.ticket))
     return heard
 
 
