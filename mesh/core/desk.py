@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
@@ -72,6 +73,7 @@ class Desk:
             "router": {"epoch": self.core.epoch},  # the shell adds pid, address, uptime, memory
             "workers": self._workers(now),
             "tasks": {state.word: counts[state] for state in State},
+            "settings": asdict(self.core.settings),
         }
         self._tell(peer, token, now, value)
 

@@ -59,12 +59,9 @@ def test_what_is_no_amount_is_a_usage_error(shell: Shell) -> None:
         assert "Usage" in shell.mesh("up", *wrong, code=2).err
 
 
-def test_history_goes_when_it_is_as_old_as_was_said(shell: Shell) -> None:
-    up = shell.up("--ttl", "0.2s", "--quota", "1GB")
-    task = shell.submit("sim:scaled", 2)
-    shell.mesh("wait", task)
-    while shell.mesh("status", "--json").json["tasks"]["done"]:
-        pass  # each look takes a moment, and it ages
-    assert "no task" in shell.mesh("result", task, code=6).err
+def test_how_long_and_how_much_a_mesh_remembers_is_said_and_told(shell: Shell) -> None:
+    up = shell.up("--ttl", "12h", "--quota", "20GB")
+    settings = shell.mesh("status", "--json").json["settings"]
+    assert (settings["ttl_s"], settings["quota_bytes"]) == (12 * 3600, 20 * 10**9)
     shell.mesh("stop")
     assert up.finish().code == 0
