@@ -37,10 +37,12 @@ class News:
     Attributes:
         asking: whether owed outcomes are being looked up.
         heard_s: the router's age up to which the client has heard all there was to hear.
+        asked_by_s: the router's age by which it has said what it waits for.
     """
 
     __slots__ = (
-        "_fresh", "_heard", "_mark", "_on_way", "_on_way_bytes", "_owed", "asking", "heard_s",
+        "_fresh", "_heard", "_mark", "_on_way", "_on_way_bytes", "_owed", "asked_by_s", "asking",
+        "heard_s",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,6 +52,7 @@ class News:
         self._on_way_bytes = 0
         self.asking = False
         self.heard_s = 0.0
+        self.asked_by_s = 0.0
         self._heard = 0  # the last number acknowledged
         self._mark: tuple[int, float] | None = None  # when that number is: all until then is heard
 
@@ -146,11 +149,13 @@ class News:
             self._on_way_bytes -= on_way.popleft()[1]
 
     def mark(self, sequence: int, age_s: float) -> None:
-        """All that ended until now is in what was sent up to this number, unless some is owed."""
-        if self._mark is None and not self.is_behind:
+        """All that ended until now is in what was sent up to this number, unless some is owed, or
+        may be asked for yet."""
+        if self._mark is None and not self.is_behind and age_s >= self.asked_by_s:
             self._mark = (sequence, age_s)
             self.acknowledged(self._heard)
 
     def heard_of_all(self, sequence: int, age_s: float) -> float:
         """`heard_s` of a client that leaves, having been sent up to this number."""
-        return age_s if self._heard >= sequence and not self.is_behind else self.heard_s
+        unheard = self._heard < sequence or self._fresh or self.is_behind
+        return self.heard_s if unheard or age_s < self.asked_by_s else age_s

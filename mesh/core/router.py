@@ -243,6 +243,9 @@ class RouterCore:
             self.peers.drop(self.peers.by_id[id])
         peer = Peer(id, hello.role, hello.who, hello.incarnation, now)
         peer.link.open(envelope.session)
+        if hello.who in self.ledger.sessions:  # it has been here: what it missed it asks for now
+            peer.news.asked_by_s = now - self._born_at + self.settings.lost_after_s
+            peer.news.heard_s = old.news.heard_s if old is not None else 0.0
         self.peers.add(peer)
         self._welcome(peer, now)
         if hello.role == "worker":
@@ -285,6 +288,7 @@ class RouterCore:
         self.ledger.age_s = now - self._born_at  # what ends from now on is not heard of
         if peer.role == "client" and peer.who in self.ledger.sessions:
             heard_s = peer.news.heard_of_all(peer.link.sent, self.ledger.age_s)
+            self.ledger.writes.append(("age", self.ledger.age_s))  # never behind what is heard
             self.ledger.writes.append(("heard", peer.who, heard_s))
 
     def _take_bye(self, peer: Peer, message: m.Bye, now: float) -> None:

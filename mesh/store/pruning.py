@@ -10,7 +10,7 @@ from ..core.ledger import RECORD
 from ..core.pruning import Old
 from ..task import ENDED, STATE_OF, Kind, State, key, unkey
 from .meaning import alias_key
-from .rows import unpack
+from .rows import pack, unpack
 from .tables import Transaction
 
 #: The router's age in milliseconds, before the block's key.
@@ -21,6 +21,13 @@ def close(txn: Transaction, block: bytes, age_s: float) -> None:
     """The last task of a block has ended."""
     txn.delete("open", block)
     txn.put("ended", _AGE.pack(math.ceil(age_s * 1000)) + block, b"")
+
+
+def hear(txn: Transaction, who: str, age_s: float) -> None:
+    """A client has heard of all that ended before; more than it had, perhaps, when it left last."""
+    said = txn.get("heard", who.encode())
+    if said is None or unpack(said) < age_s:
+        txn.put("heard", who.encode(), pack(age_s))
 
 
 def prunable(txn: Transaction, about: tuple[bytes, int]) -> tuple[list[Old], int]:

@@ -98,7 +98,7 @@ class Records:
             "close": pruning.close,
             "prune": pruning.prune,
             "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
-            "heard": lambda txn, who, age_s: txn.put("heard", who.encode(), pack(age_s)),
+            "heard": pruning.hear,
             "tries": lambda txn, task, tries: txn.put("tries", task, pack(tries)),
             "run": story.write_run,
             "function": self._write_function,

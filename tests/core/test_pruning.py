@@ -6,12 +6,14 @@ from typing import Any
 
 from lone_router import C1, W1, F, LoneRouter
 
-from mesh.core.events import Committed, Found, Gone
+from mesh.core.events import Committed, Found, Gone, Heard
 from mesh.core.ledger import RECORD
 from mesh.core.pruning import PRUNE_BEATS
 from mesh.protocol import messages as m
+from mesh.protocol.link import Envelope
 from mesh.protocol.outcome import REF, body
 from mesh.store.records import TABLES, Records
+from mesh.store.rows import unpack
 from mesh.store.tables import MemoryTables
 from mesh.task import Kind, State, key
 
@@ -179,6 +181,75 @@ def test_one_that_left_before_it_had_heard_keeps_its_results():
     mesh.wait(4 * LOST_AFTER_S)
 
     assert mesh.known == 200
+
+
+def away_while_it_ran() -> Mesh:
+    """A block of tasks, more than the quota, has run while its client was away for long."""
+    mesh = Mesh(quota=400)
+    mesh.submit(C1, 0, 10)
+    mesh.store()
+    mesh.wait(3)
+    mesh.do(Gone(C1.encode()))
+    mesh.say(W1, done(mesh))
+    mesh.store()
+    mesh.wait(3 * LOST_AFTER_S)
+    return mesh
+
+
+def done(mesh: Mesh) -> m.Done:
+    """The worker has finished all that it holds."""
+    held = mesh.core.fleet.workers[W1].held
+    counters = [block.first + i for block, i, _ in held.values()]
+    kinds, bodies = bytes([Kind.VALUE]) * len(held), [b"v"] * len(held)
+    return m.Done([[C1, counters, list(held), kinds, bodies]], 300)
+
+
+def test_one_that_comes_back_has_not_heard_before_it_could_ask():
+    mesh = away_while_it_ran()
+
+    mesh.hello(C1, session=2)
+    mesh.tick(1.0)
+    mesh.read()
+    mesh.wait(3)
+    assert mesh.known == 10
+    mesh.do(Gone(C1.encode()))
+    mesh.wait(4 * LOST_AFTER_S)
+    assert mesh.known == 10, "it left before it was told"
+
+    mesh.hello(C1, session=3)
+    mesh.say(C1, m.Watch([[C1, 0, 10]]))
+    mesh.store()
+    mesh.wait(4 * LOST_AFTER_S)
+    assert mesh.known == 0
+
+
+def test_what_ends_in_the_turn_in_which_its_client_goes_is_not_heard_of():
+    mesh = Mesh(quota=400)
+    mesh.submit(C1, 0, 10)
+    mesh.store()
+    mesh.wait(3)
+    session, number = mesh.numbers[W1]
+    mesh.now += 0.3
+
+    mesh.core.handle(Heard(W1.encode(), Envelope(session, number + 1, 0, done(mesh))), mesh.now)
+    mesh.do(Gone(C1.encode()))
+    mesh.numbers[W1][1] += 1
+    mesh.wait(4 * LOST_AFTER_S)
+
+    assert mesh.known == 10
+
+
+def test_a_router_that_was_killed_is_not_younger_than_what_was_heard():
+    mesh = Mesh()
+    mesh.run()
+    mesh.read()
+    mesh.wait(100)
+    mesh.do(Gone(C1.encode()))
+    mesh.store()
+
+    with mesh.records.tables.begin() as txn:
+        heard_s = unpack(txn.get("heard", C1.encode()))
+    assert mesh.records.restore().age_s >= heard_s > 90
 
 
 def test_holders_are_told_of_what_is_too_old_but_not_of_what_only_was_too_much():
