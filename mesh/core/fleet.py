@@ -63,7 +63,7 @@ class Fleet:
             self._ledger.journal.note(
                 "joined", worker=hello.who, host=hello.about.get("host"), slots=worker.slots
             )
-        worker.peer = peer
+        worker.peer, worker.away_since = peer, None
         worker.functions = set()
         worker.recalled = False
         worker.window = int(hello.about.get("window", worker.window))

@@ -241,6 +241,17 @@ def test_a_worker_whose_connection_broke_has_its_time_to_come_back():
     assert not lone.core.fleet.workers
 
 
+def test_each_time_that_its_connection_breaks_it_has_its_time_anew():
+    lone = LoneRouter(lost_after_s=10.0)
+    lone.hello(W1)
+
+    for session in range(2, 10):
+        lone.do(Gone(W1.encode()))
+        lone.tick(4)
+        assert list(lone.core.fleet.workers) == [W1]
+        lone.hello(W1, session=session)
+
+
 def test_news_are_cut_into_messages_of_bounded_size():
     lone = LoneRouter()
     lone.hello(C1)
