@@ -169,8 +169,9 @@ class RouterCore:
 
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
-        idle = self._expected or self.stall.reason is not None
-        due = self._tick_at if idle else min(self._tick_at, self.ledger.due.next)
+        due = self._tick_at
+        if not (self._expected or self.stopping or self.stall.reason is not None):
+            due = min(due, self.ledger.due.next)  # else nothing is released
         if self.fleet.recall_at > now:
             due = min(due, self.fleet.recall_at)
         for since in self.peers.owing.values():

@@ -252,6 +252,21 @@ def test_each_time_that_its_connection_breaks_it_has_its_time_anew():
         lone.hello(W1, session=session)
 
 
+def test_a_mesh_that_ends_does_not_look_out_for_what_would_be_due():
+    lone = LoneRouter()
+    lone.hello(C1)
+    lone.hello(W1)
+    lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
+    lone.say(C1, m.Submit([[0, F, {"retries": 3}, None, 0, [b"x"] * 2, None, None]]))
+    lease = next(iter(lone.core.fleet.workers[W1].held))
+    lone.say(W1, m.Done([[C1, [0], [lease], bytes([Kind.ERROR]), [b"e"]]], 2))
+
+    lone.core.stop(3600.0, lone.now)
+    lone.tick(5)
+
+    assert lone.core.deadline(lone.now) > lone.now, "its loop would not sleep again"
+
+
 def test_news_are_cut_into_messages_of_bounded_size():
     lone = LoneRouter()
     lone.hello(C1)
