@@ -312,24 +312,26 @@ class Fleet:
         """Empty a worker for a task that must run alone, and give it that task."""
         quarantine = self.quarantine
         worker = quarantine.worker
-        if worker is None:
-            able = [w for w in self if w.slots and w.recorded and w.peer is not None]
-            if not able:
-                return
-            worker = min(able, key=lambda worker: len(worker.held))
-            quarantine.set_aside(worker)
-            if worker.held and not worker.recalled:
-                self._recall_from(worker, len(worker.held), now)
-        if worker.held or worker.strays:
-            return
-        if not quarantine:
+        if worker is not None and quarantine.lease in worker.held:
+            return  # one is alone there
+        able = [each for each in self if each.takes]
+        if not quarantine or not able:
             quarantine.release()
-        elif worker.peer is not None:
-            block, i = quarantine.take()
-            self._ledger.move(block, i, Cause.RELEASED)
-            row = self._lease_out(worker, block, i, i + 1, now)
-            quarantine.lease = row[2]
-            self._peers.send(worker.peer, m.Tasks([row]), now)
+            return
+        # An empty one if there is any, else that which is being emptied: others may never be.
+        best = min(able, key=lambda each: (each.load > 0, each is not worker, each.load))
+        if best is not worker:
+            quarantine.release()
+            quarantine.set_aside(best)
+            if best.held and not best.recalled:
+                self._recall_from(best, len(best.held), now)
+        if best.load or best.peer is None:
+            return
+        block, i = quarantine.take()
+        self._ledger.move(block, i, Cause.RELEASED)
+        row = self._lease_out(best, block, i, i + 1, now)
+        quarantine.lease = row[2]
+        self._peers.send(best.peer, m.Tasks([row]), now)
 
     def _lease_out(
         self, worker: Member, block: Block, low: int, high: int, now: float

@@ -78,16 +78,27 @@ class Member:
         self.recall_after = 0.0
 
     @property
+    def takes(self) -> bool:
+        """Whether it takes tasks at all: not while it is away, or leaves, or has no room for what
+        becomes of them."""
+        return self.peer is not None and self.recorded and self.slots > 0 and self.window > 0
+
+    @property
+    def load(self) -> int:
+        """How many tasks it has."""
+        return len(self.held) + len(self.strays)
+
+    @property
     def room(self) -> int:
         """How many more leases it takes now."""
         if self.peer is None or not self.recorded or self.reserved:
             return 0
-        return self.window - len(self.held) - len(self.strays)
+        return self.window - self.load
 
     @property
     def idle_slots(self) -> int:
         """Slots that have nothing to run."""
-        return min(self.slots - len(self.held) - len(self.strays), self.room)
+        return min(self.slots - self.load, self.room)
 
     def is_recorded(self, now: float) -> None:
         """The roster has it, on disk."""

@@ -143,3 +143,51 @@ def test_a_router_that_restarts_has_not_forgotten():
     lone.hello(W1, about={"slots": 2, "window": 2})
     lone.do(Committed(lone.ticket))
     assert held(lone, W1) == [0]
+
+
+def alone(lone: LoneRouter) -> list[str]:
+    """The workers that are set aside."""
+    return [worker.who for worker in lone.core.fleet if worker.reserved]
+
+
+def test_one_that_leaves_or_has_no_room_is_not_set_aside():
+    lone = router()
+    lone.submit(C1, 0, 3)
+    die(lone, W1)
+    lone.hello(W2, about={"slots": 2, "window": 2})
+    lone.say(W2, m.Returned([], 0))
+
+    die(lone, W1)
+
+    assert (alone(lone), held(lone, W1), held(lone, W2)) == ([W1], [0], [2])
+
+
+def test_one_that_takes_nothing_any_more_is_set_aside_no_longer():
+    lone = router()
+    lone.submit(C1, 0, 2)
+    die(lone, W1)
+    die(lone, W1)
+    assert (alone(lone), held(lone, W1)) == ([W1], [0])
+    lone.hello(W2, about={"slots": 2, "window": 2})
+
+    lone.say(W1, m.Returned(list(lone.core.fleet.workers[W1].held), 0))
+
+    assert (alone(lone), held(lone, W1), held(lone, W2)) == ([W2], [], [0])
+
+
+def test_it_runs_where_nothing_runs_rather_than_where_something_may_never_end():
+    lone = router()
+    lone.submit(C1, 0, 2)
+    die(lone, W1)
+    lone.hello(W2, about={"slots": 4, "window": 4})
+    lone.submit(C1, 2, 2)
+    lone.do(Gone(W1.encode()))
+    for _ in range(4):
+        lone.say(W2, m.Beat())
+        lone.tick(LOST_AFTER_S / 2)
+    assert (alone(lone), held(lone, W2)) == ([W2], [2, 3])
+
+    lone.hello(W1, incarnation=b"9", about={"slots": 2, "window": 2})
+
+    assert (alone(lone), held(lone, W1)) == ([W1], [0])
+    assert lone.core.fleet.workers[W2].room == 2
