@@ -344,6 +344,8 @@ class Connection:
             self._dialer.send(encode(envelope))
         for kind, text in turn.errors:
             self._on_error(kind, text)
+        if turn.welcomed:
+            self.outbox.stalled(None)  # a router that has no room says so, to each that dials
         for kind, about in turn.events:
             self._on_event(kind, about)
         for known in turn.known:

@@ -33,11 +33,11 @@ Item = tuple[int, bytes, dict[str, Any], bytes, str | None, bytes | None]
 
 class Outbox:
     """See the module. `wake` tells the I/O thread that there is something. While the mesh has no
-    room to record what is sent, a thread waits `patience_s` for it."""
+    room to record what is sent (`no_room` says why), a thread waits `patience_s` for it."""
 
     def __init__(self, wake: Callable[[], None], patience_s: float) -> None:
         self._patience_s = patience_s
-        self._stalled: str | None = None
+        self.no_room: str | None = None
         self._wake = wake
         # Taken itself, never through its condition: `with` keeps a lock of C whole under Ctrl-C,
         # and a condition's own `__enter__` may be interrupted with the lock in its hand.
@@ -126,12 +126,12 @@ class Outbox:
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
                 return False
-            reason = self._stalled
+            reason = self.no_room
             if reason is None:
                 self._room.wait(rest)
                 continue
             patience = self._patience_s if rest is None else min(rest, self._patience_s)
-            eased = self._room.wait_for(lambda: self._stalled is None or done(), patience)
+            eased = self._room.wait_for(lambda: self.no_room is None or done(), patience)
             if not eased and patience == self._patience_s:
                 raise QueueFull(
                     f"the mesh could not record more for {self._patience_s:g} s: {reason}. Free "
@@ -142,7 +142,7 @@ class Outbox:
     def stalled(self, reason: str | None) -> None:
         """The mesh has no room to record more, and why; None: it has again."""
         with self._lock:
-            self._stalled = reason
+            self.no_room = reason
             self._room.notify_all()
 
     def released(self, size: int) -> None:

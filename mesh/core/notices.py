@@ -33,6 +33,11 @@ class Notices:
         self._without_since: float | None = None
         self._told: dict[str, set[str]] = {NO_WORKER: set(), NO_ROOM: set()}
 
+    def welcomed(self, who: str) -> None:
+        """A client has dialled anew, and may have missed that there is room again: if there is
+        none, it is told so once more."""
+        self._told[NO_ROOM].discard(who)
+
     def tick(self, now: float) -> None:
         """Tell who does not know it yet."""
         self._workers(now)

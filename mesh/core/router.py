@@ -249,6 +249,7 @@ class RouterCore:
             peer.news.heard_s = old.news.heard_s if old is not None else 0.0
         self.peers.add(peer)
         self._welcome(peer, now)
+        self._notices.welcomed(hello.who)
         if hello.role == "worker":
             worker = self.fleet.greet(peer, hello, now)
             if not worker.recorded:

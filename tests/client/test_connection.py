@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import zmq
 
 from mesh import MeshError, RouterUnreachable
 from mesh.client.connection import Connection
+from mesh.core.notices import NO_ROOM
 from mesh.protocol import messages as m
 from mesh.protocol.codec import decode, encode
 from mesh.protocol.link import Envelope, Link
@@ -97,3 +99,27 @@ def test_a_client_whose_greeting_is_not_understood_is_told_so(
 
     with pytest.raises(MeshError, match=r"Hello\.about"):
         connection.welcomed.result(10)
+
+
+def test_that_there_was_no_room_is_over_with_the_next_greeting(
+    listen: Callable[[], LoneListener], connection: Connection
+) -> None:
+    router = listen()
+    router.hear()
+    router.say(WELCOME)
+    router.say(m.Event(NO_ROOM, {"reason": "full"}))
+    assert soon(lambda: connection.outbox.no_room == "full")
+
+    router.say(m.Resync())
+    assert type(router.hear()) is m.Hello
+    router.say(WELCOME)
+
+    assert soon(lambda: connection.outbox.no_room is None)
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether something comes to hold within ten seconds."""
+    until = time.monotonic() + 10
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.01)
+    return holds()

@@ -102,3 +102,12 @@ def test_clients_are_told_once_and_when_it_is_over():
     lone.do(Committed(lone.ticket))
     assert told(1) == [ROOM, ROOM]
     assert told(1) == []
+
+
+def test_who_dials_anew_is_told_anew():
+    lone = mesh()
+    lone.tick(1)
+
+    lone.hello(C1, session=2)
+
+    assert (C1, m.Event(NO_ROOM, {"reason": FULL.reason})) in lone.tick(1)
