@@ -90,7 +90,8 @@ class Peers:
         self.by_who[peer.role, peer.who] = peer
 
     def drop(self, peer: Peer) -> None:
-        """Forget `peer`."""
+        """Forget `peer`, and what waits in its line: where it was, it is sent again."""
+        peer.parked = None
         self.by_id.pop(peer.id, None)
         self.listeners.pop(peer, None)
         self.behind.pop(peer, None)

@@ -198,7 +198,8 @@ class RouterCore:
             return
         peer.news.acknowledged(envelope.ack)
         if peer.parked is not None:
-            peer.parked.append(envelope)
+            if envelope.message.SEQUENCED:  # a beat has said all that it has to say
+                peer.parked.append(envelope)
             if self.stall.why is not None and type(envelope.message) in (m.Ask, m.Cancel):
                 # What is before it may wait for long. In its turn it is taken once more, and that
                 # answer finds nobody waiting.

@@ -53,6 +53,7 @@ class Stall:
         if self.why is None or type(envelope.message) not in _GROWS:
             return False
         peer.parked = deque([envelope])
+        self._stuck = [each for each in self._stuck if each.is_parked]  # the others have gone
         self._stuck.append(peer)
         return True
 

@@ -111,3 +111,19 @@ def test_who_dials_anew_is_told_anew():
     lone.hello(C1, session=2)
 
     assert (C1, m.Event(NO_ROOM, {"reason": FULL.reason})) in lone.tick(1)
+
+
+def test_however_long_it_takes_what_waits_grows_by_new_messages_alone():
+    lone = mesh()
+    row = [3, F, {}, None, 0, [b"x"], None, None]
+
+    for session in range(2, 9):
+        lone.hello(C1, session=session)
+        lone.say(C1, m.Submit([row]))
+        for _ in range(5):
+            lone.say(C1, m.Beat())
+            lone.do(FULL)
+
+    (stuck,) = lone.core.stall._stuck
+    assert stuck is lone.core.peers.by_who["client", C1]
+    assert stuck.parked is not None and len(stuck.parked) == 1
