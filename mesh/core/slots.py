@@ -24,7 +24,8 @@ from .slot import Slot
 #: A slot that died before it was ready is not started again at once: something is wrong with it.
 RESTART_PAUSE_S = 1.0
 
-#: So many in a row, and the worker gives up: its message says why.
+#: So many times in a row, of which those at once are one, and the worker gives up: its message says
+#: why.
 START_FAILURES_MAX = 5
 
 
@@ -59,6 +60,7 @@ class Slots:
         self._start_at = dict.fromkeys(self._by_number, 0.0)  # those that are not there
         self._guard = Guard(self.held.__getitem__)
         self._start_failures = 0
+        self._failed_at = -RESTART_PAUSE_S
 
     def __getitem__(self, number: int) -> Slot:
         return self._by_number[number]
@@ -300,8 +302,9 @@ class Slots:
         self.orders.harsher = [each for each in self.orders.harsher if each[0] != event.slot]
         self._start_at[event.slot] = now
         if not slot.ready:
-            self._start_failures += 1
             self._start_at[event.slot] += RESTART_PAUSE_S
+            if now >= self._failed_at + RESTART_PAUSE_S:
+                self._start_failures, self._failed_at = self._start_failures + 1, now
             if self._start_failures >= START_FAILURES_MAX:
                 self.broken = f"slots do not start: the last one {event.how}"
         in_hand = list(slot.line.in_hand)

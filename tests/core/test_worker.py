@@ -161,6 +161,19 @@ def test_a_slot_that_does_not_start_is_tried_again_after_a_pause_and_not_for_eve
     assert lone.core.failed
 
 
+def test_slots_that_cannot_be_started_at_one_moment_are_tried_again_however_many_they_are():
+    many = 2 * START_FAILURES_MAX
+    lone = LoneWorker(slots=many)
+
+    for how in ("was killed by SIGKILL", "could not be started: no process"):
+        for number in range(many):
+            lone.core.handle(SlotExited(number, how, []), lone.now)
+        turn = lone.turn()
+
+    assert (turn.starts, turn.stop) == ([], None)
+    assert len(lone.tick(RESTART_PAUSE_S + 0.1).starts) == many
+
+
 def test_a_slot_that_dies_of_a_task_is_replaced_at_once():
     lone = LoneWorker()
     lone.tasks(1, 1)
