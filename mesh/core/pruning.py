@@ -24,6 +24,9 @@ PRUNE_BEATS = 5
 #: Blocks in one step: a few thousand tasks, some milliseconds of the store's thread.
 BLOCKS_MAX = 16
 
+#: Looking through all that may not go yet takes at most this part of the time.
+BUSY_PART = 0.1
+
 #: The router's age is recorded this often; a router that is killed has aged less, by so much.
 AGE_EVERY_S = 60.0
 
@@ -47,7 +50,8 @@ class Pruning:
         self._core = core
         self._is_asking = False
         self._next_at = 0.0
-        self._from = b""  # where the next look begins: behind those that must stay
+        self._began_at = 0.0
+        self._from = b""  # where the next step begins: behind those that must stay
         self._age_at = 0.0
 
     def tick(self, now: float) -> None:
@@ -57,6 +61,7 @@ class Pruning:
             self._age_at = now + AGE_EVERY_S
             core.ledger.writes.append(("age", core.ledger.age_s))
         if not self._is_asking and now >= self._next_at and core.stall.reason is None:
+            self._began_at = now
             self._ask()
 
     def _ask(self) -> None:
@@ -81,15 +86,19 @@ class Pruning:
             and self._is_heard(old)
         ]
         more = len(rows) == BLOCKS_MAX and (too_much or len(gone) == len(rows))
-        self._from = rows[-1].place if more and not gone else b""
+        self._from = rows[-1].place if more else b""
         if gone:
             core.stall.ease()
             self._forget(gone, before_s, now)
             core.after_commit(partial(self._go_on, {old.session for old in gone}))
             return
+        if more:
+            self._ask()
+            return
         self._is_asking = False
-        self._next_at = now if more else now + PRUNE_BEATS * settings.heartbeat_s
-        if too_much and not more:
+        pause_s = (now - self._began_at) * (1 / BUSY_PART - 1)
+        self._next_at = now + max(PRUNE_BEATS * settings.heartbeat_s, pause_s)
+        if too_much:
             core.stall.fill(
                 f"the records take {used / 1e6:,.0f} MB, more than the quota of "
                 f"{settings.quota_bytes / 1e6:,.0f} MB, and nothing in them may be forgotten yet"

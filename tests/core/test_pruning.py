@@ -8,7 +8,7 @@ from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Gone, Heard
 from mesh.core.ledger import RECORD
-from mesh.core.pruning import PRUNE_BEATS
+from mesh.core.pruning import BLOCKS_MAX, PRUNE_BEATS
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 from mesh.protocol.outcome import REF, body
@@ -16,6 +16,8 @@ from mesh.store.records import TABLES, Records
 from mesh.store.rows import unpack
 from mesh.store.tables import MemoryTables
 from mesh.task import Kind, State, key
+
+C2 = "dddddddd"
 
 LOST_AFTER_S = 10.0
 
@@ -197,11 +199,12 @@ def away_while_it_ran() -> Mesh:
 
 
 def done(mesh: Mesh) -> m.Done:
-    """The worker has finished all that it holds."""
+    """The worker has finished all that it holds, which is of one client."""
     held = mesh.core.fleet.workers[W1].held
+    session = next(iter(held.values()))[0].session
     counters = [block.first + i for block, i, _ in held.values()]
     kinds, bodies = bytes([Kind.VALUE]) * len(held), [b"v"] * len(held)
-    return m.Done([[C1, counters, list(held), kinds, bodies]], 300)
+    return m.Done([[session, counters, list(held), kinds, bodies]], 300)
 
 
 def test_one_that_comes_back_has_not_heard_before_it_could_ask():
@@ -250,6 +253,26 @@ def test_a_router_that_was_killed_is_not_younger_than_what_was_heard():
     with mesh.records.tables.begin() as txn:
         heard_s = unpack(txn.get("heard", C1.encode()))
     assert mesh.records.restore().age_s >= heard_s > 90
+
+
+def test_what_may_go_is_found_behind_much_that_must_stay():
+    mesh = Mesh(quota=400)
+    for _ in range(20 * BLOCKS_MAX):
+        mesh.run(1)
+    mesh.do(Gone(C1.encode()))
+    mesh.hello(C2)
+    for n in range(4 * BLOCKS_MAX):
+        mesh.submit(C2, n)
+        mesh.store()
+        mesh.say(W1, done(mesh))
+        mesh.store()
+
+    for _ in range(3 * int(LOST_AFTER_S)):
+        mesh.say(C2, m.Beat(), ack=mesh.core.peers.by_who["client", C2].link.sent)
+        mesh.wait(1)
+
+    assert mesh.known == 20 * BLOCKS_MAX, "all that was heard of has gone, and nothing else"
+    assert "more than the quota" in (mesh.core.stall.why or "")
 
 
 def test_holders_are_told_of_what_is_too_old_but_not_of_what_only_was_too_much():
