@@ -49,6 +49,9 @@ LAST_ACK_S = 3.0
 #: A disk that had no room is tried again after this long.
 STALL_S = 1.0
 
+#: Who asks what a worker runs hears of what began or ended so long ago; tiny tasks go untold.
+REPORT_S = 0.2
+
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
 
@@ -78,6 +81,8 @@ class WorkerCore:
         self._last_sent = 0.0
         self._hello_at = self._tick_at = 0.0
         self._done_at = 0.0
+        self._report_at = math.inf
+        self._reported: dict[str, Any] = {}
         self._patience_s = LAST_ACK_S
         self._interrupt_at = math.inf  # it leaves, and what runs has until then
         self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
@@ -133,10 +138,11 @@ class WorkerCore:
                 slots.fill(now)
                 slots.level()
         if self.welcome is not None:
-            self._tell_done(now)
-            if slots.changed:
-                slots.changed = False
-                self._send(m.Report(slots.report()), now)
+            told = self._tell_done(now)
+            if (told or slots.orders.tasks) and self._report_at == math.inf:
+                self._report_at = now + REPORT_S
+            if slots.changed or now >= self._report_at:
+                self._report(now)
             if self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S:
                 self._send(m.Beat(), now)
         if self.leaving is not None and not slots.held and self._may_go(now):
@@ -153,12 +159,21 @@ class WorkerCore:
             due = min(due, self._stalled_until)
         if self.welcome is None:
             due = min(due, self._hello_at)
-        elif self._gathered:
-            due = min(due, self._done_at)
+        else:
+            due = min(due, self._report_at, self._done_at if self._gathered else due)
         if self._go_at is not None and not self.slots.held:
             due = min(due, self._go_at)
         due = min(due, self._interrupt_at)
         return max(now, min(due, self.slots.deadline(now)))
+
+    def _report(self, now: float) -> None:
+        """Say what has changed about the slots, and what they run."""
+        report = self.slots.report()
+        if self.slots.changed or report != self._reported:
+            self._send(m.Report(report), now)
+        self.slots.changed = False
+        self._reported = report
+        self._report_at = math.inf
 
     def may_begin(self, now: float) -> bool:
         """Whether new tasks may start: not while the router may have given us up."""
@@ -252,12 +267,14 @@ class WorkerCore:
         else:
             self.slots.drop_backlog()
 
-    def _tell_done(self, now: float) -> None:
+    def _tell_done(self, now: float) -> bool:
+        """Tell what has ended; whether there was anything to tell."""
         if not self._gathered or self.slots.backlog and now < self._done_at:
-            return
+            return False
         self._done_at = now + GATHER_S
         for rows in self._gathered.take():
             self._send(m.Done(rows, self._window()), now)
+        return True
 
     def _window(self) -> int:
         if self.leaving is not None or self._stalled_until:

@@ -22,7 +22,7 @@ from mesh.core.events import (
 )
 from mesh.core.guard import WEIGH_EVERY_S
 from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
-from mesh.core.worker import LAST_ACK_S, STALL_S, WorkerCore
+from mesh.core.worker import LAST_ACK_S, REPORT_S, STALL_S, WorkerCore
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 from mesh.task import Kind
@@ -569,3 +569,17 @@ def test_what_a_slot_had_read_when_it_was_cancelled_is_killed_when_its_turn_come
     finish(quick, 1)
     ends = [task.ended[0] for task in quick.clients[C1].tasks.values()]
     assert ends == [Kind.VALUE, Kind.VALUE, Kind.VALUE, Kind.CANCELLED, Kind.VALUE]
+
+
+def test_what_runs_for_longer_than_a_moment_is_told_and_that_it_has_ended():
+    lone = LoneWorker()
+    lone.tick(REPORT_S)  # of its slot it has told
+    assert said(lone.tasks(7, 1), m.Report) == []
+
+    [report] = said(lone.tick(REPORT_S), m.Report)
+    assert report.about["running"] == [{"pid": 100, "task": f"{C1}.7"}]
+    assert said(lone.tick(REPORT_S), m.Report) == [], "once"
+
+    lone.turn(SlotAnswered(0, [(7, Kind.VALUE, b"v", 0.5, False)]))
+    [report] = said(lone.tick(REPORT_S), m.Report)
+    assert report.about["running"] == [{"pid": 100, "task": None}]
