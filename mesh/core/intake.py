@@ -149,6 +149,8 @@ class Intake:
         self._ledger.writes.append(
             ("block", block.session, block.first, header, foreign, payloads, sent.marks)
         )
+        if not block.left:  # nothing of it is a task
+            self._ledger.writes.append(("close", block.key, self._ledger.age_s))
 
     def _problem(self, sent: m.Block) -> str | None:
         """What is wrong with a block that is well-formed, or None."""

@@ -149,8 +149,6 @@ class Records:
         if payloads is not None:
             txn.put("args", block, pack(payloads))
             txn.put("open", block, b"")
-        else:  # nothing of it is a task
-            pruning.close(txn, block, unpack(txn.get("meta", b"age") or b"\x00"))
         highest = unpack(txn.get("session", session.encode()) or b"\x00")
         txn.put("session", session.encode(), pack(max(first + size - 1, highest)))
         last = key(session, first + size - 1) if group is None else key(session, group)

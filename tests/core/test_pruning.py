@@ -275,6 +275,19 @@ def test_what_may_go_is_found_behind_much_that_must_stay():
     assert "more than the quota" in (mesh.core.stall.why or "")
 
 
+def test_a_block_in_which_nothing_is_a_task_is_as_young_as_any():
+    mesh = Mesh()
+    mesh.submit(C1, 0)
+    mesh.wait(90)
+    for first, mark in ((1, b"one"), (2, b"another")):
+        mesh.say(C1, m.Submit([[first, F, {}, None, 0, [b"x"], ["T=2.3"], [mark]]]))
+        mesh.store()
+
+    [refused], _ = mesh.records.look_up("prunable", (b"", 9))
+
+    assert (refused.block, refused.ended_s) == (key(C1, 2), 90.0)
+
+
 def test_holders_are_told_of_what_is_too_old_but_not_of_what_only_was_too_much():
     old, much = Mesh(ttl_s=100.0), Mesh(quota=500)
     for mesh in (old, much):

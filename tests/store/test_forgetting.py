@@ -88,7 +88,8 @@ def test_a_group_goes_with_the_last_of_its_members(records: Records):
 def test_who_meant_an_older_task_that_is_gone_hears_that_it_is_not_there(records: Records):
     records.apply([block(OTHER, 0, 1, names=["a"])])
     end(records, OTHER, 0, 1)
-    records.apply([block(SESSION, 0, 1, names=["a"], holes=(0,), foreign={0: (OTHER, 0)})])
+    holes = block(SESSION, 0, 1, names=["a"], holes=(0,), foreign={0: (OTHER, 0)})
+    records.apply([holes, ("close", key(SESSION, 0), 3.0)])
 
     prune(records, key(OTHER, 0))
 
