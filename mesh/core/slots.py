@@ -140,6 +140,12 @@ class Slots:
             slot.line = Line()
         self._doomed.clear()
 
+    def drop_stored(self) -> None:
+        """Forget what waits for the store."""
+        for lease, _, _ in self._stored.values():
+            self.held.pop(lease, None)
+        self._stored.clear()
+
     # -- what slots do -----------------------------------------------------------------------
 
     def start(self, now: float) -> None:

@@ -87,6 +87,7 @@ class WorkerCore:
         self._interrupt_at = math.inf  # it leaves, and what runs has until then
         self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
         self._stalled_until = 0.0  # nothing begins before: the disk has no room
+        self._in_haste = False  # it leaves at once
         self._on: dict[type, Callable[[Any, float], None]] = {
             RouterHeard: self._on_router,
             Connected: lambda event, now: self._hello(now),
@@ -285,14 +286,18 @@ class WorkerCore:
 
     def leave(self, reason: str, within_s: float, now: float) -> None:
         """Stop taking tasks; go when what runs has ended. What has not within `within_s` seconds is
-        interrupted and given back; without any it is dropped at once."""
+        interrupted and given back; without any it is dropped at once, and so are results for
+        which the disk has no room."""
         self.leaving = self.leaving or reason
         if within_s > 0:
             self._recalled = len(self.slots.held)
             self.slots.take_back_unread(None)
             self._interrupt_at = min(self._interrupt_at, now + within_s)
         else:
+            self._in_haste = True
             self.slots.drop()
+            if self._stalled_until:
+                self.slots.drop_stored()
 
     def _may_go(self, now: float) -> bool:
         """Whether all that ended here is recorded, or has had its time to be."""
@@ -317,6 +322,8 @@ class WorkerCore:
         """The disk has no room: others get what has not begun, until it is tried again."""
         if event.leases:
             self.slots.unsent(event.slot, event.leases)
+        elif self._in_haste:
+            self.slots.drop_stored()
         if not self._stalled_until and self.welcome is not None:
             self._recalled = len(self.slots.held)
         self._stalled_until = now + STALL_S

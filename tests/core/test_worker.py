@@ -583,3 +583,19 @@ def test_what_runs_for_longer_than_a_moment_is_told_and_that_it_has_ended():
     lone.turn(SlotAnswered(0, [(7, Kind.VALUE, b"v", 0.5, False)]))
     [report] = said(lone.tick(REPORT_S), m.Report)
     assert report.about["running"] == [{"pid": 100, "task": None}]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["full", "found to be full"])
+def test_one_that_is_to_go_at_once_does_not_wait_for_room(is_known: bool):
+    lone = LoneWorker()
+    lone.tasks(7, 1)
+    lone.turn(SlotAnswered(0, [(7, Kind.STORED, b"ref", 0.1, True)]))
+    if is_known:
+        lone.turn(Stalled("no room"))
+
+    lone.core.leave("told to", 0.0, lone.now)
+
+    if not is_known:
+        assert lone.turn().stop is None, "it may be kept within milliseconds"
+        lone.core.handle(Stalled("no room"), lone.now)
+    assert lone.turn().stop == "told to"
