@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
@@ -161,12 +162,17 @@ class Desk:
         if not (is_session(session) and is_int(counter)):
             raise ValueError(f"no task {session!r}.{counter!r}")
 
-        def found(told: dict[str, Any] | None, now: float) -> None:
+        ask = partial(self.core.lookups.ask, "story", (session, counter))
+
+        def found(told: dict[str, Any] | None, now: float, *, again: bool = True) -> None:
             if told is not None:
                 told = told | story.of_open_task(self.core, session, counter, now)
+                if told["state"] is None and again:  # it has ended since the store was asked
+                    ask(partial(found, again=False))
+                    return
             self._tell(peer, token, now, told)
 
-        self.core.lookups.ask("story", (session, counter), found)
+        ask(found)
 
     def _ask_locate(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """Store ids → where they are now. One that is away has `lost_after_s` to come back, as

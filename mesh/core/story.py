@@ -64,7 +64,8 @@ def _where(core: RouterCore, block: Block, i: int, now: float) -> dict[str, Any]
 
 
 def _time_of(core: RouterCore, block: Block, i: int, tries: Tries, now: float) -> str:
-    if (block, i) in core.fleet.quarantine or tries.worker_losses and tries.due <= now:
+    is_suspect = tries.worker_losses >= core.settings.worker_losses_max
+    if (block, i) in core.fleet.quarantine or is_suspect and tries.due <= now:
         return (
             f"a worker of its own: it was lost with its worker {tries.worker_losses} times, and "
             f"runs alone next"
