@@ -43,7 +43,7 @@ def _where(core: RouterCore, block: Block, i: int, now: float) -> dict[str, Any]
             if held is not block or index != i:
                 continue
             slots = worker.about.get("running", [])
-            begun = [slot["pid"] for slot in slots if slot.get("task") == id]
+            begun = [slot.get("pid") for slot in slots if slot.get("task") == id]
             host = worker.about.get("host")
             told: dict[str, Any] = {
                 "lease": lease,

@@ -69,3 +69,13 @@ def test_a_retry_that_is_due_waits_for_no_worker_of_its_own():
     [(_, told)] = lone.do(Found(asked(lone), OPEN))
 
     assert told.value["waits_for"].startswith("its next run, in 0.0 s: 1 of 3 retries")
+
+
+def test_a_worker_that_says_less_than_it_could_harms_nobody():
+    lone = mesh()
+    lone.say(W1, m.Report({"running": [{"task": f"{C1}.0"}, {}]}))
+    lone.say(C1, m.Ask(1, "explain", {"session": C1, "counter": 0}))
+
+    [(_, told)] = lone.do(Found(asked(lone), OPEN))
+
+    assert (told.value["state"], told.value["pid"]) == ("running", None)
