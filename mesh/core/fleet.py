@@ -374,9 +374,9 @@ class Fleet:
         """Nothing is ready and some slot idles: take back what waits elsewhere."""
         busiest, spare = None, 0
         for worker in self:
-            if len(worker.held) - worker.slots > spare:
+            if len(worker.held) - worker.slots > spare and worker.peer is not None:
                 busiest, spare = worker, len(worker.held) - worker.slots
-        if busiest is None or busiest.recalled or busiest.peer is None:
+        if busiest is None or busiest.recalled:
             return
         idle = sum(max(worker.idle_slots, 0) for worker in self)
         if not idle:

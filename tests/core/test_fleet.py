@@ -133,6 +133,15 @@ def test_when_a_slot_idles_what_waits_elsewhere_is_recalled_once():
     assert given_out(sent)[W2] == [5, 6]
 
 
+def test_who_is_away_keeps_nobody_from_being_asked():
+    lone = fleet((1, 8), (1, 6))
+    lone.submit(C1, 0, 14)
+    assert held(lone) == [8, 6]
+    lone.do(Gone(W1.encode()))
+
+    assert recalled(lone.hello(W3, about={"slots": 1, "window": 8})) == [(W2, 2)]
+
+
 def test_after_a_recall_that_brought_nothing_the_next_one_waits():
     lone = fleet((1, 8))
     lone.submit(C1, 0, 8)
