@@ -227,10 +227,14 @@ class Desk:
         if not self._want_slots:
             return
         ready = sum(len(w.about.get("running", [])) for w in self.core.fleet if w.peer is not None)
-        for peer, token, count in self._want_slots:
+        waiting, self._want_slots = self._want_slots, []
+        for peer, token, count in waiting:
+            if self.core.peers.by_id.get(peer.id) is not peer:
+                continue  # it asks anew, if it is still there
             if ready >= count:
                 self._tell(peer, token, now, ready)
-        self._want_slots = [want for want in self._want_slots if want[2] > ready]
+            else:
+                self._want_slots.append((peer, token, count))
 
     def _ask_lost(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A holder has lost the stored result of a lease: its alias is free from now on. Answered

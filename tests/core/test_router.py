@@ -241,6 +241,18 @@ def test_a_worker_whose_connection_broke_has_its_time_to_come_back():
     assert not lone.core.fleet.workers
 
 
+def test_who_waited_for_slots_and_is_gone_is_forgotten():
+    lone = LoneRouter()
+    for session in range(1, 9):
+        lone.hello(C1, session=session)
+        assert lone.say(C1, m.Ask(session, "slots", {"count": 1})) == []
+
+    sent = lone.hello(W1, about={"slots": 1, "window": 1, "running": [{"pid": 7, "task": None}]})
+
+    assert [each for each in sent if each[0] == C1] == [(C1, m.Tell(8, None, 1))]
+    assert lone.core.desk._want_slots == []
+
+
 def test_each_time_that_its_connection_breaks_it_has_its_time_anew():
     lone = LoneRouter(lost_after_s=10.0)
     lone.hello(W1)
