@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from typing import IO, Any
 
 from ..task import show
-from .spool import NO_ROOM
 
 
 class Log:
     """Appends to the file at `target`, or writes to the stream `target`; call it with a line.
 
-    Lines that find no room on the disk are counted; the next one that does says how many.
+    Lines that cannot be written, for want of room or since nobody reads the stream any more, are
+    counted; the next one that can says how many. No process ends for the sake of its log.
 
     Args:
         target: a path, or a stream.
@@ -30,6 +30,7 @@ class Log:
         )
         self.as_json = as_json
         self._lost = 0
+        self._why: str | None = None
 
     def __call__(self, line: str, event: str = "said", **about: Any) -> None:
         """Log `line`; for programs it is an `event`, with what is to be known `about` it."""
@@ -60,13 +61,12 @@ class Log:
 
     def _write(self, lines: list[str]) -> None:
         if self._lost:
-            text = f"{self._lost} lines were lost: no room on the disk"
+            text = f"{self._lost} lines were lost: {self._why}"
             lines.insert(0, self._line(text, "lost lines", {"count": self._lost}))
         try:
             self.file.write("".join(lines))
             self.file.flush()
             self._lost = 0
         except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
             self._lost += len(lines)
+            self._why = error.strerror

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from pathlib import Path
 
 from shell import Shell
+
+from mesh.processes.log import Log
 
 
 def rows(path: Path) -> list[dict]:
@@ -65,3 +69,28 @@ def test_how_long_and_how_much_a_mesh_remembers_is_said_and_told(shell: Shell) -
     assert (settings["ttl_s"], settings["quota_bytes"]) == (12 * 3600, 20 * 10**9)
     shell.mesh("stop")
     assert up.finish().code == 0
+
+
+class Pipe(io.StringIO):
+    """A stream that is read, or not."""
+
+    is_read = True
+
+    def write(self, text: str) -> int:
+        if not self.is_read:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return super().write(text)
+
+
+def test_a_log_that_nobody_reads_for_a_while_says_what_it_left_out() -> None:
+    pipe = Pipe()
+    log = Log(pipe)
+
+    pipe.is_read = False
+    log("one")
+    log("two")
+    pipe.is_read = True
+    log("three")
+
+    lines = [line.split(" ", 2)[2] for line in pipe.getvalue().splitlines()]
+    assert lines[0].endswith("lines were lost: Broken pipe") and lines[1:] == ["three"]
