@@ -256,6 +256,10 @@ class Connection:
         """Run a user's callback in the thread for callbacks."""
         self._callbacks.call(callback)
 
+    def is_recorded(self, counter: int) -> bool:
+        """Whether the router has acknowledged a task of this client. For the I/O thread."""
+        return counter in self._core.recorded
+
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was submitted is recorded; False if that took too long."""
         return self.outbox.flush(timeout)

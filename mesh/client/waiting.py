@@ -181,12 +181,15 @@ class Waiting:
     def news(self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]) -> None:
         """Tasks have ended."""
         if session == self._session and Kind.REFUSED in kinds:
-            # After a new HELLO we ask for all our tasks, those too that are about to be sent.
+            # After a new HELLO we ask for all our tasks, those too that are about to be sent: what
+            # the router does not know is only gone if it has been there.
+            is_recorded = self._connection.is_recorded
             with self._lock:
                 known = [
                     n
                     for n, body in enumerate(bodies)
-                    if not (is_not_found(kinds[n], body) and self._is_open(session, counters[n]))
+                    if is_recorded(counters[n])
+                    or not (is_not_found(kinds[n], body) and self._is_open(session, counters[n]))
                 ]
             counters = [counters[n] for n in known]
             kinds, bodies = bytes(kinds[n] for n in known), [bodies[n] for n in known]

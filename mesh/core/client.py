@@ -16,6 +16,7 @@ from ..protocol import messages as m
 from ..protocol.link import Envelope, Gap, Link
 from .events import Connected, Cut, RouterHeard, Settings, Tick
 from .news import NEWS_WINDOW_BYTES, OUTCOME_BYTES
+from .recorded import Recorded
 
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
@@ -88,7 +89,8 @@ class ClientCore:
         self.connected = False
         self._birth = b""
         self._waiting: deque[tuple[m.Message, int]] = deque()
-        self._sizes: deque[tuple[int, int]] = deque()
+        self._sizes: deque[tuple[int, int, m.Message]] = deque()
+        self.recorded = Recorded()
         self._questions: dict[int, m.Message] = {}  # not answered
         self._last_heard = self._last_sent = now
         self._hello_at = self._tick_at = now
@@ -123,7 +125,7 @@ class ClientCore:
         self._turn.sends.append(self.link.stamp(message))
         self._news_bytes = 0
         if message.SEQUENCED:
-            self._sizes.append((self.link.sent, size))
+            self._sizes.append((self.link.sent, size, message))
 
     def watch(self, spans: list[tuple[str, int, int]], now: float) -> None:
         """Ask to be told of these tasks, page by page."""
@@ -174,7 +176,7 @@ class ClientCore:
         self._turn.sends.append(self.link.stamp(m.Beat()))
 
     def _hello(self, now: float) -> None:
-        sizes = dict(self._sizes)
+        sizes = {number: size for number, size, _ in self._sizes}
         numbers = [number for number, _ in self.link.unacked]
         again = self.link.open()
         resend = [
@@ -230,7 +232,11 @@ class ClientCore:
         """What the link has let go of is recorded."""
         unacked = self.link.unacked
         while self._sizes and not (unacked and unacked[0][0] <= self._sizes[0][0]):
-            self._turn.recorded_bytes += self._sizes.popleft()[1]
+            _, size, message = self._sizes.popleft()
+            self._turn.recorded_bytes += size
+            if isinstance(message, m.Submit):
+                for row in message.blocks:
+                    self.recorded.add(row[0], len(row[5]))
 
     def _on_welcome(self, message: m.Welcome, now: float) -> None:
         self.welcome = message

@@ -262,7 +262,9 @@ class Intake:
             elif record is not None:
                 self._peers.tell(peer, session, [counter], [record[0]], [record[RECORD.size :]])
             else:
-                text = f"no task {show(session, counter)} on mesh {self._core.mesh}"
+                text = (
+                    f"no task {show(session, counter)} on mesh {self._core.mesh}, or not any more"
+                )
                 body = failure_body("TaskNotFound", text)
                 self._peers.tell(peer, session, [counter], [Kind.REFUSED], [body])
         self._tell_older(peer, older, now)

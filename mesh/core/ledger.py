@@ -17,7 +17,7 @@ from .block import Block, Blocks
 from .due import Due
 from .journal import Journal
 from .life import Cause, step
-from .peers import Peers
+from .peers import Peer, Peers
 from .ready import Ready
 
 #: What the router puts before an outcome's body: kind, lease, store id of the worker.
@@ -51,6 +51,7 @@ class Ledger:
         sessions: the highest counter recorded of each client.
         writes: what the store is to record at the end of this turn; the outcomes in it take
             `write_bytes`.
+        cancelled: who is to hear, when it is on disk, that a task was cancelled, with its body.
         late: stored results that came when their task had ended: (session, counter, lease, store).
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
@@ -73,6 +74,7 @@ class Ledger:
         self.sessions = sessions
         self.writes: list[tuple[Any, ...]] = []
         self.write_bytes = 0
+        self.cancelled: list[tuple[Peer, str, int, Any]] = []
         self.late: list[tuple[str, int, int, str]] = []
         self.journal = Journal()
         self.ahead_s = 0.0
@@ -233,9 +235,17 @@ class Ledger:
         self.writes.append(("outcomes", [(key(block.session, counter), record)]))
         owner = self.peers.by_who.get(("client", block.session))
         if owner is not None:
-            self.peers.tell(owner, block.session, [counter], [kind], [body])
+            self._tell(owner, block.session, counter, kind, body)
         self.note(State(block.states[i]).word, block, i, lease=lease, worker=who.strip("\0"))
         self._after_end(block, i, kind, body)
+
+    def _tell(self, peer: Peer, session: str, counter: int, kind: int, body: Any) -> None:
+        """How a task ended; that it was cancelled when that is on disk, for it must not run after
+        all."""
+        if kind == Kind.CANCELLED:
+            self.cancelled.append((peer, session, counter, body))
+        else:
+            self.peers.tell(peer, session, [counter], [kind], [body])
 
     def _after_end(self, block: Block, i: int, kind: int, body: Any) -> None:
         """What is rare when a task ends: watchers, an alias, the last of its block."""
@@ -243,7 +253,7 @@ class Ledger:
         for id in block.watchers:
             watcher = self.peers.by_id.get(id)
             if watcher is not None:
-                self.peers.tell(watcher, block.session, [counter], [kind], [body])
+                self._tell(watcher, block.session, counter, kind, body)
         if block.names is not None and block.names[i] is not None:
             holder = self.blocks.names.get(block.names[i])  # type: ignore[arg-type]
             if holder is not None and holder[0] is block and holder[1] == i:

@@ -16,7 +16,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from ..protocol import messages as m
@@ -24,11 +23,12 @@ from ..protocol.link import Envelope, Gap
 from ..protocol.shape import is_session
 from ..task import ENDED, State
 from .block import Block
+from .courier import Courier
 from .desk import Desk
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
 from .fleet import Fleet
 from .intake import Intake
-from .ledger import RECORD, Ledger
+from .ledger import Ledger
 from .lookups import Lookups
 from .notices import Notices
 from .peers import ACK_DELAY_S, Peer, Peers
@@ -69,12 +69,12 @@ class RouterCore:
         self.stall = Stall()
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.fleet = Fleet(self.ledger, self.peers, settings, self.epoch)
-        self._intake = intake = Intake(self)
+        self.intake = intake = Intake(self)
+        self.courier = Courier(self)
         self.desk = Desk(self)
         self._notices = Notices(self)
         self._pruning = Pruning(self)
         self._born_at = now - restored.age_s
-        self._marks = False  # it is time to note how far clients are
         self.ledger.age_s = restored.age_s
         self._ticket = 0
         self._tick_at = now + settings.heartbeat_s / 2  # however busy it is meanwhile
@@ -132,16 +132,7 @@ class RouterCore:
             if not self._expected:
                 self.ledger.release(now)
             self.fleet.dispatch(now)
-        if self.peers.listeners:
-            self._flush_news(now)
-        if self.peers.behind:
-            self._look_up_owed()
-        if self._marks:
-            self._marks = False
-            for peer in self.peers.by_id.values():
-                peer.news.mark(peer.link.sent, self.ledger.age_s)
-        if self.ledger.late:
-            self._look_up_late()
+        self.courier.settle(now)
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
         if turn.writes:
@@ -326,42 +317,6 @@ class RouterCore:
 
     # -- the end of a turn -----------------------------------------------------------------
 
-    def _flush_news(self, now: float) -> None:
-        listeners, self.peers.listeners = self.peers.listeners, {}
-        for peer in listeners:
-            for run, size in peer.news.messages():
-                self.peers.send(peer, m.Outcomes([list(run)]), now)
-                peer.news.sent(peer.link.sent, size)
-            self.peers.behind[peer] = None
-
-    def _look_up_owed(self) -> None:
-        """Those who did not read hear of what ended meanwhile, as they read on."""
-        for peer in list(self.peers.behind):
-            if not peer.news.is_behind:
-                del self.peers.behind[peer]
-            elif peer.news.owes:
-                peer.news.asking = True
-                spans = peer.news.take_owed()
-                self.lookups.ask("outcomes", spans, partial(self._told_by_store, peer))
-
-    def _look_up_late(self) -> None:
-        """Results that came when their task had ended: unless it ended with that very one, told
-        twice, nobody needs them."""
-        late, self.ledger.late = self.ledger.late, []
-        spans = [(session, counter, 1) for session, counter, _, _ in late]
-        self.lookups.ask("outcomes", spans, partial(self._drop_late, late))
-
-    def _drop_late(self, late: list[tuple[str, int, int, str]], answer: Any, now: float) -> None:
-        for (session, counter, lease, store), (_, _, record, _) in zip(late, answer, strict=True):
-            worker = self.fleet.workers.get(store)
-            kept = record is not None and RECORD.unpack_from(record)[1] == lease
-            if not kept and worker is not None and worker.peer is not None:
-                self.peers.send(worker.peer, m.Drop([[session, counter, lease]]), now)
-
-    def _told_by_store(self, peer: Peer, answer: Any, now: float) -> None:
-        peer.news.asking = False
-        self._intake.tell(peer, answer, now)
-
     def _acknowledge(self, now: float) -> None:
         while self._to_record and self._to_record[0][0] <= self.committed:
             for peer, sequence in self._to_record.popleft()[1].items():
@@ -395,7 +350,7 @@ class RouterCore:
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2
         self.ledger.age_s = now - self._born_at
-        self._marks = True
+        self.courier.marks = True
         for peer in list(self.peers.by_id.values()):
             if now - peer.last_heard > self.settings.lost_after_s:
                 self._drop(peer, now)

@@ -9,6 +9,7 @@ import pytest
 from mesh.client.future import Future
 from mesh.client.group import Group
 from mesh.client.waiting import Waiting
+from mesh.errors import TaskNotFound
 from mesh.protocol.outcome import body, failure_body
 from mesh.task import Kind
 
@@ -25,9 +26,13 @@ class Nobody:
 
     def __init__(self) -> None:
         self.waiting = Waiting(self, OWN)
+        self.recorded: set[int] = set()
 
     def call(self, callback: Any) -> None:
         callback()
+
+    def is_recorded(self, counter: int) -> bool:
+        return counter in self.recorded
 
 
 @pytest.fixture
@@ -116,6 +121,20 @@ def test_what_was_asked_for_before_it_was_sent_is_not_missed(waiting: Waiting):
         not_found(waiting, OWN, counter)
 
     assert watched(waiting) == {(OWN, 0), (OWN, 2)} and not future.done()
+
+
+def test_what_was_recorded_and_is_not_known_any_more_is_gone():
+    nobody = Nobody()
+    future = nobody.waiting.future(0)
+    group = own_group(nobody.waiting, 1, 1)
+    nobody.recorded = {0, 2}
+
+    for counter in (0, 2):
+        not_found(nobody.waiting, OWN, counter)
+
+    assert group.ended
+    with pytest.raises(TaskNotFound):
+        future.result(0)
 
 
 # -- older tasks -----------------------------------------------------------------------------
