@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -139,10 +140,17 @@ def drain_option(default: str) -> Callable[..., Any]:
     return click.option(
         "--drain-timeout",
         type=click.FloatRange(min=0),
+        callback=_no_nan,
         metavar="SECONDS",
         help="Running tasks have so long to end; then they are interrupted, and run again "
         f"elsewhere or later. Default: {default}; 'inf' has no end.",
     )
+
+
+def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no time", ctx, parameter)
+    return value
 
 
 def import_from_here() -> None:

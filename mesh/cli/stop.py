@@ -14,6 +14,9 @@ import click
 from .lines import json_option, many, print_json
 from .place import Place, drain_option, place_options, timeout_option
 
+#: Workers leave before their router does, or a moment after it: what runs has ended by then.
+WORKERS_S = 5.0
+
 #: Where the kernel tells nobody of a process's end, it is looked for this often.
 LOOK_S = 0.05
 
@@ -48,12 +51,20 @@ def stop(
         mesh.stop(drain=not now, drain_timeout=drain_timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            for end in ends:
-                if not end.wait(None if deadline is None else deadline - time.monotonic()):
-                    raise TimeoutError(
-                        f"mesh {status['mesh']} has not ended within {timeout:g} s; it goes on "
-                        f"ending. `mesh stop --now` does not wait for what runs"
-                    )
+            router, *workers = ends
+            if not router.wait(None if deadline is None else deadline - time.monotonic()):
+                raise TimeoutError(
+                    f"mesh {status['mesh']} has not ended within {timeout:g} s; it goes on "
+                    f"ending. `mesh stop --now` does not wait for what runs"
+                )
+            deadline = time.monotonic() + WORKERS_S
+            late = [end.pid for end in workers if not end.wait(deadline - time.monotonic())]
+            if late:
+                raise TimeoutError(
+                    f"mesh {status['mesh']} has ended, but not its worker, process "
+                    f"{', '.join(map(str, late))}: if it was stopped, it leaves when it goes on; "
+                    f"else end it with SIGTERM"
+                )
         finally:
             for end in ends:
                 end.close()
@@ -75,7 +86,7 @@ class End:
     mean another one later."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self.pid = pid
         self._descriptor = -1
         self._queue: Any = None
         self._gone = False
@@ -111,7 +122,7 @@ class End:
         deadline = None if timeout is None else time.monotonic() + timeout
         while deadline is None or time.monotonic() < deadline:
             try:
-                os.kill(self._pid, 0)
+                os.kill(self.pid, 0)
             except ProcessLookupError:
                 return True
             time.sleep(LOOK_S)

@@ -26,6 +26,7 @@ from ..core.notices import NO_ROOM, NO_WORKER, ROOM
 from ..errors import (
     AccessDenied,
     MeshError,
+    QueueFull,
     ResultLost,
     RouterUnreachable,
     StoreError,
@@ -197,6 +198,10 @@ class Connection:
         except FutureTimeout:
             if answer.done():  # just now, or it is a TimeoutError itself
                 return answer.result()
+            if (why := self.outbox.no_room) is not None:
+                raise QueueFull(
+                    f"the mesh cannot record more, and answers when it can: {why}"
+                ) from None
             raise RouterUnreachable(
                 f"the router at {self.access.addresses[0]} did not answer within {timeout:g} s"
             ) from None

@@ -34,8 +34,10 @@ def find(connection: Connection, text: str, why: str) -> Named:
         TaskNotFound: nothing.
         TypeError: it is no text.
     """
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         raise TypeError(f"an id is a string such as 'k3f9x2m7.17', not {text!r}")
+    if not text:
+        raise TaskNotFound("'' is no id: give one such as k3f9x2m7.17, your own, or last")
     own = parse(text)
     if own is not None and own[0] == connection.session:
         connection.flush(None)

@@ -134,8 +134,8 @@ class Outbox:
             eased = self._room.wait_for(lambda: self.no_room is None or done(), patience)
             if not eased and patience == self._patience_s:
                 raise QueueFull(
-                    f"the mesh could not record more for {self._patience_s:g} s: {reason}. Free "
-                    f"some room; what was recorded is safe, the rest is sent when there is room"
+                    f"the mesh could not record more for {self._patience_s:g} s: {reason}. "
+                    f"What was recorded is safe, the rest is sent when there is room"
                 )
         return True
 

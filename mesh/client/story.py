@@ -18,7 +18,7 @@ _HOW = {
     "slot_lost": "lost its slot",
     "worker_lost": "lost its worker",
     "timed_out": "took too long",
-    "refused": "could not begin",
+    "refused": "could not be run, or its result not kept",
     "cancelled": "was cancelled",
     "expired": "expired",
     "out_of_memory": "used too much memory",

@@ -157,9 +157,9 @@ class Fleet:
             body = failure_body("WorkerLost", f"the worker {reason}", host)
             self._ledger.ran(given, lease, worker.who, Kind.WORKER_LOST, body, now)
             if not self._is_suspect(tries):
-                self._ledger.again(block, i, Cause.LOST, now)
+                self._ledger.again(block, i, Cause.LOST, lease, worker.who, now)
             elif lease != alone:
-                self._ledger.again(block, i, Cause.ISOLATED, now)
+                self._ledger.again(block, i, Cause.ISOLATED, lease, worker.who, now)
                 self.quarantine.add(block, i)
             else:
                 text = f"lost with its worker {tries.worker_losses} times, the last time alone"
@@ -229,7 +229,7 @@ class Fleet:
                 tries.errors += 1
                 tries.failed = lease
                 self._ledger.ran(given, lease, worker.who, kind, body, now)
-                self._ledger.again(block, i, Cause.RETRIED, now)
+                self._ledger.again(block, i, Cause.RETRIED, lease, worker.who, now)
                 return
         elif kind == Kind.SLOT_LOST:
             tries = block.tries.setdefault(i, Tries())
@@ -237,8 +237,10 @@ class Fleet:
             tries.failed = lease
             self._ledger.ran(given, lease, worker.who, kind, body, now)
             if tries.slot_losses < self._settings.slot_losses_max:
-                self._ledger.again(block, i, Cause.LOST, now)
+                self._ledger.again(block, i, Cause.LOST, lease, worker.who, now)
                 return
+        else:
+            self._ledger.ran(given, lease, worker.who, kind, body, now)
         self._ledger.end(block, i, kind, lease, body, worker.who)
 
     def take_returned(self, worker: Member, message: m.Returned, now: float) -> None:
@@ -276,6 +278,14 @@ class Fleet:
         waiting = worker.asked + [demand for demand, _ in worker.wanted]
         worker.asked, worker.wanted = [], []
         _settle(waiting, now)
+
+    def holders(self) -> dict[tuple[Block, int], tuple[Given, int, str]]:
+        """Of each task that a worker has been given: since when, its lease, and the worker."""
+        return {
+            given[:2]: (given, lease, worker.who)
+            for worker in self
+            for lease, given in worker.held.items()
+        }
 
     def kill_cancelled(self, now: float) -> None:
         """Have workers end what they run of tasks that were cancelled."""

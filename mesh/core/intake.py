@@ -19,7 +19,7 @@ from ..protocol import messages as m
 from ..protocol.outcome import failure_body
 from ..task import ENDED, SUCCESS, Kind, State, key, show
 from .block import HOLE, Block
-from .ledger import RECORD
+from .ledger import NOBODY, RECORD
 from .peers import Peer
 
 if TYPE_CHECKING:
@@ -285,12 +285,12 @@ class Intake:
         ]
         count = sum(span[2] for span in message.spans)
         tally = {"cancelled": 0, "running": 0, "ended": count - len(tasks)}
-        left = self._end_tasks(tasks, tally, running=bool(message.running))
+        left = self._end_tasks(tasks, tally, bool(message.running), now)
         if message.running:
             self._fleet.kill_cancelled(now)
 
         def answered(waiting: int, now: float) -> None:
-            left[:] = self._end_tasks(left, tally, running=False)
+            left[:] = self._end_tasks(left, tally, False, now)
             if not waiting:  # told when it is on disk: what was confirmed must not run after all
                 tally["running"] = len(left)
                 verdict = m.Tell(message.token, None, tally)
@@ -302,11 +302,12 @@ class Intake:
             answered(0, now)
 
     def _end_tasks(
-        self, tasks: list[tuple[Block, int]], tally: dict[str, int], *, running: bool
+        self, tasks: list[tuple[Block, int]], tally: dict[str, int], running: bool, now: float
     ) -> list[tuple[Block, int]]:
         """Cancel those that have not ended, and count them; those left, which are at workers,
         unless `running` ones end too."""
         left: list[tuple[Block, int]] = []
+        holders = self._fleet.holders() if running else {}
         for block, i in tasks:
             state = block.states[i]
             if state >= ENDED:
@@ -317,7 +318,10 @@ class Intake:
                 tally["cancelled"] += 1
                 text = f"{show(block.session, block.first + i)} was cancelled"
                 body = failure_body("CancelledError", text)
-                self._ledger.end(block, i, Kind.CANCELLED, 0, body)
+                given, lease, who = holders.get((block, i), (None, 0, NOBODY))
+                if given is not None:
+                    self._ledger.ran(given, lease, who, Kind.CANCELLED, body, now)
+                self._ledger.end(block, i, Kind.CANCELLED, lease, body, who)
         return left
 
 

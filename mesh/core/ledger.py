@@ -146,9 +146,9 @@ class Ledger:
                 event, session=block.session, first=block.first + low, count=count, **about
             )
 
-    def again(self, block: Block, i: int, cause: Cause, now: float) -> None:
+    def again(self, block: Block, i: int, cause: Cause, lease: int, who: str, now: float) -> None:
         """A task runs once more, first in line, or after an error when its time has come; remember
-        why."""
+        why. `lease`, of worker `who`, was the last."""
         self.move(block, i, cause)
         tries = block.tries[i]
         self.writes.append(
@@ -162,7 +162,7 @@ class Ledger:
             self.due.add(block, i, option(block.options, "backoff"), now)
         elif cause is Cause.LOST:
             self.ready.push(block, i, i + 1, first=True)
-        self.note(cause.name.lower(), block, i)
+        self.note(cause.name.lower(), block, i, lease=lease, worker=who)
 
     def succeeded(
         self,

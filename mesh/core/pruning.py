@@ -88,7 +88,6 @@ class Pruning:
         more = len(rows) == BLOCKS_MAX and (too_much or len(gone) == len(rows))
         self._from = rows[-1].place if more else b""
         if gone:
-            core.stall.ease()
             self._forget(gone, before_s, now)
             core.after_commit(partial(self._go_on, {old.session for old in gone}))
             return

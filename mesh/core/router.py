@@ -274,6 +274,8 @@ class RouterCore:
         peer = self.peers.by_id.get(event.peer)
         if peer is not None:
             self._drop(peer, now)
+            if self.stopping and now >= self._stop_at:  # nothing of it is waited for any more
+                self.fleet.lose(self.fleet.workers.get(peer.who), None, now)
             self.fleet.away(peer, now)
 
     def _drop(self, peer: Peer, now: float) -> None:

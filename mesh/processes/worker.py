@@ -244,8 +244,10 @@ class Worker:
         self._poller.remove(child.pair.fileno())
         child.close()
         how = how_it_ended(child.process.returncode)
-        about = {"slot": number, "slot_pid": child.pid, "how": how}
-        self.log(f"slot {number}, process {child.pid}, {how}", "slot died", **about)
+        why = self.core.slots[number].ending
+        said = how if why is None else f"was ended: {why.name.lower().replace('_', ' ')}"
+        about = {"slot": number, "slot_pid": child.pid, "how": said}
+        self.log(f"slot {number}, process {child.pid}, {said}", "slot died", **about)
         self.core.handle(events.SlotExited(number, how, unread), now)
 
     def _take_back(self, child: Child) -> list[int]:

@@ -253,3 +253,17 @@ def test_an_access_file_of_another_host_is_not_overwritten(shell: Shell) -> None
     up = shell.up("--takeover")
     shell.mesh("stop")
     assert up.finish().code == 0
+
+
+def test_stop_says_which_worker_stays_behind(shell: Shell) -> None:
+    """One that stands still, as a laptop that sleeps lets it, cannot be told to leave."""
+    up = shell.up("--daemon", "--json")
+    worker = shell.mesh("status", "--json").json["workers"][0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        said = shell.mesh("stop", "--now", code=5).err
+        assert f"has ended, but not its worker, process {worker}" in said
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert await_end(worker, 20)
+    assert up.finish().code == 0
