@@ -299,7 +299,7 @@ class Router:
                 self._payloads[key(about[0], about[1])] = about[4]
             elif what == "function":
                 self._payloads[about[0]] = [about[3]]
-            if what not in ("counts", "age", "heard"):
+            if what not in ("counts", "age", "heard", "begun"):
                 self.world.say(f"router writes   {describe_write(what, about)}")
         gone: list[bytes] = []
         for id, envelope in turn.sends:

@@ -18,7 +18,7 @@ from typing import Any
 from ..options import option
 from ..protocol import messages as m
 from ..protocol.outcome import failure_body
-from ..task import ENDED, SUCCESS, Kind, State
+from ..task import ENDED, SUCCESS, Kind, State, show
 from .block import Block, Tries
 from .events import Settings, Slice
 from .ledger import Given, Ledger
@@ -126,6 +126,8 @@ class Fleet:
             return
         del self.workers[worker.who]
         self._ledger.writes.append(("worker", worker.who, None))
+        if worker.begun:
+            self._ledger.writes.append(("begun", worker.who, None))
         self._ledger.journal.note(
             "left" if reason is None else "gone", worker=worker.who, why=reason
         )
@@ -165,6 +167,26 @@ class Fleet:
                 text = f"lost with its worker {tries.worker_losses} times, the last time alone"
                 body = failure_body("WorkerLost", f"{text} on {host}: it {reason}", host)
                 self._ledger.end(block, i, Kind.WORKER_LOST, lease, body, worker.who)
+
+    def take_report(self, worker: Member, message: m.Report) -> None:
+        """A worker says what its slots run: recorded, for who comes after this router."""
+        worker.report(message)
+        running = {slot.get("task") for slot in worker.about.get("running", []) if slot.get("task")}
+        begun = []
+        for lease, (block, i, _) in worker.held.items() if running else ():
+            if show(block.session, block.first + i) in running:
+                begun.append(lease)
+                if len(begun) == len(running):
+                    break  # the oldest run first
+        if begun != worker.begun:
+            worker.begun = begun
+            rows = []
+            for lease in begun:
+                block, i, since = worker.held[lease]
+                at = since + self._ledger.ahead_s
+                rows.append([block.session, block.first + i, lease, at])
+            about = [worker.incarnation, rows] if rows else None
+            self._ledger.writes.append(("begun", worker.who, about))
 
     def _is_suspect(self, tries: Tries) -> bool:
         """Whether a task was lost with its worker as often as is allowed."""

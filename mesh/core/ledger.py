@@ -150,19 +150,18 @@ class Ledger:
         """A task runs once more, first in line, or after an error when its time has come; remember
         why. `lease`, of worker `who`, was the last."""
         self.move(block, i, cause)
-        tries = block.tries[i]
-        self.writes.append(
-            (
-                "tries",
-                key(block.session, block.first + i),
-                (tries.errors, tries.slot_losses, tries.worker_losses, tries.failed),
-            )
-        )
+        self.remember(block, i)
         if cause is Cause.RETRIED:
             self.due.add(block, i, option(block.options, "backoff"), now)
         elif cause is Cause.LOST:
             self.ready.push(block, i, i + 1, first=True)
         self.note(cause.name.lower(), block, i, lease=lease, worker=who)
+
+    def remember(self, block: Block, i: int) -> None:
+        """Record how often a task was begun in vain."""
+        tries = block.tries[i]
+        counts = (tries.errors, tries.slot_losses, tries.worker_losses, tries.failed)
+        self.writes.append(("tries", key(block.session, block.first + i), counts))
 
     def succeeded(
         self,

@@ -30,6 +30,7 @@ class Member:
         who: the id of its store; what a ref's holder names.
         held: lease → (block, index, since when), in the order they were given.
         strays: what it runs of tasks that were given to another while it was away.
+        begun: the leases that its slots were at when it last said so.
         window: how many leases it takes at once.
         functions: the digests it has been sent.
         peer: its connection, or None while it is away.
@@ -44,6 +45,7 @@ class Member:
         "about",
         "asked",
         "away_since",
+        "begun",
         "functions",
         "held",
         "incarnation",
@@ -70,6 +72,7 @@ class Member:
         self.functions: set[bytes] = set()
         self.peer: Peer | None = None
         self.away_since: float | None = None
+        self.begun: list[int] = []
         self.recorded = False
         self.reserved = False
         self.recalled = False

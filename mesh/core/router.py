@@ -27,6 +27,7 @@ from .courier import Courier
 from .desk import Desk
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
 from .fleet import Fleet
+from .grace import Grace
 from .intake import Intake
 from .ledger import Ledger
 from .lookups import Lookups
@@ -40,6 +41,10 @@ from .stall import Stall
 UNRECORDED_BYTES_MAX = 16 * 1024 * 1024
 
 
+#: What a worker was known to run: its incarnation, and rows of session, counter, lease, since when.
+Begun = tuple[bytes, list[tuple[str, int, int, float]]]
+
+
 @dataclass(slots=True)
 class Restored:
     """What a store brings back at start."""
@@ -51,6 +56,7 @@ class Restored:
     sessions: dict[str, int] = field(default_factory=dict)  # the highest counter recorded
     functions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # name, code digest
     roster: dict[str, dict[str, Any]] = field(default_factory=dict)  # workers that were present
+    begun: dict[str, Begun] = field(default_factory=dict)  # what each of them was known to run
     ended: list[int] = field(default_factory=lambda: [0] * len(State))
     age_s: float = 0.0  # how long routers have served this store
 
@@ -107,15 +113,8 @@ class RouterCore:
             m.Returned: self._take_from_worker,
             m.Report: self._take_from_worker,
         }
-        # What may still run somewhere is not dispatched again until its worker had time to say so.
-        self._expected = set(restored.roster)
-        self._grace_until = now + settings.lost_after_s
-        self._held_back: list[tuple[Block, int, int]] = []
-        self._isolated: list[tuple[Block, int]] = []
-        for block in sorted(restored.blocks, key=lambda block: block.sequence):
-            self._isolated += self.ledger.restore(block, settings.worker_losses_max, now)
-            self._held_back += [(block, *run) for run in block.queued_runs(0, block.size)]
-        self._end_grace(now)
+        self._grace = Grace(self, restored, now)
+        self._grace.tick(now)
 
     # -- the door and the exit -------------------------------------------------------------
 
@@ -129,7 +128,7 @@ class RouterCore:
             if self.peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
                 self.resume(peer, now)
         if not self.stopping and self.stall.reason is None and not self._is_behind:
-            if not self._expected:
+            if self._grace.is_over:
                 self.ledger.release(now)
             self.fleet.dispatch(now)
         self.courier.settle(now)
@@ -161,7 +160,7 @@ class RouterCore:
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
         due = self._tick_at
-        if not (self._expected or self.stopping or self.stall.reason is not None):
+        if self._grace.is_over and not self.stopping and self.stall.reason is None:
             due = min(due, self.ledger.due.next)  # else nothing is released
         if self.fleet.recall_at > now:
             due = min(due, self.fleet.recall_at)
@@ -246,8 +245,7 @@ class RouterCore:
             worker = self.fleet.greet(peer, hello, now)
             if not worker.recorded:
                 self.after_commit(worker.is_recorded)
-            self._expected.discard(hello.who)
-            self._end_grace(now)
+            self._grace.greeted(hello, now)
             self.desk.slots_changed(now)
             if self.stopping:
                 self.peers.send(peer, m.Leave(max(0.0, self._stop_at - now)), now)
@@ -301,7 +299,7 @@ class RouterCore:
         elif type(message) is m.Returned:
             self.fleet.take_returned(worker, message, now)
         else:
-            worker.report(message)
+            self.fleet.take_report(worker, message)
             self.desk.slots_changed(now)
 
     def after_commit(self, then: Callable[[float], None]) -> None:
@@ -365,25 +363,11 @@ class RouterCore:
         self.desk.tick(now)
         self._notices.tick(now)
         self._pruning.tick(now)
-        self._end_grace(now)
-
-    def _end_grace(self, now: float) -> None:
-        """After a restart: what no worker has claimed by now is ready."""
-        if self._expected and now > self._grace_until:
-            self.ledger.writes += [("worker", who, None) for who in sorted(self._expected)]
-            self._expected = set()  # the next life need not wait for them
-        if self._held_back and not self._expected:
-            held_back, self._held_back = self._held_back, []
-            for span in held_back:
-                self.ledger.ready.push(*span)
-        if self._isolated and not self._expected:
-            isolated, self._isolated = self._isolated, []
-            for task in reversed(isolated):
-                self.fleet.quarantine.add(*task)
+        self._grace.tick(now)
 
     def grace_s(self, now: float) -> float | None:
         """How long what may run at workers of the last life is held back still; None: it is not."""
-        return max(self._grace_until - now, 0.0) if self._expected else None
+        return self._grace.rest_s(now)
 
     def stop(self, within_s: float, now: float) -> None:
         """End the mesh: workers leave, then the router may. What runs has `within_s` seconds."""

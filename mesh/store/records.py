@@ -18,6 +18,7 @@ Layout (schema 3; all keys sort):
     heard     a client's session   → age up to which it had heard of all, when it left
     worker    store id             → what its worker said of itself, while it is present
     host      store id             → where its worker was last
+    begun     store id             → what its worker was known to run: incarnation, tasks, leases
     lost      lease                → nothing; its stored result is gone, said its holder
 
 A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
@@ -33,7 +34,7 @@ from typing import Any
 
 from ..core.block import HOLE, Block, Tries
 from ..core.ledger import RECORD
-from ..core.router import Restored
+from ..core.router import Begun, Restored
 from ..errors import StoreError
 from ..task import STATE_OF, Kind, State, key, show, unkey
 from . import inspection, meaning, pruning, story
@@ -66,6 +67,7 @@ TABLES = (
     "heard",
     "worker",
     "host",
+    "begun",
     "lost",
 )
 
@@ -101,6 +103,7 @@ class Records:
             "heard": pruning.hear,
             "tries": lambda txn, task, tries: txn.put("tries", task, pack(tries)),
             "run": story.write_run,
+            "begun": self._write_begun,
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
@@ -177,6 +180,12 @@ class Records:
         else:
             txn.put("worker", who.encode(), pack(about))
             txn.put("host", who.encode(), pack(str(about.get("host", "?"))))
+
+    def _write_begun(self, txn: Transaction, who: str, begun: list[Any] | None) -> None:
+        if begun is None:
+            txn.delete("begun", who.encode())
+        else:
+            txn.put("begun", who.encode(), pack(begun))
 
     # -- looking up ------------------------------------------------------------------------
 
@@ -321,6 +330,7 @@ class Records:
             roster={who.decode(): unpack(about) for who, about in txn.scan("worker")},
             ended=[0] * State.DONE + (counts or [0] * (len(State) - State.DONE)),
             blocks=list(self._open_blocks(txn)),
+            begun={who.decode(): _begun(raw) for who, raw in txn.scan("begun")},
             age_s=unpack(txn.get("meta", b"age") or b"\x00"),
         )
 
@@ -346,6 +356,11 @@ class Records:
     def close(self) -> None:
         """Let go of the tables."""
         self.tables.close()
+
+
+def _begun(raw: bytes) -> Begun:
+    incarnation, rows = unpack(raw)
+    return incarnation, [tuple(row) for row in rows]
 
 
 def open_records(
