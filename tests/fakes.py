@@ -888,7 +888,7 @@ def describe_write(what: str, about: list[Any]) -> str:
         return f"tries of {where}: {errors} errors, {slots} slots and {workers} workers lost"
     if what == "run":
         task, number, run, _ = about
-        kind = Kind(run[3]).name.lower().replace("_", " ")
+        kind = Kind(run[3]).name.lower().replace("_", " ") if run[3] >= 0 else "interrupted"
         return f"run of {show(*unkey(task))} by lease {lease(number)}: {kind}"
     if what in ("close", "group"):
         return f"{what} {show(*unkey(about[0]))}"

@@ -21,7 +21,7 @@ from ..protocol.outcome import failure_body
 from ..task import ENDED, SUCCESS, Kind, State, show
 from .block import Block, Tries
 from .events import Settings, Slice
-from .ledger import Given, Ledger
+from .ledger import INTERRUPTED, Given, Ledger
 from .life import Cause
 from .member import Demand, Member
 from .peers import Peer, Peers
@@ -69,7 +69,7 @@ class Fleet:
         worker.window = int(hello.about.get("window", worker.window))
         in_hand = {row[0] for row in hello.held}
         lost = [lease for lease in worker.held if lease not in in_hand]
-        self._requeue(worker, lost, Cause.RETURNED)
+        self._requeue(worker, lost, Cause.RETURNED, now)
         self._no_answer(worker, now)
         worker.strays = {}
         over = [row[0] for row in hello.held if not self._reclaim(worker, row, now)]
@@ -135,7 +135,7 @@ class Fleet:
         if reason is None:
             if self.quarantine.worker is worker:
                 self.quarantine.release()
-            self._requeue(worker, leases, Cause.RETURNED)
+            self._requeue(worker, leases, Cause.RETURNED, now)
         else:
             self._lost(worker, leases, reason, now)
         self._no_answer(worker, now)
@@ -148,7 +148,7 @@ class Fleet:
             self.quarantine.release()
         # It begins tasks in the order it got them: those in its slots are the oldest.
         begun = leases[: worker.slots]
-        self._requeue(worker, leases[worker.slots :], Cause.RETURNED)
+        self._requeue(worker, leases[worker.slots :], Cause.RETURNED, now)
         for lease in reversed(begun):
             given = worker.held.pop(lease)
             block, i, _ = given
@@ -192,15 +192,18 @@ class Fleet:
         """Whether a task was lost with its worker as often as is allowed."""
         return tries.worker_losses >= self._settings.worker_losses_max
 
-    def _requeue(self, worker: Member, leases: Iterable[int], cause: Cause) -> None:
+    def _requeue(self, worker: Member, leases: Iterable[int], cause: Cause, now: float) -> None:
         """What `worker` had not begun goes elsewhere, and goes first."""
         spans: list[tuple[Block, int, int]] = []
+        begun = set(worker.begun)
         for lease in leases:
             entry = worker.held.pop(lease, None)
             if entry is None or entry[0].states[entry[1]] != _RUNNING:
                 continue
             block, i, _ = entry
             self._ledger.note("returned", block, i, lease=lease, worker=worker.who)
+            if lease in begun:
+                self._ledger.ran(entry, lease, worker.who, INTERRUPTED, b"", now)
             if i in block.tries and self._is_suspect(block.tries[i]):
                 self._ledger.move(block, i, Cause.ISOLATED)
                 self.quarantine.add(block, i)
@@ -268,7 +271,7 @@ class Fleet:
     def take_returned(self, worker: Member, message: m.Returned, now: float) -> None:
         """A worker gives back what it has not begun."""
         worker.window = message.window
-        self._requeue(worker, message.leases, Cause.RETURNED)
+        self._requeue(worker, message.leases, Cause.RETURNED, now)
         for lease in message.leases if worker.strays else ():
             worker.strays.pop(lease, None)
         worker.recalled = False

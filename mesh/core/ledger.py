@@ -23,6 +23,9 @@ from .ready import Ready
 #: What the router puts before an outcome's body: kind, lease, store id of the worker.
 RECORD = struct.Struct("<BQ8s")
 
+#: In place of a Kind: a run that was given back, which counts as nothing.
+INTERRUPTED = -1
+
 #: In place of a store id: no worker's.
 NOBODY = "\0" * 8
 
@@ -136,7 +139,8 @@ class Ledger:
         task = key(block.session, block.first + i)
         about = [who, since + self.ahead_s, now + self.ahead_s, int(kind)]
         self.writes.append(("run", task, lease, about, body))
-        self.note("ran", block, i, lease=lease, worker=who, kind=Kind(kind).name.lower())
+        how = "interrupted" if kind == INTERRUPTED else Kind(kind).name.lower()
+        self.note("ran", block, i, lease=lease, worker=who, kind=how)
 
     def note(self, event: str, block: Block, low: int, high: int = 0, **about: Any) -> None:
         """For the journal: `event` befell tasks [low, high) of `block`, or `low` alone."""

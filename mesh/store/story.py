@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from ..core.ledger import RECORD
+from ..core.ledger import INTERRUPTED, RECORD
 from ..protocol.outcome import parse, parse_failure
 from ..task import STATE_OF, SUCCESS, Kind
 from .rows import pack, unpack
@@ -38,6 +38,8 @@ def write_run(txn: Transaction, task: bytes, lease: int, about: list[Any], body:
 def _told_by(kind: int, body: Any) -> list[Any]:
     """When a run began, how long it took, and its error: of its outcome's body. Whatever a slot has
     made of it, the story goes on."""
+    if kind == INTERRUPTED:
+        return [None, None, None, None]
     try:
         found = parse(body)
         begun, took_s = found.begun or None, found.took_s or None
@@ -55,7 +57,9 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
     for key, raw in txn.scan("run", task, task + b"\xff" * _LEASE.size):
         row = unpack(raw)
         run = {"lease": _LEASE.unpack(key[len(task) :])[0]} | dict(zip(_FIELDS, row, strict=True))
-        runs.append(run | {"how": Kind(run["how"]).name.lower()})
+        given_back = run["how"] == INTERRUPTED
+        how = "interrupted" if given_back else Kind(run["how"]).name.lower()
+        runs.append(run | {"how": how})
     told: dict[str, Any] = {"state": None, "runs": runs}
     record = txn.get("outcome", task)
     if record is not None:

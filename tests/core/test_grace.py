@@ -123,3 +123,17 @@ def test_who_left_in_order_has_lost_nothing():
     mesh.greet()
 
     assert [mesh.losses(0), mesh.losses(1)] == [0, 0]
+
+
+def test_what_had_begun_and_was_given_back_is_told_and_counts_nothing():
+    mesh = Mesh()
+    mesh.submit(C1, 0, 2)
+    mesh.report(0)
+    leases = list(mesh.core.fleet.workers[W1].held)
+
+    mesh.say(W1, m.Returned(leases, 0))
+
+    mesh.records.apply(mesh.writes)
+    stories = [mesh.records.look_up("story", (C1, c))["runs"] for c in (0, 1)]
+    assert [[run["how"] for run in runs] for runs in stories] == [["interrupted"], []]
+    assert [mesh.losses(0), mesh.losses(1)] == [0, 0]
