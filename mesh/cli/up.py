@@ -93,6 +93,7 @@ def serve(
     from ..client.where import CHANGING_S
     from ..processes.life import DRAIN_S, Life
     from ..processes.local import LocalMesh, Plan
+    from ..processes.log import Log
     from ..store import folder as store_folder
 
     plan = Plan(
@@ -109,7 +110,7 @@ def serve(
     changing = store_folder.Lock(site.folder, "changing", CHANGING_S)
     try:
         site.check_free()
-        mesh = LocalMesh(plan, warn)
+        mesh = LocalMesh(plan, Log(sys.stderr, as_json=True) if site.log_json else warn)
     finally:
         changing.release()
     now = True

@@ -39,7 +39,7 @@ class Courier:
                 peer.news.mark(peer.link.sent, ledger.age_s)
         if ledger.cancelled:
             cancelled, ledger.cancelled = ledger.cancelled, []
-            self._core.after_commit(partial(self._tell_cancelled, cancelled))
+            self._core.after_commit(partial(self._tell_cancelled, cancelled), first=True)
         if ledger.late:
             self._look_up_late()
 
@@ -68,8 +68,10 @@ class Courier:
         self._core.intake.tell(peer, answer, now)
 
     def _tell_cancelled(self, cancelled: list[tuple[Peer, str, int, Any]], now: float) -> None:
+        """The news, before the verdict that follows: who has that may look at the future."""
         for peer, session, counter, body in cancelled:
             self._core.peers.tell(peer, session, [counter], [Kind.CANCELLED], [body])
+        self._flush(now)
 
     def _look_up_late(self) -> None:
         """Results that came when their task had ended: unless it ended with that very one, told

@@ -302,9 +302,9 @@ class RouterCore:
             self.fleet.take_report(worker, message)
             self.desk.slots_changed(now)
 
-    def after_commit(self, then: Callable[[float], None]) -> None:
-        """`then(now)` is called when what this turn writes is on disk."""
-        self._promised.append(then)
+    def after_commit(self, then: Callable[[float], None], *, first: bool = False) -> None:
+        """`then(now)` is called when what this turn writes is on disk; `first` before others."""
+        self._promised.insert(0 if first else len(self._promised), then)
 
     def resume(self, peer: Peer, now: float) -> None:
         """The message that waited for the store is taken; those behind it follow, in order."""

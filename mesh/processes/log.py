@@ -29,6 +29,7 @@ class Log:
             else target
         )
         self.as_json = as_json
+        self.about: dict[str, Any] = {}  # what is to be known about every line
         self._lost = 0
         self._why: str | None = None
 
@@ -56,7 +57,9 @@ class Log:
     def _line(self, text: str, event: str, about: dict[str, Any]) -> str:
         if not self.as_json:
             return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"
-        row = {"time": round(time.time(), 6), "pid": os.getpid(), "event": event} | about
+        row = (
+            {"time": round(time.time(), 6), "pid": os.getpid(), "event": event} | self.about | about
+        )
         return json.dumps(row | {"text": text} if text else row, default=str) + "\n"
 
     def _write(self, lines: list[str]) -> None:

@@ -80,16 +80,15 @@ class Worker:
         memory_max: int | None = None,
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
-        self.log = log
-        self.life = life
-        self.router_timeout_s = router_timeout_s
-        self._memory_max = memory_max or 0
+        self.log, self.life = log, life
+        self.router_timeout_s, self._memory_max = router_timeout_s, memory_max or 0
         self.router_lost = False
         self.host = socket.gethostname()
         self.results, self._lock = open_results(
             folder, session_of(os.urandom(8)), durability, log, temporary=temporary
         )
         self.incoming = self.results.incoming
+        log.about = {"worker": self.results.id}
         self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
         self.wake = Wake()
         self.writer = Writer(self.results.apply, None, self.wake)
@@ -238,6 +237,7 @@ class Worker:
         self._hear_slot(number, child, now)
         unread = self._take_back(child)
         held, line = self.core.slots.held, self.core.slots[number].line
+        at = None if line.first in unread else line.first
         child.clear({lease: held[lease] for lease in line})
         del self.children[number]
         self.wards.remove(child.pid)
@@ -246,7 +246,7 @@ class Worker:
         how = how_it_ended(child.process.returncode)
         why = self.core.slots[number].ending
         said = how if why is None else f"was ended: {why.name.lower().replace('_', ' ')}"
-        about = {"slot": number, "slot_pid": child.pid, "how": said}
+        about = {"slot": number, "slot_pid": child.pid, "how": said, "lease": at}
         self.log(f"slot {number}, process {child.pid}, {said}", "slot died", **about)
         self.core.handle(events.SlotExited(number, how, unread), now)
 

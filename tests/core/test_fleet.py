@@ -191,7 +191,7 @@ def test_a_verdict_is_told_when_it_is_on_disk():
 
     assert not [message for _, message in cancel(lone, 1, 1) if isinstance(message, m.Tell)]
     assert not lone.do(Committed(lone.ticket - 1))
-    verdict, news = [message for _, message in lone.do(Committed(lone.ticket))]
+    news, verdict = [message for _, message in lone.do(Committed(lone.ticket))]
     assert [verdict] == told and isinstance(news, m.Outcomes), "neither may be taken back"
 
 

@@ -477,8 +477,10 @@ def test_what_does_not_exist_is_not_found(mesh: Mesh) -> None:
     ):
         with pytest.raises(TaskNotFound):
             call(id)
-    with pytest.raises(TypeError):
+    with pytest.raises(TaskNotFound, match="is no id"):
         mesh.result("")
+    with pytest.raises(TypeError):
+        mesh.result(None)
     assert mesh.result(group.id, 20) == [1]
 
 
