@@ -343,7 +343,7 @@ class WorkerCore:
         if self._stalled_until and now >= self._stalled_until:
             self._stalled_until = 0.0
             if self.welcome is not None:
-                self._send(m.Returned([], self._window()), now)  # the window is open again
+                self._send(m.Done([], self._window()), now)  # the window is open again
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)

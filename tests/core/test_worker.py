@@ -255,8 +255,8 @@ def test_without_room_on_its_disk_it_gives_back_what_has_not_begun_and_takes_not
     assert list(lone.core.slots.held) == [7]
 
     lone.turn(Stalled("no room"))
-    [again] = said(lone.tick(STALL_S), m.Returned)
-    assert (again.leases, again.window > 0) == ([], True), "it is tried again"
+    [again] = said(lone.tick(STALL_S), m.Done)
+    assert (again.runs, again.window > 0) == ([], True), "it is tried again"
     lone.tasks(10, 1)
     assert set(lone.core.slots.held) == {7, 10}
 
