@@ -26,7 +26,11 @@ what cannot be rebuilt at the client arrives as `TaskFailed` with the remote tra
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
+
+#: What a system call says when the disk, or a quota of it, is used up.
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class MeshError(Exception):

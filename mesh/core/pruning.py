@@ -102,7 +102,7 @@ class Pruning:
                 f"the records take {used / 1e6:,.0f} MB, more than the quota of "
                 f"{settings.quota_bytes / 1e6:,.0f} MB, and nothing in them may be forgotten yet"
             )
-        elif not too_much:
+        else:
             core.stall.ease()
 
     def _go_on(self, sessions: set[str], now: float) -> None:

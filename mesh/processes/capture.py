@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from .spool import NO_ROOM
+from ..errors import DISK_FULL
 
 #: Kept of one task's output: half of it head, half tail.
 LOG_BYTES_MAX = 1024 * 1024
@@ -95,7 +95,7 @@ class _Output(io.FileIO):
         try:
             return super().write(data) or 0
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno not in DISK_FULL:
                 raise
             return len(data)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.backlog import Piece
+from ..errors import DISK_FULL
 from ..protocol import messages as m
 from ..protocol import packets
 from ..protocol.outcome import LOG, RESULT
@@ -100,7 +101,7 @@ class Child:
                 try:
                     payload, by_path = _spooled(file, payload), True
                 except OSError as error:
-                    if error.errno not in spool.NO_ROOM:
+                    if error.errno not in DISK_FULL:
                         raise
                     high = i
                     break

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import Failure
+from ..errors import DISK_FULL, Failure
 from ..protocol import functions, outcome, packets, payload
 from ..task import Kind, key, unkey
 from . import LEAVING_FILE, PATH_VARIABLE, spool
@@ -38,8 +38,10 @@ ROOM_EVERY_S = 1.0
 #: Of a log, this much travels with the outcome; more of it stays with the worker.
 LOG_INLINE_BYTES = 4096
 
-#: A worker that was told to leave as well has said so after this long.
+#: A worker that was told to leave as well has said so after this long: by a file, which is looked
+#: for so often. In a handler of a signal nothing else can be waited for.
 LEAVING_S = 1.0
+LEAVING_EVERY_S = 0.02
 
 
 class Slot:
@@ -146,7 +148,7 @@ class Slot:
         while time.monotonic() < until:
             if (self.folder / LEAVING_FILE).exists():
                 return
-            time.sleep(LEAVING_S / 50)
+            time.sleep(LEAVING_EVERY_S)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -217,7 +219,7 @@ class Slot:
             try:
                 return self._store(lease, outcome.RESULT, parts)
             except OSError as error:
-                if error.errno not in spool.NO_ROOM or time.monotonic() > until:
+                if error.errno not in DISK_FULL or time.monotonic() > until:
                     raise
             if not said:
                 said = True

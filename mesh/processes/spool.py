@@ -7,7 +7,6 @@ worker's store as it is.
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import zlib
@@ -15,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ..protocol.outcome import stored_key
-
-#: What a system call says when the disk, or a quota of it, is used up.
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def function(folder: Path, pid: int, number: int) -> Path:

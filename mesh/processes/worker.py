@@ -20,7 +20,7 @@ from typing import Any
 
 from ..core import events
 from ..core.worker import WorkerCore
-from ..errors import MeshError, public_name
+from ..errors import DISK_FULL, MeshError, public_name
 from ..protocol import outcome, packets
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
@@ -30,7 +30,7 @@ from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import LEAVING_FILE, spool, weight
+from . import LEAVING_FILE, weight
 from .capture import thin
 from .child import Child, how_it_ended
 from .life import Life, tell_owner
@@ -309,7 +309,7 @@ class Worker:
             try:
                 self.children[number].send_function(self.core.functions[digest])
             except OSError as error:
-                if error.errno not in spool.NO_ROOM:
+                if error.errno not in DISK_FULL:
                     raise
                 self.core.slots.unlearn(digest, number)
                 unknown.add((number, digest))

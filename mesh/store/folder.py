@@ -115,7 +115,7 @@ class Lock:
         self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         until = time.monotonic() + patience_s
         try:
-            while not self._is_taken():
+            while not self._take():
                 if time.monotonic() >= until:
                     pid = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "?"
                     raise StoreError(
@@ -129,7 +129,8 @@ class Lock:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
-    def _is_taken(self) -> bool:
+    def _take(self) -> bool:
+        """Whether it is ours from now on."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

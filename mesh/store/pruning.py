@@ -10,7 +10,7 @@ from ..core.ledger import RECORD
 from ..core.pruning import Old
 from ..task import ENDED, STATE_OF, Kind, State, key, unkey
 from .meaning import alias_key
-from .rows import pack, unpack
+from .rows import LEASE, pack, unpack
 from .tables import Transaction
 
 #: The router's age in milliseconds, before the block's key.
@@ -97,7 +97,7 @@ def _prune_block(txn: Transaction, block: bytes, header: list[Any]) -> None:
     stop = key(session, first + size)
     for _, record in list(txn.scan("outcome", block, stop)):
         if record[0] == Kind.STORED:
-            txn.delete("lost", _AGE.pack(RECORD.unpack_from(record)[1]))
+            txn.delete("lost", LEASE.pack(RECORD.unpack_from(record)[1]))
     for table in ("outcome", "tries", "run", "foreign"):
         for each in [each for each, _ in txn.scan(table, block, stop)]:
             txn.delete(table, each)

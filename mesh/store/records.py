@@ -27,7 +27,6 @@ takes the core's writes; `look_up` its questions; both speak the core's words.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ from ..task import STATE_OF, Kind, State, key, show, unkey
 from . import inspection, meaning, pruning, story
 from .durability import Durability
 from .meaning import alias_key
-from .rows import pack, unpack
+from .rows import LEASE, pack, unpack
 from .seal import Seal
 from .tables import LmdbTables, Tables, Transaction
 
@@ -70,8 +69,6 @@ TABLES = (
     "begun",
     "lost",
 )
-
-_LEASE = struct.Struct(">Q")
 
 
 class Records:
@@ -107,7 +104,7 @@ class Records:
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
-            "lost": lambda txn, lease: txn.put("lost", _LEASE.pack(lease), b""),
+            "lost": lambda txn, lease: txn.put("lost", LEASE.pack(lease), b""),
             "counts": lambda txn, counts: txn.put("meta", b"counts", pack(counts)),
         }
         self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
@@ -215,7 +212,7 @@ class Records:
         if outcome is None or outcome[0] != Kind.STORED:
             return False
         _, lease, _ = RECORD.unpack_from(outcome)
-        return txn.get("lost", _LEASE.pack(lease)) is not None
+        return txn.get("lost", LEASE.pack(lease)) is not None
 
     def _outcomes(
         self, txn: Transaction, spans: list[tuple[str, int, int]]

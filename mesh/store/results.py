@@ -24,13 +24,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ResultLost, StoreError
+from ..errors import DISK_FULL, ResultLost, StoreError
 from ..protocol.outcome import LOG, RESULT, Ref, parse_key, stored_key, stored_name
 from ..task import show, unkey
 from . import folder, inspection
 from .durability import Durability
 from .seal import Seal, write_synced
-from .tables import NO_ROOM, LmdbTables, NoRoom, Tables
+from .tables import LmdbTables, NoRoom, Tables
 
 SCHEMA = 2
 TABLES = ("meta", "result")
@@ -99,7 +99,7 @@ class Results:
             self._keep([each for each in writes if isinstance(each, Ref)])
             self._forget([each for each in writes if isinstance(each, Gone)])
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno not in DISK_FULL:
                 raise
             raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
 

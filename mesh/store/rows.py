@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import msgpack
 
 #: A name may hold what `os.listdir` made of a file name that isn't UTF-8.
 TEXT_ERRORS = "surrogatepass"
+
+#: A lease in a key: big-endian, so that keys sort by it.
+LEASE = struct.Struct(">Q")
 
 pack = msgpack.Packer(use_bin_type=True, unicode_errors=TEXT_ERRORS).pack
 

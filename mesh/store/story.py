@@ -9,13 +9,12 @@ message are kept: tracebacks of a thousand retries would be more than the result
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from ..core.ledger import INTERRUPTED, RECORD
 from ..protocol.outcome import parse, parse_failure
 from ..task import STATE_OF, SUCCESS, Kind
-from .rows import pack, unpack
+from .rows import LEASE, pack, unpack
 from .tables import Transaction
 
 #: Of a run's error message.
@@ -24,15 +23,13 @@ MESSAGE_CHARS_MAX = 300
 #: Of a task that was run a million times, the last ones are told.
 RUNS_MAX = 100
 
-_LEASE = struct.Struct(">Q")
-
 _FIELDS = ("worker", "given_at", "ended_at", "how", "begun_at", "took_s", "error", "message")
 
 
 def write_run(txn: Transaction, task: bytes, lease: int, about: list[Any], body: Any) -> None:
     """Record a run that did not end its task. `about` is worker, given, ended, kind."""
     row = [*about, *_told_by(about[3], body)]
-    txn.put("run", task + _LEASE.pack(lease), pack(row))
+    txn.put("run", task + LEASE.pack(lease), pack(row))
 
 
 def _told_by(kind: int, body: Any) -> list[Any]:
@@ -54,9 +51,9 @@ def _told_by(kind: int, body: Any) -> list[Any]:
 def read(txn: Transaction, task: bytes) -> dict[str, Any]:
     """The runs of a task, oldest first, and how it ended, if it has."""
     runs = []
-    for key, raw in txn.scan("run", task, task + b"\xff" * _LEASE.size):
+    for key, raw in txn.scan("run", task, task + b"\xff" * LEASE.size):
         row = unpack(raw)
-        run = {"lease": _LEASE.unpack(key[len(task) :])[0]} | dict(zip(_FIELDS, row, strict=True))
+        run = {"lease": LEASE.unpack(key[len(task) :])[0]} | dict(zip(_FIELDS, row, strict=True))
         given_back = run["how"] == INTERRUPTED
         how = "interrupted" if given_back else Kind(run["how"]).name.lower()
         runs.append(run | {"how": how})

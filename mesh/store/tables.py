@@ -8,7 +8,6 @@ over both. Neither knows what the bytes mean.
 
 from __future__ import annotations
 
-import errno
 import tempfile
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
@@ -18,12 +17,9 @@ from typing import Any, Protocol
 
 import lmdb
 
-from ..errors import StoreError
+from ..errors import DISK_FULL, StoreError
 from .durability import Durability
 from .seal import Seal
-
-#: What a system call says when the disk, or a quota of it, is used up.
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 #: Address space reserved for the map, not disk: a 64 GiB map over an empty store is an 8 KiB file,
 #: which grows by what is written. It is what a store may grow to: nothing of ours comes near it
@@ -167,7 +163,7 @@ class LmdbTables:
         try:
             seal.open(self._durability)
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if error.errno in DISK_FULL:
                 raise NoRoom(f"no room in {self._path.parent}: {error.strerror}") from error
             raise StoreError(f"{self._path} cannot be used: {error.strerror}") from error
 
@@ -207,7 +203,7 @@ def has_room(folder: Path) -> bool:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             return probe.write(bytes(ROOM_BYTES)) == ROOM_BYTES
     except OSError as reason:
-        return reason.errno not in NO_ROOM
+        return reason.errno not in DISK_FULL
 
 
 def _open(path: Path, tables: int, durability: Durability) -> lmdb.Environment:
