@@ -15,7 +15,17 @@ from typing import Any
 
 from mesh.core import events
 from mesh.core.client import ClientCore
-from mesh.core.events import Committed, Found, Garbled, Gone, Heard, Settings, Slice, Tick
+from mesh.core.events import (
+    Committed,
+    Found,
+    Garbled,
+    Gone,
+    Heard,
+    Settings,
+    Slice,
+    Stalled,
+    Tick,
+)
 from mesh.core.router import RouterCore
 from mesh.core.worker import WorkerCore
 from mesh.protocol import messages as m
@@ -76,6 +86,7 @@ class World:
         self.settings = settings or Settings()
         self.hear = hear
         self.tables = MemoryTables(TABLES)
+        self.full = False  # whether the router's disk has no room
         self.lives = 0  # of workers, so far
         self._records = Records(self.tables, BIRTH, "meshmesh")
         self.outcomes: dict[bytes, tuple[bytes, int]] = {}  # recorded, in which life of the router
@@ -267,8 +278,10 @@ class Router:
         self.records = Records(world.tables, BIRTH, "meshmesh")
         self.core = RouterCore(self.records.restore(), world.settings, world.now)
         self.wanted: deque[tuple[int, list[Any], list[Any]]] = deque()
-        self.events: deque[Committed | Found] = deque()
+        self.stuck: list[Any] = []  # writes that found no room
+        self.events: deque[Committed | Found | Stalled] = deque()
         self.left = False
+        self._handed = 0
         self._payloads: dict[bytes, list[Any]] = {}
         self.due = self.core.deadline(world.now)
 
@@ -333,14 +346,24 @@ class Router:
     def commit(self, turns: int | None = None) -> None:
         """The writer commits what the first `turns` turns wanted, as one, and tells it later."""
         taken = [self.wanted.popleft() for _ in range(turns or len(self.wanted))]
-        writes = [write for _, each, _ in taken for write in each]
-        if writes:
-            self.records.apply(writes)
-            self._check_outcomes(writes)
-            self.events.append(Committed(max(ticket for ticket, _, _ in taken)))
-        for _, _, lookups in taken:
-            for token, what, about in lookups:
-                self.events.append(Found(token, self.records.look_up(what, about)))
+        self.stuck += [write for _, each, _ in taken for write in each]
+        self._handed = max([self._handed, *(ticket for ticket, _, _ in taken)])
+        if self.stuck and self.world.full:
+            self.events.append(Stalled("no room on the disk"))
+        elif self.stuck:
+            self.records.apply(self.stuck)
+            self._check_outcomes(self.stuck)
+            self.stuck = []
+            self.events.append(Committed(self._handed))
+        lookups = [each for _, _, lookups in taken for each in lookups]
+        questions = [(what, about) for _, what, about in lookups]
+        answers = (
+            self.records.look_up_amid(self.stuck, questions)
+            if self.stuck
+            else [self.records.look_up(*each) for each in questions]
+        )
+        for (token, _, _), answer in zip(lookups, answers, strict=True):
+            self.events.append(Found(token, answer))
 
     def _check_outcomes(self, writes: list[Any]) -> None:
         """An outcome is written once."""

@@ -12,6 +12,7 @@
     the router dies                              the router starts
     advance 11s                                  states
     hold NAME up|down, hold disk                 release NAME up|down, release disk
+    the disk is full                             the disk has room
     lose NAME up|down                            repeat NAME up|down
     NAME sends TEXT as it is                     NAME says hello in version 7..9
 
@@ -87,6 +88,7 @@ class Script:
                 r"(\w+) dials": lambda name: self.world.dial(name),
                 r"the router dies": self.world.kill_router,
                 r"the router starts": self.world.start_router,
+                r"the disk (is full|has room)": self.disk,
                 r"advance ([\d.]+)s": self.advance,
                 r"states": self.states,
                 r"hold (.*)": lambda what: self.held.add(what),
@@ -259,6 +261,12 @@ class Script:
         hello = m.Hello("client", name, b"", int(low), int(high), {}, [])
         frames = [bytes(frame) for frame in encode(Envelope(1, 0, 0, hello))]
         self.wire(name).up.append(frames)
+
+    def disk(self, how: str) -> None:
+        """The router's disk is full, or has room again: then what waits for it is tried."""
+        self.world.full = how == "is full"
+        if self.world.router is not None and not self.world.full:
+            self.world.router.commit()
 
     def states(self) -> None:
         """Where every task is, as router and store know it."""

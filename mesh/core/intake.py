@@ -254,13 +254,19 @@ class Intake:
             self._peers.owe(peer, spans)
 
     def tell(self, peer: Peer, answer: list[tuple[Any, ...]], now: float) -> None:
-        """The store's answer: (session, counter, outcome, the older task it is and its outcome)."""
+        """The store's answer: (session, counter, outcome, the older task it is and its outcome).
+        What it does not know may have come since, or be what it has no room for."""
         older: list[Older] = []
+        unsure: list[tuple[str, int, int]] = []
         for session, counter, record, meant in answer:
             if meant is not None:
                 older.append((session, counter, *meant))
             elif record is not None:
                 self._peers.tell(peer, session, [counter], [record[0]], [record[RECORD.size :]])
+            elif self._watch_open(peer, session, counter):
+                pass
+            elif self._core.stall.reason is not None:
+                unsure.append((session, counter, 1))
             else:
                 text = (
                     f"no task {show(session, counter)} on mesh {self._core.mesh}, or not any more"
@@ -268,14 +274,68 @@ class Intake:
                 body = failure_body("TaskNotFound", text)
                 self._peers.tell(peer, session, [counter], [Kind.REFUSED], [body])
         self._tell_older(peer, older, now)
+        if unsure:
+            peer.news.unsure += 1
+            self._core.after_commit(partial(self._ask_again, peer, unsure))
 
-    def take_cancel(self, peer: Peer, message: m.Cancel, now: float) -> None:
+    def _watch_open(self, peer: Peer, session: str, counter: int) -> bool:
+        """Whether a task is open; `peer` will hear of it then."""
+        found = self._ledger.blocks.find(session, counter)
+        if found is None or found[0].states[found[1]] >= ENDED:
+            return False
+        if session != peer.who:
+            found[0].watchers.add(peer.id)
+        return True
+
+    def _ask_again(self, peer: Peer, spans: list[tuple[str, int, int]], now: float) -> None:
+        peer.news.unsure -= 1
+        self._peers.owe(peer, spans)
+
+    def parked(self, peer: Peer, spans: list[Any]) -> set[int]:
+        """Which of these tasks are in a SUBMIT of `peer` that waits in its line."""
+        if sum(span[2] for span in spans) > SPAN_TASKS_MAX:
+            return set()  # it is refused for that
+        own = {
+            counter
+            for session, first, count in spans
+            if session == peer.who
+            for counter in range(first, first + count)
+        }
+        found: set[int] = set()
+        for envelope in (peer.parked or ()) if own else ():
+            if type(envelope.message) is m.Submit:
+                for row in envelope.message.blocks:
+                    found |= own.intersection(range(row[0], row[0] + len(row[5])))
+        return found
+
+    def watch_ahead(self, peer: Peer, message: m.Watch, now: float) -> m.Watch:
+        """Tell of those that do not wait in the line of `peer`; what is to be told in its turn."""
+        parked = self.parked(peer, message.spans)
+        ahead: list[tuple[str, int, int]] = []
+        for session, first, count in message.spans:
+            if session != peer.who or not parked:
+                ahead.append((session, first, count))
+            else:
+                ahead += _spans(
+                    session, [c for c in range(first, first + count) if c not in parked]
+                )
+        self.take_watch(peer, m.Watch([list(span) for span in ahead]), now)
+        return m.Watch([list(span) for span in _spans(peer.who, sorted(parked))])
+
+    def take_cancel(
+        self, peer: Peer, message: m.Cancel, now: float, *, ahead: bool = False
+    ) -> None:
         """End tasks unrun; running ones too if asked. Which of those at workers have begun the
-        workers know: they are asked to give them back."""
-        if sum(span[2] for span in message.spans) > SPAN_TASKS_MAX:
+        workers know: they are asked to give them back. `ahead` of its turn it gets no verdict: some
+        of its tasks are still to be taken in."""
+        count = sum(span[2] for span in message.spans)
+        if count > SPAN_TASKS_MAX:
             text = f"CANCEL takes {SPAN_TASKS_MAX} tasks at a time"
             self._peers.send(peer, m.Tell(message.token, "MeshError", text), now)
             return
+        tally = peer.tallies.pop(message.token, None) or {"cancelled": 0}
+        if ahead:
+            peer.tallies[message.token] = tally
         tasks = [
             (block, i)
             for session, first, count in message.spans
@@ -283,18 +343,19 @@ class Intake:
             for i in range(low, high)
             if block.states[i] < ENDED
         ]
-        count = sum(span[2] for span in message.spans)
-        tally = {"cancelled": 0, "running": 0, "ended": count - len(tasks)}
         left = self._end_tasks(tasks, tally, bool(message.running), now)
         if message.running:
             self._fleet.kill_cancelled(now)
 
         def answered(waiting: int, now: float) -> None:
             left[:] = self._end_tasks(left, tally, False, now)
-            if not waiting:  # told when it is on disk: what was confirmed must not run after all
-                tally["running"] = len(left)
-                verdict = m.Tell(message.token, None, tally)
-                self._core.after_commit(partial(self._peers.send, peer, verdict))
+            if waiting or ahead:
+                return
+            ended = count - tally["cancelled"] - len(left)
+            verdict = {"cancelled": tally["cancelled"], "running": len(left), "ended": ended}
+            # Told when it is on disk: what was confirmed must not run after all.
+            told = m.Tell(message.token, None, verdict)
+            self._core.after_commit(partial(self._peers.send, peer, told))
 
         if left:
             self._fleet.demand(set(left), answered, now)
@@ -310,11 +371,9 @@ class Intake:
         holders = self._fleet.holders() if running else {}
         for block, i in tasks:
             state = block.states[i]
-            if state >= ENDED:
-                tally["ended"] += 1
-            elif state == _RUNNING and not running:
+            if state == _RUNNING and not running:
                 left.append((block, i))
-            else:
+            elif state < ENDED:
                 tally["cancelled"] += 1
                 text = f"{show(block.session, block.first + i)} was cancelled"
                 body = failure_body("CancelledError", text)

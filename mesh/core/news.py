@@ -36,13 +36,14 @@ class News:
 
     Attributes:
         asking: whether owed outcomes are being looked up.
+        unsure: how many such answers are to be had again when the store has room.
         heard_s: the router's age up to which the client has heard all there was to hear.
         asked_by_s: the router's age by which it has said what it waits for.
     """
 
     __slots__ = (
         "_fresh", "_heard", "_mark", "_on_way", "_on_way_bytes", "_owed", "asked_by_s", "asking",
-        "heard_s",
+        "heard_s", "unsure",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class News:
         self._on_way: deque[tuple[int, int]] = deque()  # sequence number, bytes
         self._on_way_bytes = 0
         self.asking = False
+        self.unsure = 0
         self.heard_s = 0.0
         self.asked_by_s = 0.0
         self._heard = 0  # the last number acknowledged
@@ -74,8 +76,8 @@ class News:
 
     @property
     def is_behind(self) -> bool:
-        """Whether anything is owed, or being looked up."""
-        return bool(self._owed) or self.asking
+        """Whether anything is owed, being looked up, or not sure."""
+        return bool(self._owed) or self.asking or self.unsure > 0
 
     @property
     def owes(self) -> bool:

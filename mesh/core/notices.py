@@ -71,7 +71,7 @@ class Notices:
             for _, peer in self._untold(NO_ROOM):
                 self._tell(NO_ROOM, peer, {"reason": reason}, now)
         elif self._told[NO_ROOM]:
-            for who in self._told[NO_ROOM]:
+            for who in sorted(self._told[NO_ROOM]):
                 told = self._core.peers.by_who.get(("client", who))
                 if told is not None:
                     self._core.peers.send(told, m.Event(ROOM, {}), now)

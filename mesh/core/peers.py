@@ -25,8 +25,10 @@ class Peer:
     Attributes:
         id: its routing id, new with each connection.
         who: its identity: a client's session, a worker's store id.
-        parked: envelopes that wait behind one which needs a lookup, or None.
+        parked: envelopes that wait behind one which needs a lookup, or that one itself if it needs
+            room in the store; or None.
         news: the outcomes that it is to hear.
+        tallies: of cancellations that have begun and wait in `parked` for their verdict, by token.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Peer:
         "news",
         "parked",
         "role",
+        "tallies",
         "who",
     )
 
@@ -50,16 +53,12 @@ class Peer:
         self.last_heard = self.last_sent = now
         self.parked: deque[Envelope] | None = None
         self.news = News()
+        self.tallies: dict[int, dict[str, int]] = {}
 
     @property
     def is_parked(self) -> bool:
         """Whether its messages wait for the store."""
         return self.parked is not None
-
-    def park_behind(self, envelopes: deque[Envelope]) -> None:
-        """These wait behind what is parked already; without anything parked there are none."""
-        if self.parked is not None:
-            self.parked.extend(envelopes)
 
 
 class Peers:

@@ -188,14 +188,30 @@ class RouterCore:
             return
         peer.news.acknowledged(envelope.ack)
         if peer.parked is not None:
-            if envelope.message.SEQUENCED:  # a beat has said all that it has to say
-                peer.parked.append(envelope)
-            if self.stall.why is not None and type(envelope.message) in (m.Ask, m.Cancel):
-                # What is before it may wait for long. In its turn it is taken once more, and that
-                # answer finds nobody waiting.
-                self._take[type(envelope.message)](peer, envelope.message, now)
+            self._line_up(peer, envelope, now)
         else:
             self._take_envelope(peer, envelope, now)
+
+    def _line_up(self, peer: Peer, envelope: Envelope, now: float) -> None:
+        """A message comes behind one that waits. What needs no room passes one that waits for room.
+        Its place in line it leaves to what is left of it: the line is acknowledged in order."""
+        message = envelope.message
+        if not message.SEQUENCED:  # a beat has said all that it has to say
+            return
+        if self.stall.may_pass(peer):
+            left: m.Message = m.Watch([])
+            if type(message) is m.Watch:
+                left = self.intake.watch_ahead(peer, message, now)
+            elif type(message) is m.Cancel and self.intake.parked(peer, message.spans):
+                self.intake.take_cancel(peer, message, now, ahead=True)
+                left = message
+            elif type(message) in (m.Ask, m.Cancel):
+                self._take[type(message)](peer, message, now)
+            else:
+                left = message
+            envelope = Envelope(envelope.session, envelope.sequence, envelope.ack, left)
+        assert peer.parked is not None, "what passes parks nothing and drops nobody"
+        peer.parked.append(envelope)
 
     def _take_envelope(self, peer: Peer, envelope: Envelope, now: float) -> None:
         if self.stall.holds(peer, envelope):
@@ -313,7 +329,8 @@ class RouterCore:
         self._heard[peer] = peer.link.received - behind
         while waiting and not peer.is_parked:
             self._take_envelope(peer, waiting.popleft(), now)
-        peer.park_behind(waiting)
+        for envelope in waiting:
+            self._line_up(peer, envelope, now)
 
     # -- the end of a turn -----------------------------------------------------------------
 

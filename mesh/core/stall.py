@@ -3,6 +3,8 @@
 What is in memory goes on: outcomes are told, workers heard. What would need more of the store
 waits: clients' new tasks stay in line, unacknowledged, so that the senders hold back; nothing is
 dispatched, so that outcomes nobody can record do not pile up. It ends with the next commit.
+
+What needs no room passes those that wait for it: questions, and what a client wants to hear of.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ class Stall:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.full: str | None = None
-        self._stuck: list[Peer] = []
+        self._stuck: dict[Peer, None] = {}
 
     @property
     def why(self) -> str | None:
@@ -53,13 +55,17 @@ class Stall:
         if self.why is None or type(envelope.message) not in _GROWS:
             return False
         peer.parked = deque([envelope])
-        self._stuck = [each for each in self._stuck if each.is_parked]  # the others have gone
-        self._stuck.append(peer)
+        self._stuck = {each: None for each in self._stuck if each.is_parked}  # the others have gone
+        self._stuck[peer] = None
         return True
+
+    def may_pass(self, peer: Peer) -> bool:
+        """Whether what `peer` has parked waits for room: that may be for long."""
+        return self.why is not None and peer in self._stuck
 
     def freed(self) -> list[Peer]:
         """Those whose messages waited, and need not any more."""
         if self.why is not None or not self._stuck:
             return []
-        stuck, self._stuck = self._stuck, []
-        return stuck
+        stuck, self._stuck = self._stuck, {}
+        return list(stuck)

@@ -164,7 +164,8 @@ class Router:
         self.payloads = Payloads(self.records)
         self.wake = Wake()
         rest = self.records.tables.rest if durability == "process" and not temporary else None
-        self.writer = Writer(self.records.apply, self.records.look_up, self.wake, rest)
+        records = self.records
+        self.writer = Writer(records.apply, records.look_up, self.wake, rest, records.look_up_amid)
         self.access_files = {folder / "access.json", access}
         self._busy_until = 0.0
         self._gathered: list[tuple[Any, ...]] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +31,9 @@ class Writer:
     there was nothing to write for REST_S.
 
     `done` gives the events to feed the core when `wake` says so. Where the disk has no room, writes
-    are kept and tried again, and the core is told. If the store fails otherwise, `done` raises the
-    error in the loop: a router that cannot record must not go on.
+    are kept and tried again, the core is told, and lookups are answered by
+    `look_up_amid(writes, lookups)`. If the store fails otherwise, `done` raises the error in the
+    loop: a router that cannot record must not go on.
     """
 
     def __init__(
@@ -40,9 +42,11 @@ class Writer:
         look_up: Callable[[str, Any], Any] | None,
         wake: Wake,
         rest: Callable[[], None] | None = None,
+        look_up_amid: Callable[[list[Any], list[tuple[str, Any]]], list[Any]] | None = None,
     ) -> None:
         self._apply = apply
         self._look_up = look_up
+        self._look_up_amid = look_up_amid
         self._wake = wake
         self._rest = rest
         self._wanted = threading.Condition()
@@ -85,17 +89,20 @@ class Writer:
         writes: list[Any] = []
         lookups: list[Lookup] = []
         at_rest = self._rest is None
+        retry_at = 0.0
         while True:
             with self._wanted:
                 in_time = True
                 if writes:  # they found no room
-                    self._wanted.wait_for(lambda: self._closing, RETRY_S)
+                    wait_s = max(0.0, retry_at - time.monotonic())
+                    self._wanted.wait_for(lambda: bool(self._closing or self._lookups), wait_s)
                 else:
                     in_time = self._wanted.wait_for(self._has_work, None if at_rest else REST_S)
                 last = self._closing
                 more, self._writes = self._writes, []
                 asked, self._lookups = self._lookups, []
                 ticket = self._ticket
+            early = bool(writes) and not last and time.monotonic() < retry_at
             writes += more
             lookups += asked
             if last and not writes and not lookups:
@@ -104,24 +111,46 @@ class Writer:
                 if not in_time and self._rest is not None:
                     self._rest()
                     at_rest = True
-                if writes:
-                    self._apply(writes)
-                    self._events.put(Committed(ticket))
-                    writes = []
-                    at_rest = self._rest is None
-                for token, what, about in lookups:
-                    assert self._look_up is not None
-                    self._events.put(Found(token, self._look_up(what, about)))
-                lookups = []
-            except NoRoom as error:
-                self._events.put(Stalled(str(error)))
-                if last:  # they were not acknowledged: whoever sent them keeps them
-                    return
+                if writes and not early:
+                    if self._record(writes, ticket):
+                        writes = []
+                        at_rest = self._rest is None
+                    elif last:  # they were not acknowledged: whoever sent them keeps them
+                        return
+                    retry_at = time.monotonic() + RETRY_S
+                lookups = self._answer(writes, lookups)
             except BaseException as error:
                 self._error = error
                 self._wake.set()
                 return
             self._wake.set()
+
+    def _record(self, writes: list[Any], ticket: int) -> bool:
+        """Whether there was room for `writes`."""
+        try:
+            self._apply(writes)
+        except NoRoom as error:
+            self._events.put(Stalled(str(error)))
+            return False
+        self._events.put(Committed(ticket))
+        return True
+
+    def _answer(self, stuck: list[Any], lookups: list[Lookup]) -> list[Lookup]:
+        """Answer lookups, before which `stuck` found no room; those that cannot be answered yet."""
+        if stuck and lookups:
+            assert self._look_up_amid is not None
+            questions = [(what, about) for _, what, about in lookups]
+            try:
+                answers = self._look_up_amid(stuck, questions)
+            except NoRoom:
+                return lookups
+            for (token, _, _), answer in zip(lookups, answers, strict=True):
+                self._events.put(Found(token, answer))
+            return []
+        for token, what, about in lookups:
+            assert self._look_up is not None
+            self._events.put(Found(token, self._look_up(what, about)))
+        return []
 
     def _has_work(self) -> bool:
         return bool(self._writes or self._lookups or self._closing)

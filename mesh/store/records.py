@@ -130,8 +130,11 @@ class Records:
     def apply(self, writes: list[tuple[Any, ...]]) -> None:
         """Record `writes`, in order, in one transaction."""
         with self.tables.begin(write=True) as txn:
-            for what, *about in writes:
-                self._apply[what](txn, *about)
+            self._write(txn, writes)
+
+    def _write(self, txn: Transaction, writes: list[tuple[Any, ...]]) -> None:
+        for what, *about in writes:
+            self._apply[what](txn, *about)
 
     def _write_block(
         self,
@@ -190,6 +193,21 @@ class Records:
         """Answer one of the core's lookups."""
         with self.tables.begin() as txn:
             return self._look_up[what](txn, about)
+
+    def look_up_amid(
+        self, writes: list[tuple[Any, ...]], lookups: list[tuple[str, Any]]
+    ) -> list[Any]:
+        """Answer `lookups` as if `writes`, which find no room, were recorded: they will be. But
+        what nobody may be told before it is on disk is not there yet: that a task was cancelled or
+        refused, or is an older one."""
+        with self.tables.rehearse() as txn:
+            self._write(txn, writes)
+            answers = [self._look_up[what](txn, about) for what, about in lookups]
+        for nth, (what, about) in enumerate(lookups):
+            if what == "outcomes":
+                pairs = zip(answers[nth], self.look_up(what, about), strict=True)
+                answers[nth] = [row if _may_be_told(row) else sure for row, sure in pairs]
+        return answers
 
     def _submitted(
         self, txn: Transaction, about: tuple[list[str], list[bytes]]
@@ -353,6 +371,12 @@ class Records:
     def close(self) -> None:
         """Let go of the tables."""
         self.tables.close()
+
+
+def _may_be_told(row: tuple[str, int, bytes | None, Any]) -> bool:
+    """Whether an answer of `_outcomes` is one that clients hear before it is on disk."""
+    _, _, record, older = row
+    return older is None and (record is None or record[0] not in (Kind.CANCELLED, Kind.REFUSED))
 
 
 def _begun(raw: bytes) -> Begun:

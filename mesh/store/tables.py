@@ -81,6 +81,9 @@ class Tables(Protocol):
     def begin(self, *, write: bool = False) -> AbstractContextManager[Transaction]:
         """A transaction, as a context manager: committed at its end, undone by an exception."""
 
+    def rehearse(self) -> AbstractContextManager[Transaction]:
+        """A transaction that may write and is undone at its end: it needs no room on the disk."""
+
     def rest(self) -> None:
         """Nothing is written for a while: have what was on the disk."""
 
@@ -154,10 +157,29 @@ class LmdbTables:
             with self._env.begin(write=write) as transaction:
                 yield _LmdbTransaction(transaction, self._tables)
         except lmdb.Error as error:
-            # EIO is what LMDB makes of a disk that took a part of its pages: the disk is asked.
-            if isinstance(error, lmdb.MapFullError) or not has_room(self._path.parent):
-                raise NoRoom(f"no room in {self._path.parent}: {error}") from error
-            raise StoreError(f"{self._path} cannot be used: {error}") from error
+            raise self._meaning_of(error) from error
+
+    @contextmanager
+    def rehearse(self) -> Iterator[Transaction]:
+        """See `Tables.rehearse`. LMDB keeps what a transaction changes in memory until its end.
+
+        Raises:
+            NoRoom: the map is full.
+            StoreError: a page is damaged, or a key is too long.
+        """
+        transaction = self._env.begin(write=True)
+        try:
+            yield _LmdbTransaction(transaction, self._tables)
+        except lmdb.Error as error:
+            raise self._meaning_of(error) from error
+        finally:
+            transaction.abort()
+
+    def _meaning_of(self, error: lmdb.Error) -> StoreError:
+        # EIO is what LMDB makes of a disk that took a part of its pages: the disk is asked.
+        if isinstance(error, lmdb.MapFullError) or not has_room(self._path.parent):
+            return NoRoom(f"no room in {self._path.parent}: {error}")
+        return StoreError(f"{self._path} cannot be used: {error}")
 
     def _open_seal(self, seal: Seal) -> None:
         try:
@@ -298,6 +320,11 @@ class MemoryTables:
         yield transaction
         if write:
             self._data = transaction.data
+
+    @contextmanager
+    def rehearse(self) -> Iterator[Transaction]:
+        """See `Tables.rehearse`."""
+        yield _MemoryTransaction(dict(self._data), True)
 
     def rest(self) -> None:
         """See `Tables.rest`."""

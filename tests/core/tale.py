@@ -80,7 +80,7 @@ class Tale:
             "time": [(1, lambda: self.wait(20))],
             "stops": [(3, self.stand_still), (4, self.wake_up)],
             "clients": [(1, self.client_dies)],
-            "disk": [(2, self.stall)],
+            "disk": [(2, self.stall), (1, self.fill), (2, self.free)],
         }
         moves = common + [move for each in sorted(self.troubles) for move in rare[each]]
         self.weights = [weight for weight, _ in moves]
@@ -321,6 +321,16 @@ class Tale:
         """The disk does nothing for a while."""
         self.stalled = self.chance.randint(1, 20)
 
+    def fill(self) -> None:
+        """The disk is full."""
+        self.world.full = True
+
+    def free(self) -> None:
+        """It has room again, and what waits for it is tried."""
+        self.world.full = False
+        if self.awake("router"):
+            self.world.router.commit()
+
     def client_dies(self) -> None:
         """A client dies, and perhaps another comes; one is always there."""
         free = SESSIONS[len(self.world.clients) + len(self.dead) :]
@@ -397,6 +407,7 @@ class Tale:
         self.stalled = 0
         for name in sorted(world.stopped):
             world.go_on(name)
+        self.free()
         for client, first, count in self.reserved:
             client.submit([b"ok late"] * count, first=first)
         for _ in range(900):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lone_router import C1, W1, F, LoneRouter
 
-from mesh.core.events import Committed, Stalled
+from mesh.core.events import Committed, Found, Stalled
+from mesh.core.ledger import RECORD
 from mesh.core.notices import NO_ROOM, ROOM
 from mesh.protocol import messages as m
 from mesh.task import Kind, State
@@ -57,8 +58,7 @@ def test_new_tasks_wait_in_line_unacknowledged_and_all_behind_them():
     assert [type(message) for _, message in sent] == [m.Tell], "who asks need not wait for room"
 
     assert counts(lone) == (2, 1, 0)
-    sent = lone.do(Committed(lone.ticket))
-    assert [type(message) for _, message in sent] == [m.Tell]
+    assert lone.do(Committed(lone.ticket)) == [], "it has its answer"
     assert counts(lone) == (4, 1, 0)
     assert lone.core.peers.by_who["client", C1].link.recorded == before
     lone.do(Committed(lone.ticket))
@@ -75,6 +75,82 @@ def test_who_dials_anew_meanwhile_is_not_taken_twice():
     lone.do(Committed(lone.ticket))
 
     assert counts(lone) == (4, 1, 0)
+
+
+def test_what_wants_no_room_passes_what_does_and_is_taken_once():
+    lone = mesh()
+    finish(lone, 0)
+    lone.say(C1, m.Submit([[3, F, {}, None, 0, [b"x"] * 2, None, None]]))
+    lone.lookups.clear()
+
+    lone.say(C1, m.Watch([[C1, 0, 5]]))
+
+    [(token, what, about)] = lone.lookups
+    assert (what, about) == ("outcomes", [(C1, 0, 1)]), "of what is parked nobody knows yet"
+    record = RECORD.pack(Kind.VALUE, 1, W1.encode()) + b"v"
+    sent = lone.do(Found(token, [(C1, 0, record, None)]))
+    assert [message for _, message in sent] == [
+        m.Outcomes([[C1, [0], bytes([Kind.VALUE]), [b"v"]]]),
+    ]
+    lone.lookups.clear()
+    lone.do(Committed(lone.ticket))
+    assert counts(lone) == (3, 1, 1)
+    assert lone.lookups == [], "they are open: it hears when they end"
+    lone.do(Committed(lone.ticket))
+    peer = lone.core.peers.by_who["client", C1]
+    assert peer.link.recorded == peer.link.received
+
+
+def test_a_cancellation_of_what_waits_for_room_ends_the_rest_and_has_one_true_verdict():
+    lone = mesh()
+    lone.say(C1, m.Submit([[3, F, {}, None, 0, [b"x"] * 2, None, None]]))
+
+    sent = lone.say(C1, m.Cancel(7, [[C1, 0, 6]], 1))
+    assert [type(message) for _, message in sent] == [m.Kill], "what runs ends at once"
+
+    told = lone.do(Committed(lone.ticket)) + lone.do(Committed(lone.ticket))
+    verdicts = [message for _, message in told if type(message) is m.Tell]
+    assert verdicts == [m.Tell(7, None, {"cancelled": 5, "running": 0, "ended": 1})]
+    assert lone.core.ledger.counts[State.CANCELLED] == 5
+    assert not lone.core.peers.by_who["client", C1].tallies
+
+
+def test_a_cancellation_of_nothing_that_waits_needs_no_room_beyond_its_own():
+    """The quota is used up: the disk takes what is small."""
+    lone = mesh()
+    lone.do(Committed(lone.ticket))
+    lone.core.stall.fill("the quota is used up")
+    lone.say(C1, m.Submit([[3, F, {}, None, 0, [b"x"] * 2, None, None]]))
+
+    told = lone.say(C1, m.Cancel(7, [[C1, 1, 2]], 0)) + lone.do(Committed(lone.ticket))
+
+    verdicts = [message for _, message in told if type(message) is m.Tell]
+    assert verdicts == [m.Tell(7, None, {"cancelled": 2, "running": 0, "ended": 0})]
+
+
+def test_what_may_not_be_told_before_it_is_on_disk_is_asked_for_once_more():
+    lone = mesh()
+    lone.say(C1, m.Cancel(7, [[C1, 2, 1]], 0))
+    lone.hello(C1, session=2)
+    lone.lookups.clear()
+    lone.say(C1, m.Watch([[C1, 2, 1]]))
+
+    [(token, _, about)] = lone.lookups
+    assert lone.do(Found(token, [(C1, 2, None, None)])) == []
+    lone.lookups.clear()
+    lone.do(Committed(lone.ticket))
+
+    assert lone.lookups == [(token + 1, "outcomes", about)]
+
+
+def test_what_came_while_the_store_was_asked_is_not_said_to_be_unknown():
+    lone = LoneRouter()
+    lone.hello(C1)
+    lone.say(C1, m.Watch([[C1, 0, 1]]))
+    (token, _, _) = lone.lookups[-1]
+    lone.submit(C1, 0, 1)
+
+    assert lone.do(Found(token, [(C1, 0, None, None)])) == []
 
 
 def test_a_mesh_that_is_stopped_then_waits_for_no_room():

@@ -249,6 +249,33 @@ def test_outcomes_are_found_by_span(reopen: Open):
     ]
 
 
+def test_what_finds_no_room_is_known_but_not_what_may_not_be_told_yet(reopen: Open):
+    store = reopen()
+    store.apply([function(), block(SESSION, 0, 3), ended(SESSION, (0, Kind.CANCELLED))])
+    stuck = [
+        ended(SESSION, (1, Kind.VALUE), (2, Kind.CANCELLED)),
+        block(SESSION, 3, 2, names=["a", "b"], foreign={1: (SESSION, 1)}),
+    ]
+    tasks, alias = ("outcomes", [(SESSION, 0, 5)]), ("submitted", (["a"], [key(SESSION, 3)]))
+
+    outcomes, (known, recorded) = store.look_up_amid(stuck, [tasks, alias])
+
+    assert outcomes == [
+        (SESSION, 0, record(Kind.CANCELLED), None),
+        (SESSION, 1, record(Kind.VALUE), None),
+        *((SESSION, counter, None, None) for counter in (2, 3, 4)),
+    ]
+    assert list(known) == ["a"] and recorded == {key(SESSION, 3)}
+    assert store.look_up(*alias) == ({}, set()), "nothing was recorded"
+
+    store.apply(stuck)
+    assert store.look_up(*tasks)[2:] == [
+        (SESSION, 2, record(Kind.CANCELLED), None),
+        (SESSION, 3, None, None),
+        (SESSION, 4, None, (SESSION, 1, record(Kind.VALUE))),
+    ]
+
+
 def test_a_member_that_is_an_older_task_leads_to_it(reopen: Open):
     store = reopen()
     store.apply([function(), block(OTHER, 0, 2, names=["a", "b"])])

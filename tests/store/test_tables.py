@@ -57,6 +57,20 @@ def test_what_is_put_is_there_and_elsewhere_is_nothing(tables: Tables):
         assert txn.get("two", b"k") is None
 
 
+def test_what_is_rehearsed_is_seen_there_alone(tables: Tables):
+    fill(tables, b"a")
+
+    with tables.rehearse() as txn:
+        txn.put("one", b"b", b"B")
+        txn.delete("one", b"a")
+        assert [key for key, _ in txn.scan("one")] == [b"b"]
+        assert keys_of(tables) == [b"a"]
+
+    assert keys_of(tables) == [b"a"]
+    fill(tables, b"c")
+    assert keys_of(tables) == [b"a", b"c"]
+
+
 def test_a_later_put_replaces_an_earlier_one(tables: Tables):
     with tables.begin(write=True) as txn:
         txn.put("one", b"k", b"old")
