@@ -56,7 +56,7 @@ class TcpProxy:
         self._delay_s = delay_s
         self._cut_every_s = cut_every_s or NEVER_S
         self._cut_share = cut_share
-        self._calm = self._closing = False
+        self._calm = self._closing = self._is_cut = False
         self._ways: dict[socket.socket, _Way] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setblocking(False)
@@ -69,6 +69,15 @@ class TcpProxy:
         """From now on bytes pass at once and nothing is cut."""
         self._calm = True
         self._ours.send(b"\0")
+
+    def cut(self) -> None:
+        """All connections are reset, and new ones refused until `mend`."""
+        self._is_cut = True
+        self._ours.send(b"\0")
+
+    def mend(self) -> None:
+        """New connections are let through again."""
+        self._is_cut = False
 
     def __enter__(self) -> TcpProxy:
         return self
@@ -98,6 +107,9 @@ class TcpProxy:
             for source in ready:
                 if source is self._theirs:
                     self._theirs.recv(4096)
+                    if self._is_cut:
+                        self._cut(1.0)
+                        break
                 elif source is self._listener:
                     self._accept()
                 elif source in self._ways:
@@ -107,10 +119,13 @@ class TcpProxy:
                 self._write(way, now)
             if now >= cut_at:
                 cut_at = now + self._cut_every_s
-                self._cut()
+                self._cut(self._cut_share)
 
     def _accept(self) -> None:
         peer, _ = self._listener.accept()
+        if self._is_cut:
+            peer.close()
+            return
         try:
             target = socket.create_connection(self._target, 2)
         except OSError:
@@ -141,9 +156,9 @@ class TcpProxy:
         except OSError:
             self._close(way.source)
 
-    def _cut(self) -> None:
+    def _cut(self, share: float) -> None:
         for source in list(self._ways):
-            if not self._calm and source in self._ways and self._chance.random() < self._cut_share:
+            if not self._calm and source in self._ways and self._chance.random() < share:
                 self.met["cut"] += 1
                 for each in (source, self._ways[source].target):
                     each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from scripts import another_worker
+import sample_tasks as tasks
+from matrix import access_by, address_of, router_of
+from scripts import ROOT, another_worker
+from tcp_proxy import TcpProxy
 
 from mesh import Mesh, QueueFull
 from mesh.errors import StoreError
@@ -79,6 +85,60 @@ def test_who_submits_to_a_full_disk_is_told_and_nothing_is_lost(disk: Disk, capf
         assert m.submit(pow, 2, 4).result(20) == 16
     said = capfd.readouterr().err
     assert said.count("cannot record more") == 1 and said.count("has room again") == 1, said
+
+
+@pytest.fixture
+def served(disk: Disk, nothing_left_behind) -> Iterator[Path]:
+    """The folder of a mesh on the small disk, which is served over TCP."""
+    folder = disk.path / "m"
+    up = [sys.executable, "-m", "mesh", "up", "--dir", folder, "--slots", "2", "--json"]
+    with subprocess.Popen(
+        [*map(str, up), "--listen", "tcp://127.0.0.1:*"],
+        env=os.environ | {"PYTHONPATH": ROOT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        try:
+            yield folder
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("trouble", ["cut", "killed"])
+def test_who_dials_a_mesh_without_room_hears_what_has_ended(
+    disk: Disk, served: Path, tmp_path: Path, trouble: str
+) -> None:
+    """Its new tasks wait for room, what has ended does not wait behind them."""
+    host, _, port = address_of(served).removeprefix("tcp://").rpartition(":")
+    gate = tmp_path / "gate"
+    with (
+        TcpProxy((host, int(port)), 1) as proxy,
+        Mesh(access=access_by(proxy.address, served, tmp_path / "by_proxy.json")) as m,
+        Mesh(access=served / "access.json") as other,
+    ):
+        held = m.submit(tasks.hold, tasks.pipe_at(gate), 7)
+        m.flush()
+        proxy.cut()
+        tasks.let_go(gate)
+        assert other.result(held.id, timeout=20) == 7, "it has ended, and its client is cut off"
+        own = other.submit(pow, 2, 3)
+        other.flush()  # and on disk
+        disk.fill()
+        if trouble == "killed":
+            os.kill(router_of(other), signal.SIGKILL)
+            assert own.result(20) == 8 and router_of(other)
+        futures = [m.submit(first_and_size, i, os.urandom(30_000)) for i in range(200)]
+        proxy.mend()
+
+        assert held.result(20) == 7
+        assert other.result(held.id, timeout=20) == 7, "who asks by a text hears it, too"
+        with pytest.raises(FutureTimeout):
+            m.flush(0.1)  # there is no room
+
+        disk.free()
+        assert [each.result(25) for each in futures] == [(i, 30_000) for i in range(200)]
 
 
 def test_results_that_find_no_room_wait_for_it(disk: Disk) -> None:
