@@ -219,7 +219,7 @@ class Group(Sequence[Future]):
 
     def status(self) -> dict[str, int]:
         """How many members are in each state, `total`, and `found`: whose result was there when
-        the group was submitted."""
+        the group was submitted. What a mesh without room has not taken in yet is waiting."""
         counts = {state.word: 0 for state in State}
         there = self._connection.count(self._spans()) if self._left else {}
         kinds = bytes(self._kinds)  # what has ended by now has, whatever the router said before
@@ -229,7 +229,11 @@ class Group(Sequence[Future]):
         for state in (State.WAITING, State.QUEUED):
             counts[state.word] = min(left, there.get(state.word, 0))
             left -= counts[state.word]
-        return counts | {"running": left, "total": len(self), "found": self._found}
+        running = left
+        if self._connection.outbox.no_room is not None:  # those that it does not know wait for room
+            running = min(left, there.get(State.RUNNING.word, 0))
+            counts[State.WAITING.word] += left - running
+        return counts | {"running": running, "total": len(self), "found": self._found}
 
     def cancel(self) -> int:
         """Cancel the members that have not begun; how many that were."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mesh.client.group import Group
+from mesh.client.outbox import Outbox
 from mesh.task import Kind
 
 OWN, OTHER = "cccccccc", "dddddddd"
@@ -12,6 +13,7 @@ class Asked:
     """A connection that notes what it is asked."""
 
     def __init__(self) -> None:
+        self.outbox = Outbox(lambda: None, 1.0)
         self.spans: list[tuple[str, int, int]] = []
 
     def count(self, spans: list[tuple[str, int, int]]) -> dict[str, int]:
@@ -44,3 +46,16 @@ def test_members_that_are_older_tasks_are_counted_and_cancelled_as_well():
 
     asked.spans = []
     assert (group.cancel(), asked.spans) == (3, open_ones)
+
+
+def test_members_that_wait_for_room_are_said_to_wait_and_not_to_run():
+    asked = Asked()
+    group = Group(asked, OWN, 0, 10)
+
+    asked.outbox.stalled("no room on the disk")
+
+    status = group.status()
+    assert (status["waiting"], status["queued"], status["running"]) == (7, 2, 1)
+    asked.outbox.stalled(None)
+    status = group.status()
+    assert (status["waiting"], status["queued"], status["running"]) == (0, 2, 8)
