@@ -106,13 +106,23 @@ class Pruning:
             core.stall.ease()
 
     def _go_on(self, sessions: set[str], now: float) -> None:
-        self._core.lookups.ask("empty", sorted(sessions), self._forget_sessions)
+        self.forget_sessions(sorted(sessions))
         self._ask()
 
-    def _forget_sessions(self, empty: list[str], now: float) -> None:
-        for session in empty:
-            if ("client", session) not in self._core.peers.by_who:
-                self._core.ledger.sessions.pop(session, None)
+    def forget_sessions(self, sessions: list[str]) -> None:
+        """Forget clients that are gone, if no block of theirs is left. A client that is there is
+        forgotten when it goes. One that has come, submitted and gone while the store was asked is
+        known by its highest counter."""
+        ledger, by_who = self._core.ledger, self._core.peers.by_who
+        highest = {each: ledger.sessions.get(each) for each in sessions}
+
+        def found(empty: list[str], now: float) -> None:
+            for session in empty:
+                is_gone = ("client", session) not in by_who
+                if is_gone and ledger.sessions.get(session) == highest[session]:
+                    ledger.sessions.pop(session, None)
+
+        self._core.lookups.ask("empty", sessions, found)
 
     def _is_heard(self, old: Old) -> bool:
         """Whether the client that submitted a block has heard how all of it ended."""

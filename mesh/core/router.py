@@ -300,6 +300,7 @@ class RouterCore:
             heard_s = peer.news.heard_of_all(peer.link.sent, self.ledger.age_s)
             self.ledger.writes.append(("age", self.ledger.age_s))  # never behind what is heard
             self.ledger.writes.append(("heard", peer.who, heard_s))
+            self._pruning.forget_sessions([peer.who])
 
     def _take_bye(self, peer: Peer, message: m.Bye, now: float) -> None:
         self.peers.drop(peer)

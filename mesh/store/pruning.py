@@ -24,7 +24,10 @@ def close(txn: Transaction, block: bytes, age_s: float) -> None:
 
 
 def hear(txn: Transaction, who: str, age_s: float) -> None:
-    """A client has heard of all that ended before; more than it had, perhaps, when it left last."""
+    """A client has heard of all that ended before; more than it had, perhaps, when it left last. Of
+    one whose blocks are all forgotten nothing is kept."""
+    if txn.get("session", who.encode()) is None:
+        return
     said = txn.get("heard", who.encode())
     if said is None or unpack(said) < age_s:
         txn.put("heard", who.encode(), pack(age_s))

@@ -108,6 +108,32 @@ def test_what_ended_long_ago_is_forgotten_with_all_that_is_its_own():
     assert left.keys() == {"meta", "function", "worker", "host"}, left
     assert C1 in mesh.core.ledger.sessions, "it is still there, and goes on counting"
 
+    mesh.do(Gone(C1.encode()))
+    mesh.store()
+    assert mesh.core.ledger.sessions == {}
+    with mesh.records.tables.begin() as txn:
+        assert {table for table in TABLES if txn.count(table)} == left.keys()
+
+
+def test_a_client_that_submits_while_the_store_is_asked_whether_it_has_gone_is_not_forgotten():
+    """Else what it sends again would run again."""
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run()
+    mesh.wait(120)
+    assert mesh.known == 0
+    mesh.do(Gone(C1.encode()))
+    [asked] = [each for each in mesh.lookups if each[1] == "empty"]
+    mesh.lookups.remove(asked)
+    empty = mesh.records.look_up("empty", asked[2])
+    assert empty == [C1]
+
+    mesh.hello(C1, session=2)
+    mesh.run()
+    mesh.do(Gone(C1.encode()))
+    mesh.do(Found(asked[0], empty))
+
+    assert C1 in mesh.core.ledger.sessions
+
 
 def test_by_age_it_goes_whether_or_not_anybody_has_heard():
     mesh = Mesh(ttl_s=100.0)
