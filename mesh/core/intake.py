@@ -205,8 +205,7 @@ class Intake:
             if outcome is not None:
                 self._peers.tell(peer, session, [counter], [outcome[0]], [outcome[RECORD.size :]])
             elif found is not None and found[0].states[found[1]] < ENDED:
-                if session != peer.who:  # of its own tasks it hears anyway
-                    found[0].watchers.add(peer.id)
+                self._watch(peer, found[0])
             else:  # it ended while the store was being asked
                 missed.append((session, counter, 1))
         if missed:
@@ -243,8 +242,7 @@ class Intake:
         for session, first, count in message.spans:
             open_ones: set[int] = set()
             for block, low, high in self._ledger.blocks.overlapping(session, first, count):
-                if session != peer.who:
-                    block.watchers.add(peer.id)
+                self._watch(peer, block)
                 for i in range(low, high):
                     if block.states[i] < ENDED:
                         open_ones.add(block.first + i)
@@ -283,9 +281,17 @@ class Intake:
         found = self._ledger.blocks.find(session, counter)
         if found is None or found[0].states[found[1]] >= ENDED:
             return False
-        if session != peer.who:
-            found[0].watchers.add(peer.id)
+        self._watch(peer, found[0])
         return True
+
+    def _watch(self, peer: Peer, block: Block) -> None:
+        """`peer` hears of the tasks of `block`. Of its own it hears anyway; and who watched and has
+        gone is forgotten before there are more of those than peers."""
+        if block.session == peer.who:
+            return
+        block.watchers.add(peer.id)
+        if len(block.watchers) > len(self._peers.by_id):
+            block.watchers.intersection_update(self._peers.by_id)
 
     def _ask_again(self, peer: Peer, spans: list[tuple[str, int, int]], now: float) -> None:
         peer.news.unsure -= 1

@@ -401,3 +401,19 @@ def test_no_well_formed_message_breaks_the_router_or_its_store(said: list):
     send("dddddddd", m.Submit([[0, F, {}, None, 0, [b"x"], None, None]]))
     go_on()
     assert router.left or world.is_recorded("dddddddd", 0)
+
+
+def test_who_watched_and_has_gone_is_forgotten_while_the_task_is_open():
+    lone = LoneRouter()
+    lone.hello(C1)
+    lone.submit(C1, 0)
+    [block] = lone.core.ledger.blocks
+
+    for n in range(20):
+        watcher = f"watcher{n:02}"[-8:]
+        lone.hello(watcher)
+        lone.say(watcher, m.Watch([[C1, 0, 1]]))
+        assert watcher.encode() in block.watchers
+        lone.do(Gone(watcher.encode()))
+
+    assert len(block.watchers) <= 2
