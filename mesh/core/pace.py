@@ -26,6 +26,9 @@ PACKET_TASKS_MAX = 64
 SLOT_TASKS_MAX = 256
 WINDOW_TASKS_MAX = 4096
 
+#: So many functions are remembered: those met first go first, and earn their trust anew.
+PACES_MAX = 1024
+
 #: What a run costs at least, beyond its own time: decoding, capture, answering.
 OVERHEAD_S = 0.000_008
 
@@ -61,14 +64,14 @@ class Pace:
 
 
 class Paces:
-    """The paces of all functions a worker has run; `latest` is of what it ran last."""
+    """The paces of the functions a worker has run; `latest` is of what it ran last."""
 
     def __init__(self) -> None:
         self._of: dict[bytes, Pace] = {}
         self.latest: Pace | None = None
 
     def of(self, function: bytes) -> Pace | None:
-        """The pace of `function`, or None if it never ran here."""
+        """The pace of `function`, or None if it never ran here, or too many others have since."""
         return self._of.get(function)
 
     def add(self, function: bytes | None, took_s: float, count: int, longest_s: float) -> None:
@@ -77,6 +80,8 @@ class Paces:
             return
         pace = self._of.get(function)
         if pace is None:
+            if len(self._of) == PACES_MAX:
+                del self._of[next(iter(self._of))]
             pace = self._of[function] = Pace(longest_s)
         pace.add(took_s, count, longest_s)
         self.latest = pace

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mesh.core.pace import (
     OVERHEAD_S,
+    PACES_MAX,
     PACKET_TASKS_MAX,
     SLOT_S,
     SLOT_TASKS_MAX,
@@ -75,6 +76,16 @@ def test_runs_told_together_count_much_as_those_told_one_by_one(runs: list[float
     assert together.peak_s >= max(runs)
     assert min(runs) - 1e-9 <= together.mean_s - OVERHEAD_S <= max(runs) + 1e-9
     assert abs(together.mean_s - alone.mean_s) <= max(runs) - min(runs) + 1e-9
+
+
+def test_of_many_functions_the_last_are_remembered():
+    paces = Paces()
+
+    for n in range(PACES_MAX + 2):
+        paces.add(b"%d" % n, 0.1, 1, 0.1)
+
+    assert paces.of(b"0") is paces.of(b"1") is None
+    assert paces.of(b"2") is not None and paces.of(b"%d" % (PACES_MAX + 1)) is paces.latest
 
 
 def test_each_function_has_a_pace_of_its_own():
