@@ -377,8 +377,8 @@ class Worker:
             child.process.wait()
             child.close()
         self.wards.close()
+        self.writer.close()  # before the files go that it moves
         shutil.rmtree(self.incoming, ignore_errors=True)  # of a temporary mesh it may be gone
-        self.writer.close()
         self._joined.close()
         self.results.close()
         self._lock.release()

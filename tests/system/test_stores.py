@@ -1,0 +1,52 @@
+"""The store of a worker, in a mesh: what is kept there, whatever happens to the worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from mesh import Mesh
+from mesh.store.results import TABLES
+from mesh.store.tables import LmdbTables
+
+SOON = {"heartbeat_s": 0.2, "lost_after_s": 2.0}
+
+
+def blob(i: int) -> bytes:
+    return bytes([i % 256]) * 20_000
+
+
+def kill_worker(m: Mesh, dead: set[int]) -> None:
+    """Kill its one worker, as soon as there is one that is not `dead`."""
+    pid = 0
+    while not pid or pid in dead:
+        m.wait_for_slots(1, 20)
+        pid = next((worker["pid"] for worker in m.status()["workers"]), 0)
+    os.kill(pid, signal.SIGKILL)
+    dead.add(pid)
+
+
+def files_and_entries(root: Path) -> tuple[set[str], set[str]]:
+    """What is in a store that nobody has open: the names of its files, and of what it knows."""
+    tables = LmdbTables(root / "index.mdb", TABLES, durability="process")
+    with tables.begin() as txn:
+        entries = {name.hex() for name, _ in txn.scan("result")}
+    tables.close()
+    return {file.name for file in (root / "content").rglob("*") if file.is_file()}, entries
+
+
+def test_a_worker_that_is_killed_as_it_stores_leaves_no_file_that_it_does_not_know(
+    tmp_path: Path,
+) -> None:
+    with Mesh(dir=tmp_path / "m", slots=2, settings=SOON) as m:
+        group, dead = m.submit_many(blob, range(600)), set[int]()
+        for done in (20, 100, 180, 300, 420):
+            group[done].result(20)
+            kill_worker(m, dead)
+        assert group.results(timeout=25) == [blob(i) for i in range(600)]
+    [root] = (tmp_path / "m").glob("worker*")
+
+    files, entries = files_and_entries(root)
+
+    assert files == entries and len(files) >= 600
