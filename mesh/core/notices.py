@@ -1,7 +1,8 @@
 """Notices: what clients should know without having asked.
 
-One is sent once per client and occasion, never again while the occasion lasts. It may be lost:
-nothing depends on it.
+One is sent once per client and occasion, never again while the occasion lasts; a disk that has now
+room and now none is one occasion after the other, and not each is told. It may be lost: nothing
+depends on it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ _QUEUED = int(State.QUEUED)
 #: A worker that is started anew is there again by then.
 NO_WORKER_S = 5.0
 
+#: That there is no room is not told so soon after it was told that there is: who submits waits
+#: meanwhile, and need not know why.
+CALM_S = 5.0
+
 NO_WORKER = "no worker"
 NO_ROOM = "no room"
 ROOM = "room"
@@ -31,6 +36,7 @@ class Notices:
     def __init__(self, core: RouterCore) -> None:
         self._core = core
         self._without_since: float | None = None
+        self._room_at = -CALM_S  # when it was last told that there is room again
         self._told: dict[str, set[str]] = {NO_WORKER: set(), NO_ROOM: set()}
 
     def welcomed(self, who: str) -> None:
@@ -68,9 +74,11 @@ class Notices:
         """That nothing can be recorded, and when it can again."""
         reason = self._core.stall.why
         if reason is not None:
-            for _, peer in self._untold(NO_ROOM):
-                self._tell(NO_ROOM, peer, {"reason": reason}, now)
+            if now >= self._room_at + CALM_S:
+                for _, peer in self._untold(NO_ROOM):
+                    self._tell(NO_ROOM, peer, {"reason": reason}, now)
         elif self._told[NO_ROOM]:
+            self._room_at = now
             for who in sorted(self._told[NO_ROOM]):
                 told = self._core.peers.by_who.get(("client", who))
                 if told is not None:

@@ -4,7 +4,8 @@ A block whose tasks have all ended goes `ttl_s` after that, counted in the route
 on which no mesh runs does not age. When the records take more than `quota_bytes`, blocks go before
 that, oldest first, but none before its client has heard how it ended, and none that is so young
 that it may be sent again by one that has just lost its connection. If that does not suffice, new
-tasks wait (stall.py) until something has ended and been heard of.
+tasks wait (stall.py) until something has ended and been heard of: they do not come and go at the
+edge of the quota, but wait until a part of it is free, or for some seconds at least.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ PRUNE_BEATS = 5
 
 #: Blocks in one step: a few thousand tasks, some milliseconds of the store's thread.
 BLOCKS_MAX = 16
+
+#: Nearer to the quota than this part of it the store is asked after every heartbeat.
+NEAR_PART = 0.75
+
+#: Once the quota is used up, so much of it is to be free before new tasks are taken; or, where no
+#: more can be forgotten, whatever is free after so long.
+SPARE_PART = 0.05
+FULL_S = 10.0
 
 #: Looking through all that may not go yet takes at most this part of the time.
 BUSY_PART = 0.1
@@ -53,6 +62,7 @@ class Pruning:
         self._began_at = 0.0
         self._from = b""  # where the next step begins: behind those that must stay
         self._age_at = 0.0
+        self._full_at = 0.0  # when the quota was found used up
 
     def tick(self, now: float) -> None:
         """Record the router's age, and see whether anything is to go."""
@@ -74,7 +84,8 @@ class Pruning:
         core = self._core
         rows, used = answer
         settings = core.settings
-        too_much = used > settings.quota_bytes
+        quota, is_full = settings.quota_bytes, core.stall.full is not None
+        too_much = used > quota * (1 - SPARE_PART if is_full else 1)
         before_s = core.ledger.age_s - settings.ttl_s
         settled_s = core.ledger.age_s - 2 * settings.lost_after_s
         gone = [
@@ -96,13 +107,16 @@ class Pruning:
             return
         self._is_asking = False
         pause_s = (now - self._began_at) * (1 / BUSY_PART - 1)
-        self._next_at = now + max(PRUNE_BEATS * settings.heartbeat_s, pause_s)
-        if too_much:
+        beats = 1 if used > quota * NEAR_PART else PRUNE_BEATS
+        self._next_at = now + max(beats * settings.heartbeat_s, pause_s)
+        if used > quota:
+            if not is_full:
+                self._full_at = now
             core.stall.fill(
                 f"the records take {used / 1e6:,.0f} MB, more than the quota of "
-                f"{settings.quota_bytes / 1e6:,.0f} MB, and nothing in them may be forgotten yet"
+                f"{quota / 1e6:,.0f} MB, and nothing in them may be forgotten yet"
             )
-        else:
+        elif not too_much or now >= self._full_at + FULL_S:
             core.stall.ease()
 
     def _go_on(self, sessions: set[str], now: float) -> None:

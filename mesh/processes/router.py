@@ -18,7 +18,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ from .writer import Writer
 
 #: How long the router looks for more before it sleeps.
 SPIN_S = 0.000_5
+
+#: The quota of the records is at most this part of what they can ever take (where address space is
+#: limited that is 1 GiB): full to the last page they could not even forget.
+QUOTA_PART = 0.5
 
 #: Payloads kept in memory for dispatch; what is committed beyond it is read again from the store.
 CACHE_BYTES = 8 * 1024 * 1024
@@ -158,6 +162,8 @@ class Router:
         except MeshError:
             self.sockets.leave()
             raise
+        most = int(self.records.tables.room_bytes * QUOTA_PART)
+        settings = replace(settings, quota_bytes=min(settings.quota_bytes, most))
         self.core = RouterCore(restored, settings, time.monotonic())
         self.core.ledger.ahead_s = time.time() - time.monotonic()
         self.core.ledger.journal.on = log.as_json

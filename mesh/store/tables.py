@@ -8,6 +8,7 @@ over both. Neither knows what the bytes mean.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
@@ -83,6 +84,10 @@ class Tables(Protocol):
 
     def rehearse(self) -> AbstractContextManager[Transaction]:
         """A transaction that may write and is undone at its end: it needs no room on the disk."""
+
+    @property
+    def room_bytes(self) -> int:
+        """What all tables can take at most, however large the disk is."""
 
     def rest(self) -> None:
         """Nothing is written for a while: have what was on the disk."""
@@ -180,6 +185,11 @@ class LmdbTables:
         if isinstance(error, lmdb.MapFullError) or not has_room(self._path.parent):
             return NoRoom(f"no room in {self._path.parent}: {error}")
         return StoreError(f"{self._path} cannot be used: {error}")
+
+    @property
+    def room_bytes(self) -> int:
+        """See `Tables.room_bytes`."""
+        return int(self._env.info()["map_size"])
 
     def _open_seal(self, seal: Seal) -> None:
         try:
@@ -325,6 +335,11 @@ class MemoryTables:
     def rehearse(self) -> Iterator[Transaction]:
         """See `Tables.rehearse`."""
         yield _MemoryTransaction(dict(self._data), True)
+
+    @property
+    def room_bytes(self) -> int:
+        """See `Tables.room_bytes`."""
+        return sys.maxsize
 
     def rest(self) -> None:
         """See `Tables.rest`."""

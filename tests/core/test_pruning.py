@@ -8,7 +8,7 @@ from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Gone, Heard
 from mesh.core.ledger import RECORD
-from mesh.core.pruning import BLOCKS_MAX, PRUNE_BEATS
+from mesh.core.pruning import BLOCKS_MAX, FULL_S, PRUNE_BEATS, SPARE_PART
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 from mesh.protocol.outcome import REF, body
@@ -185,6 +185,60 @@ def test_what_its_client_has_not_heard_is_not_forgotten_for_the_quota():
     mesh.wait(2 * LOST_AFTER_S)
     assert mesh.known < 200 and mesh.core.stall.why is None
     assert mesh.core.ledger.counts[State.RUNNING] == 1, "and now it is taken"
+
+
+class Edge(LoneRouter):
+    """A router whose store says of itself how much it takes, and has nothing that may go."""
+
+    def __init__(self) -> None:
+        super().__init__(lost_after_s=LOST_AFTER_S, quota_bytes=1000)
+        self.takes = 0
+
+    def wait(self, seconds: float, takes: int) -> list[bool]:
+        """Time passes, and so much is taken: after each second, whether new tasks wait."""
+        waits = []
+        for _ in range(int(seconds)):
+            self.tick(1.0)
+            while self.lookups:
+                lookups, self.lookups = self.lookups, []
+                for token, what, _ in lookups:
+                    assert what == "prunable"
+                    self.do(Found(token, ([], takes)))
+            waits.append(self.core.stall.why is not None)
+        return waits
+
+
+def test_near_its_quota_the_store_is_asked_more_often():
+    edge = Edge()
+    edge.wait(60, 900)
+
+    assert edge.wait(3, 1001)[-1], "within a heartbeat"
+
+
+def test_at_the_edge_of_the_quota_new_tasks_do_not_come_and_go():
+    edge = Edge()
+    edge.wait(60, 900)
+    assert edge.wait(3, 1001)[-1]
+
+    little = int(1000 * (1 - SPARE_PART)) + 1
+    assert all(edge.wait(FULL_S - 4, little)), "too little is free"
+    assert not edge.wait(8, little)[-1], "but it stays so"
+
+    assert edge.wait(3, 1001)[-1]
+    assert not edge.wait(3, little - 1)[-1], "now there is enough, at once"
+
+
+def test_full_once_it_is_forgotten_until_a_part_is_free():
+    mesh = Mesh(quota=4000)
+    for _ in range(20):
+        mesh.run()
+    mesh.wait(8 * LOST_AFTER_S, reading=False)
+    assert mesh.core.stall.why is not None
+
+    mesh.wait(4 * LOST_AFTER_S)
+
+    with mesh.records.tables.begin() as txn:
+        assert txn.used_bytes() <= 4000 * (1 - SPARE_PART) or mesh.known == 0
 
 
 def test_a_client_that_had_heard_all_and_left_holds_nothing_up():

@@ -6,7 +6,7 @@ from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Stalled
 from mesh.core.ledger import RECORD
-from mesh.core.notices import NO_ROOM, ROOM
+from mesh.core.notices import CALM_S, NO_ROOM, ROOM
 from mesh.protocol import messages as m
 from mesh.task import Kind, State
 
@@ -178,6 +178,21 @@ def test_clients_are_told_once_and_when_it_is_over():
     lone.do(Committed(lone.ticket))
     assert told(1) == [ROOM, ROOM]
     assert told(1) == []
+
+
+def test_a_disk_that_has_now_room_and_now_none_is_not_told_each_time():
+    lone = mesh()
+    kinds: list[tuple[str, float]] = []
+    for turn in range(100):
+        lone.do(FULL if turn % 2 else Committed(lone.ticket))
+        lone.say(C1, m.Beat())
+        lone.say(W1, m.Beat())
+        kinds += [(e.kind, lone.now) for _, e in lone.tick(0.2) if type(e) is m.Event]
+
+    told = [kind for kind, _ in kinds]
+    assert told == [NO_ROOM, ROOM] * (len(told) // 2) and 2 <= len(told) // 2 <= 20 / CALM_S
+    for (_, room_at), (_, full_at) in zip(kinds[1::2], kinds[2::2], strict=False):
+        assert full_at - room_at >= CALM_S
 
 
 def test_who_dials_anew_is_told_anew():
