@@ -9,7 +9,7 @@ from test_records import SESSION, F, block, ended, meanings
 
 from mesh.store.records import TABLES, Records
 from mesh.store.results import Gone, Results
-from mesh.store.tables import LmdbTables, MemoryTables
+from mesh.store.tables import LmdbTables, MemoryTables, NoRoom
 from mesh.task import Kind, key
 
 OTHER = "aaaabbbb"
@@ -143,4 +143,26 @@ def test_a_holder_lets_go_of_what_is_not_needed(tmp_path: Path):
 
     assert store.find(task, 8, 0)[1] == 5
     assert [file.read_bytes() for file in store.content.rglob("*") if file.is_file()] == [b"young"]
+    store.close()
+
+
+def test_what_is_let_go_of_goes_though_there_is_no_room_for_what_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from test_results import wait
+
+    def full(store: Results, refs: list) -> None:
+        raise NoRoom("no room")
+
+    store = Results(tmp_path, "wwwwwwww", durability="process")
+    task = key(SESSION, 0)
+    store.apply([wait(store, 7, b"old", task=task)])
+    writes = [wait(store, 8, b"young", task=task), Gone(task, 7)]
+    with monkeypatch.context() as patch, pytest.raises(NoRoom):
+        patch.setattr(Results, "_keep", full)
+        store.apply(writes)
+
+    assert [file.read_bytes() for file in store.content.rglob("*") if file.is_file()] == []
+    store.apply(writes)
+    assert store.find(task, 8, 0)[1] == 5
     store.close()
