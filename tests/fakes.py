@@ -473,6 +473,7 @@ class Worker:
             size = min(weight, limit + 1)  # no more is looked at
             self.handle(events.Weighed(number, lease, size))
         self.storing.extend(ticket for ticket, _, _ in turn.store)
+        self.storing.extend([turn.drop_ticket] if turn.drop else [])
         if turn.take_back or turn.kills or turn.weigh:
             return self.settle()
         self.due = self.core.deadline(now)

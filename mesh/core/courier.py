@@ -2,7 +2,7 @@
 
 At once: what ended in a turn. When it is on disk: that a task was cancelled, for it must not run
 after all. When they have read: what a client is owed (news.py), looked up in the store again. It
-also takes stored results that nobody needs back off their holders' shelves.
+also notes stored results that nobody needs, for drops.py to tell their holders.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
-from ..task import Kind
+from ..task import Kind, key
 from .ledger import RECORD
 from .peers import Peer
 
@@ -83,7 +83,6 @@ class Courier:
 
     def _drop_late(self, late: list[tuple[str, int, int, str]], answer: Any, now: float) -> None:
         for (session, counter, lease, store), (_, _, record, _) in zip(late, answer, strict=True):
-            worker = self._core.fleet.workers.get(store)
-            kept = record is not None and RECORD.unpack_from(record)[1] == lease
-            if not kept and worker is not None and worker.peer is not None:
-                self._core.peers.send(worker.peer, m.Drop([[session, counter, lease]]), now)
+            if record is None or RECORD.unpack_from(record)[1] != lease:
+                drop = ("drop", store, key(session, counter), lease, 0.0)
+                self._core.ledger.writes.append(drop)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..protocol import messages as m
 from ..task import ENDED
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ class Old(NamedTuple):
     session: str
     heard_s: float  # of a client that is gone: up to when it had heard all
     counts: list[int]  # how many of its tasks are in each state that is an end
-    stored: list[tuple[str, str, int, int]]  # results with workers: store, session, counter, lease
 
 
 class Pruning:
@@ -99,7 +97,7 @@ class Pruning:
         more = len(rows) == BLOCKS_MAX and (too_much or len(gone) == len(rows))
         self._from = rows[-1].place if more else b""
         if gone:
-            self._forget(gone, before_s, now)
+            self._forget(gone)
             core.after_commit(partial(self._go_on, {old.session for old in gone}))
             return
         if more:
@@ -143,17 +141,10 @@ class Pruning:
         owner = self._core.peers.by_who.get(("client", old.session))
         return old.ended_s < (old.heard_s if owner is None else owner.news.heard_s)
 
-    def _forget(self, gone: list[Old], before_s: float, now: float) -> None:
-        core = self._core
-        core.ledger.writes.append(("prune", [(old.place, old.block) for old in gone]))
-        drops: dict[str, list[list[object]]] = {}
+    def _forget(self, gone: list[Old]) -> None:
+        ledger, ttl_s = self._core.ledger, self._core.settings.ttl_s
+        rows = [(old.place, old.block, old.ended_s + ttl_s) for old in gone]
+        ledger.writes.append(("prune", rows))
         for old in gone:
             for nth, count in enumerate(old.counts):
-                core.ledger.counts[ENDED + nth] -= count
-            if old.ended_s < before_s:  # else somebody who has heard may yet fetch it
-                for store, session, counter, lease in old.stored:
-                    drops.setdefault(store, []).append([session, counter, lease])
-        for store, rows in drops.items():
-            worker = core.fleet.workers.get(store)
-            if worker is not None and worker.peer is not None:
-                core.peers.send(worker.peer, m.Drop(rows), now)
+                ledger.counts[ENDED + nth] -= count

@@ -25,6 +25,7 @@ from ..task import ENDED, State
 from .block import Block
 from .courier import Courier
 from .desk import Desk
+from .drops import Drops
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
 from .fleet import Fleet
 from .grace import Grace
@@ -80,6 +81,7 @@ class RouterCore:
         self.desk = Desk(self)
         self._notices = Notices(self)
         self._pruning = Pruning(self)
+        self._drops = Drops(self, now)
         self._born_at = now - restored.age_s
         self.ledger.age_s = restored.age_s
         self._ticket = 0
@@ -111,6 +113,7 @@ class RouterCore:
             m.Ask: self.desk.take_ask,
             m.Done: self._take_from_worker,
             m.Returned: self._take_from_worker,
+            m.Dropped: self._take_from_worker,
             m.Report: self._take_from_worker,
         }
         self._grace = Grace(self, restored, now)
@@ -315,6 +318,8 @@ class RouterCore:
             self.fleet.take_done(worker, message, now)
         elif type(message) is m.Returned:
             self.fleet.take_returned(worker, message, now)
+        elif type(message) is m.Dropped:
+            self._drops.dropped(worker, message)
         else:
             self.fleet.take_report(worker, message)
             self.desk.slots_changed(now)
@@ -381,6 +386,7 @@ class RouterCore:
         self.desk.tick(now)
         self._notices.tick(now)
         self._pruning.tick(now)
+        self._drops.tick(now)
         self._grace.tick(now)
 
     def grace_s(self, now: float) -> float | None:

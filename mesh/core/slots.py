@@ -275,9 +275,9 @@ class Slots:
             if kind == Kind.ERROR and piece.retry_on is not None and not _is_one_of(body, piece):
                 kind = Kind.FINAL
             if stored:
-                self._ticket += 1
-                self._stored[self._ticket] = (lease, kind, body)
-                self.orders.store.append((self._ticket, kind, body))
+                ticket = self.next_ticket()
+                self._stored[ticket] = (lease, kind, body)
+                self.orders.store.append((ticket, kind, body))
                 continue
             del held[lease]
             if run is None or piece.session != session:
@@ -400,6 +400,11 @@ class Slots:
     def _outcome(self, lease: int, kind: int, body: bytes) -> None:
         piece = self.held.pop(lease)
         self._gathered.add(piece.session, piece.counter(lease), lease, kind, body)
+
+    def next_ticket(self) -> int:
+        """For what is handed to the store from now on."""
+        self._ticket += 1
+        return self._ticket
 
     def committed(self, ticket: int) -> None:
         """The results under tickets up to this one are indexed: they may be told."""

@@ -88,6 +88,8 @@ class WorkerCore:
         self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
         self._stalled_until = 0.0  # nothing begins before: the disk has no room
         self._in_haste = False  # it leaves at once
+        self._to_drop: list[list[Any]] = []  # what the router does not need, from this turn
+        self._dropping: dict[int, list[list[Any]]] = {}  # the same, by ticket: not gone yet
         self._on: dict[type, Callable[[Any, float], None]] = {
             RouterHeard: self._on_router,
             Connected: lambda event, now: self._hello(now),
@@ -95,7 +97,7 @@ class WorkerCore:
             SlotAnswered: self.slots.answered,
             SlotExited: self._on_slot_exited,
             TakenBack: lambda event, now: self.slots.taken_back(event),
-            Committed: lambda event, now: self.slots.committed(event.ticket),
+            Committed: self._on_committed,
             Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
@@ -150,6 +152,8 @@ class WorkerCore:
             if self.welcome is not None:
                 self._send(m.Bye(), now)
             slots.orders.stop = self.leaving
+        if self._to_drop:
+            self._drop()
         turn, slots.orders = slots.orders, WorkerTurn()
         return turn
 
@@ -248,9 +252,21 @@ class WorkerCore:
             self.slots.cancel(lease)
 
     def _take_drop(self, message: m.Drop, now: float) -> None:
-        self.slots.orders.drop += [
-            (key(session, counter), lease) for session, counter, lease in message.leases
-        ]
+        self._to_drop += message.leases
+
+    def _drop(self) -> None:
+        """Have what is not needed removed: the last of this turn's tickets."""
+        orders, rows = self.slots.orders, self._to_drop
+        self._to_drop, orders.drop_ticket = [], self.slots.next_ticket()
+        self._dropping[orders.drop_ticket] = rows
+        orders.drop = [(key(session, counter), lease) for session, counter, lease in rows]
+
+    def _on_committed(self, event: Committed, now: float) -> None:
+        self.slots.committed(event.ticket)
+        for ticket in [each for each in self._dropping if each <= event.ticket]:
+            rows = self._dropping.pop(ticket)
+            if self.welcome is not None:  # else it is asked for again
+                self._send(m.Dropped(rows), now)
 
     def _take_leave(self, message: m.Leave, now: float) -> None:
         self.leave("the mesh was stopped", message.within_s, now)

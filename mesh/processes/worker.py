@@ -280,7 +280,7 @@ class Worker:
         for ticket, kind, body in turn.store:
             self.writer.submit(ticket, outcome.refs_in(kind, body), [])
         if turn.drop:
-            self.writer.submit(0, [Gone(*each) for each in turn.drop], [])
+            self.writer.submit(turn.drop_ticket, [Gone(*each) for each in turn.drop], [])
         for number, lease, limit in turn.weigh:
             size = weight.of_tree(self.children[number].pid, limit)
             self.core.handle(events.Weighed(number, lease, size), now)

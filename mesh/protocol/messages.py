@@ -376,9 +376,20 @@ class Report(Message):
 @dataclass(slots=True)
 class Drop(Message):
     """router → worker. What these leases stored is not needed any more: rows of [session, counter,
-    lease]. No reply."""
+    lease]. Reply: DROPPED."""
 
     COMMAND = 27
+    SHAPE = (rows(is_session, is_int, is_int),)
+
+    leases: list[list[Any]]
+
+
+@dataclass(slots=True)
+class Dropped(Message):
+    """worker → router. The rows of a DROP: nothing that these leases stored is there any more. The
+    link's acknowledgement is the reply."""
+
+    COMMAND = 28
     SHAPE = (rows(is_session, is_int, is_int),)
 
     leases: list[list[Any]]
@@ -422,6 +433,7 @@ MESSAGES: dict[int, type[Message]] = {
         Leave,
         Report,
         Drop,
+        Dropped,
         Event,
     )
 }

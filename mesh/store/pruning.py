@@ -1,4 +1,8 @@
-"""Pruning: which blocks have ended, in that order; and forgetting them, with all that is theirs."""
+"""Pruning: which blocks have ended, in that order; and forgetting them, with all that is theirs.
+
+What of theirs lies with workers is noted when they are forgotten, until its holder has said that it
+is gone.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import math
 import struct
 from typing import Any
 
+from ..core.drops import Due
 from ..core.ledger import RECORD
 from ..core.pruning import Old
+from ..protocol.outcome import refs_in
 from ..task import ENDED, STATE_OF, Kind, State, key, unkey
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
@@ -52,12 +58,8 @@ def _tell(txn: Transaction, place: bytes) -> Old:
     session, first = unkey(block)
     size = _header(txn, block)[0]
     counts = [0] * (len(State) - ENDED)
-    stored: list[tuple[str, str, int, int]] = []
-    for task, record in txn.scan("outcome", block, key(session, first + size)):
+    for _, record in txn.scan("outcome", block, key(session, first + size)):
         counts[STATE_OF[Kind(record[0])] - ENDED] += 1
-        if record[0] == Kind.STORED:
-            _, lease, store = RECORD.unpack_from(record)
-            stored.append((store.decode(), session, unkey(task)[1], lease))
     heard = txn.get("heard", session.encode())
     return Old(
         place,
@@ -66,7 +68,6 @@ def _tell(txn: Transaction, place: bytes) -> Old:
         session,
         unpack(heard) if heard is not None else 0.0,
         counts,
-        stored,
     )
 
 
@@ -85,22 +86,26 @@ def _header(txn: Transaction, block: bytes) -> list[Any]:
     return list(unpack(raw or b"\x91\x00"))
 
 
-def prune(txn: Transaction, gone: list[tuple[bytes, bytes]]) -> None:
-    """Forget blocks: their places in the order of ends, and their keys."""
-    for place, block in gone:
+def prune(txn: Transaction, gone: list[tuple[bytes, bytes, float]]) -> None:
+    """Forget blocks: their places in the order of ends, their keys, and from which age on holders
+    are told that whatever they have of them is not needed."""
+    for place, block, from_s in gone:
         txn.delete("ended", place)
         header = _header(txn, block)
         if len(header) > 1:
-            _prune_block(txn, block, header)
+            _prune_block(txn, block, header, from_s)
 
 
-def _prune_block(txn: Transaction, block: bytes, header: list[Any]) -> None:
+def _prune_block(txn: Transaction, block: bytes, header: list[Any], from_s: float) -> None:
     session, first = unkey(block)
     size, names, group = header[0], header[5], header[3]
     stop = key(session, first + size)
-    for _, record in list(txn.scan("outcome", block, stop)):
-        if record[0] == Kind.STORED:
-            txn.delete("lost", LEASE.pack(RECORD.unpack_from(record)[1]))
+    for task, record in list(txn.scan("outcome", block, stop)):
+        kind, lease, store = RECORD.unpack_from(record)
+        if kind == Kind.STORED:
+            txn.delete("lost", LEASE.pack(lease))
+        if _is_with_worker(kind, record[RECORD.size :]):
+            drop(txn, store.decode(), task, lease, from_s)
     for table in ("outcome", "tries", "run", "foreign"):
         for each in [each for each, _ in txn.scan(table, block, stop)]:
             txn.delete(table, each)
@@ -127,3 +132,38 @@ def _prune_group(txn: Transaction, session: str, group: int) -> None:
         if _header(txn, member)[3] == group:
             return
     txn.delete("group", key(session, group))
+
+
+def _is_with_worker(kind: int, body: bytes) -> bool:
+    """Whether some of an outcome, its value or its log, is in its worker's store."""
+    try:
+        return bool(refs_in(kind, body))
+    except ValueError:  # whatever a slot has made of it
+        return False
+
+
+def drop(txn: Transaction, store: str, task: bytes, lease: int, from_s: float) -> None:
+    """What a lease of a task left in `store` is not needed: to be told from an age on."""
+    txn.put("drop", store.encode() + task + LEASE.pack(lease), pack(from_s))
+
+
+def drops(txn: Transaction, about: tuple[str, bytes, int]) -> list[Due]:
+    """What the worker of a store is to be told: `about` = which store, behind which place in that
+    list, and how many."""
+    store, behind, most = about
+    prefix = store.encode()
+    rows: list[Due] = []
+    for place, raw in txn.scan("drop", behind or prefix, prefix + b"\xff" * 24):
+        if place == behind:
+            continue
+        if len(rows) == most:
+            break
+        task, lease = place[len(prefix) : -LEASE.size], place[-LEASE.size :]
+        rows.append(Due(place, *unkey(task), LEASE.unpack(lease)[0], unpack(raw)))
+    return rows
+
+
+def dropped(txn: Transaction, store: str, leases: list[list[Any]]) -> None:
+    """The worker of a store has let go of these: session, counter, lease."""
+    for session, counter, lease in leases:
+        txn.delete("drop", store.encode() + key(session, counter) + LEASE.pack(lease))

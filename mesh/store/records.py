@@ -20,6 +20,7 @@ Layout (schema 3; all keys sort):
     host      store id             → where its worker was last
     begun     store id             → what its worker was known to run: incarnation, tasks, leases
     lost      lease                → nothing; its stored result is gone, said its holder
+    drop      store id + task id + lease → age from which its holder is told to let go of it
 
 A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
 takes the core's writes; `look_up` its questions; both speak the core's words.
@@ -68,6 +69,7 @@ TABLES = (
     "host",
     "begun",
     "lost",
+    "drop",
 )
 
 
@@ -96,6 +98,8 @@ class Records:
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
             "close": pruning.close,
             "prune": pruning.prune,
+            "drop": pruning.drop,
+            "dropped": pruning.dropped,
             "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
             "heard": pruning.hear,
             "tries": lambda txn, task, tries: txn.put("tries", task, pack(tries)),
@@ -116,6 +120,7 @@ class Records:
             "story": self._story,
             "prunable": pruning.prunable,
             "empty": pruning.empty,
+            "drops": pruning.drops,
         }
 
     def _upgrade(self, txn: Transaction) -> None:

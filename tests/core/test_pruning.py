@@ -7,7 +7,6 @@ from typing import Any
 from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Gone, Heard
-from mesh.core.ledger import RECORD
 from mesh.core.pruning import BLOCKS_MAX, FULL_S, PRUNE_BEATS, SPARE_PART
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
@@ -366,32 +365,3 @@ def test_a_block_in_which_nothing_is_a_task_is_as_young_as_any():
     [refused], _ = mesh.records.look_up("prunable", (b"", 9))
 
     assert (refused.block, refused.ended_s) == (key(C1, 2), 90.0)
-
-
-def test_holders_are_told_of_what_is_too_old_but_not_of_what_only_was_too_much():
-    old, much = Mesh(ttl_s=100.0), Mesh(quota=500)
-    for mesh in (old, much):
-        mesh.run(stored=True)
-        mesh.wait(140)
-
-    assert (old.known, much.known) == (0, 0)
-    [drop] = old.dropped
-    assert sorted(row[:2] for row in drop.leases) == [[C1, n] for n in range(10)]
-    assert much.dropped == []
-
-
-def test_a_stored_result_that_came_too_late_is_dropped_and_one_told_twice_is_not():
-    mesh = Mesh()
-    mesh.run(count=2, stored=True)
-    mine = [mesh.records.look_up("outcomes", [(C1, 0, 1)])[0][2]]
-    lease = RECORD.unpack_from(mine[0])[1]
-    again = body(1.0, 1.0, b"", REF.pack(key(C1, 0), lease, 0, 9, 9, W1.encode()))
-
-    mesh.say(W1, m.Done([[C1, [0], [lease], bytes([Kind.STORED]), [again]]], 300))
-    mesh.store()
-    assert mesh.dropped == [], "its acknowledgement was lost"
-
-    late = body(1.0, 1.0, b"", REF.pack(key(C1, 0), lease + 7, 0, 9, 9, W1.encode()))
-    mesh.say(W1, m.Done([[C1, [0], [lease + 7], bytes([Kind.STORED]), [late]]], 300))
-    mesh.store()
-    assert [drop.leases for drop in mesh.dropped] == [[[C1, 0, lease + 7]]]

@@ -10,6 +10,7 @@ from fakes import World
 
 from mesh.core import pace
 from mesh.core.events import (
+    Committed,
     Connected,
     RouterHeard,
     SlotAnswered,
@@ -25,7 +26,7 @@ from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
 from mesh.core.worker import LAST_ACK_S, REPORT_S, STALL_S, WorkerCore
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
-from mesh.task import Kind
+from mesh.task import Kind, key
 
 C1 = "cccccccc"
 F = b"f" * 16
@@ -599,3 +600,32 @@ def test_one_that_is_to_go_at_once_does_not_wait_for_room(is_known: bool):
         assert lone.turn().stop is None, "it may be kept within milliseconds"
         lone.core.handle(Stalled("no room"), lone.now)
     assert lone.turn().stop == "told to"
+
+
+def test_what_is_not_needed_is_said_to_be_gone_when_it_is():
+    lone = LoneWorker()
+    rows = [[C1, 7, 70], [C1, 8, 80]]
+
+    turn = lone.hear(m.Drop(rows))
+    assert (turn.drop, said(turn, m.Dropped)) == ([(key(C1, 7), 70), (key(C1, 8), 80)], [])
+
+    later = lone.hear(m.Drop([[C1, 9, 90]]))
+    assert later.drop_ticket > turn.drop_ticket > 0
+    assert said(lone.turn(Committed(turn.drop_ticket)), m.Dropped) == [m.Dropped(rows)]
+    assert said(lone.turn(Committed(later.drop_ticket)), m.Dropped) == [m.Dropped([[C1, 9, 90]])]
+
+
+def test_a_result_that_is_stored_in_the_same_turn_is_told_with_what_is_dropped():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+    lone.core.handle(
+        RouterHeard(Envelope(lone.core.link.session, lone.number + 1, 0, m.Drop([[C1, 7, 70]]))),
+        lone.now,
+    )
+
+    turn = lone.turn(SlotAnswered(0, [(1, Kind.STORED, b"a ref", 0.1, True)]))
+    [(ticket, _, _)] = turn.store
+    assert ticket < turn.drop_ticket, "the shell hands them over in this order"
+
+    turn = lone.turn(Committed(turn.drop_ticket))
+    assert said(turn, m.Dropped) and said(turn, m.Done)

@@ -36,7 +36,7 @@ def prunable(records: Records) -> list:
 
 
 def prune(records: Records, *blocks: bytes) -> None:
-    rows = [(old.place, old.block) for old in prunable(records) if old.block in blocks]
+    rows = [(old.place, old.block, 9.0) for old in prunable(records) if old.block in blocks]
     assert len(rows) == len(blocks)
     records.apply([("prune", rows)])
 
@@ -116,7 +116,7 @@ def test_pruning_twice_does_nothing(records: Records):
     end(records, SESSION, 0, 1)
     [old] = prunable(records)
 
-    records.apply([("prune", [(old.place, old.block)])] * 2)
+    records.apply([("prune", [(old.place, old.block, 9.0)])] * 2)
 
     assert prunable(records) == []
 
@@ -127,7 +127,7 @@ def test_the_room_that_is_taken_shrinks(records: Records):
         end(records, SESSION, 256 * n, 256)
     before = records.look_up("prunable", (b"", 1))[1]
 
-    records.apply([("prune", [(old.place, old.block) for old in prunable(records)])])
+    records.apply([("prune", [(old.place, old.block, 9.0) for old in prunable(records)])])
 
     assert records.look_up("prunable", (b"", 1))[1] < before / 4
 

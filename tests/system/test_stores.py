@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+from scripts import another_worker
+
 from mesh import Mesh
 from mesh.store.results import TABLES
 from mesh.store.tables import LmdbTables
@@ -50,3 +52,31 @@ def test_a_worker_that_is_killed_as_it_stores_leaves_no_file_that_it_does_not_kn
     files, entries = files_and_entries(root)
 
     assert files == entries and len(files) >= 600
+
+
+def content(root: Path) -> list[Path]:
+    """The files of the results in a store."""
+    return list((root / "content").glob("??/*"))
+
+
+def test_what_is_forgotten_goes_from_the_stores_of_its_holders_also_of_one_that_was_away(
+    tmp_path: Path,
+) -> None:
+    """Of two workers, one is not there when the results grow too old."""
+    settings = {"heartbeat_s": 0.1, "lost_after_s": 0.5, "ttl_s": 5.0}
+    here, away = tmp_path / "m/worker", tmp_path / "away"
+    with Mesh(dir=tmp_path / "m", slots=1, settings=settings) as m:
+        with another_worker(m.folder, away, 1):
+            m.wait_for_slots(2, 20)
+            while not (content(here) and content(away)):
+                m.submit_many(blob, range(20)).results(timeout=20)
+        while m.status()["tasks"]["done"] or content(here):
+            m.flush()  # a round trip, in which the router goes on
+        assert content(away)
+
+        with another_worker(m.folder, away, 1):
+            while content(away):
+                m.flush()
+        assert m.submit(pow, 2, 3).result(20) == 8
+    for root in (here, away):
+        assert files_and_entries(root) == (set(), set())
