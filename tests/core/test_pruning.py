@@ -7,7 +7,7 @@ from typing import Any
 from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Gone, Heard
-from mesh.core.pruning import BLOCKS_MAX, FULL_S, PRUNE_BEATS, SPARE_PART
+from mesh.core.pruning import BLOCKS_MAX, FULL_S, PRUNE_BEATS, SPARE_PART, Old
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 from mesh.protocol.outcome import REF, body
@@ -187,13 +187,17 @@ def test_what_its_client_has_not_heard_is_not_forgotten_for_the_quota():
 
 
 class Edge(LoneRouter):
-    """A router whose store says of itself how much it takes, and has nothing that may go."""
+    """A router whose store says of itself how much it takes, and which blocks have ended."""
 
     def __init__(self) -> None:
         super().__init__(lost_after_s=LOST_AFTER_S, quota_bytes=1000)
-        self.takes = 0
 
-    def wait(self, seconds: float, takes: int) -> list[bool]:
+    @property
+    def forgets(self) -> bool:
+        """Whether it has had anything forgotten."""
+        return any(what == "prune" for what, *_ in self.writes)
+
+    def wait(self, seconds: float, takes: int, *ended: Old) -> list[bool]:
         """Time passes, and so much is taken: after each second, whether new tasks wait."""
         waits = []
         for _ in range(int(seconds)):
@@ -202,14 +206,14 @@ class Edge(LoneRouter):
                 lookups, self.lookups = self.lookups, []
                 for token, what, _ in lookups:
                     assert what == "prunable"
-                    self.do(Found(token, ([], takes)))
+                    self.do(Found(token, (list(ended), takes)))
             waits.append(self.core.stall.why is not None)
         return waits
 
 
 def test_near_its_quota_the_store_is_asked_more_often():
     edge = Edge()
-    edge.wait(60, 900)
+    edge.wait(64, 900)
 
     assert edge.wait(3, 1001)[-1], "within a heartbeat"
 
@@ -228,16 +232,16 @@ def test_at_the_edge_of_the_quota_new_tasks_do_not_come_and_go():
 
 
 def test_full_once_it_is_forgotten_until_a_part_is_free():
-    mesh = Mesh(quota=4000)
-    for _ in range(20):
-        mesh.run()
-    mesh.wait(8 * LOST_AFTER_S, reading=False)
-    assert mesh.core.stall.why is not None
+    edge, little = Edge(), int(1000 * (1 - SPARE_PART)) + 1
+    heard = Old(b"place", 1.0, b"block", C1, 9.0, [0, 0, 0, 0])
+    edge.wait(60, 900)
+    edge.wait(5, little, heard)
+    assert not edge.forgets
 
-    mesh.wait(4 * LOST_AFTER_S)
+    edge.wait(3, 1001)
+    edge.wait(3, little, heard)
 
-    with mesh.records.tables.begin() as txn:
-        assert txn.used_bytes() <= 4000 * (1 - SPARE_PART) or mesh.known == 0
+    assert edge.forgets
 
 
 def test_a_client_that_had_heard_all_and_left_holds_nothing_up():
