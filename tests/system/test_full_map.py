@@ -49,8 +49,6 @@ def test_who_submits_to_a_full_map_is_told_and_nothing_is_lost(
         ):
             while True:
                 futures.append(m.submit(first_and_size, len(futures), os.urandom(30_000)))
-        with pytest.raises(QueueFull):
-            m.flush()
         status = m.status()
         assert sum(status["tasks"].values()) > 0, "what memory knows can be asked"
 
