@@ -38,9 +38,11 @@ class Gone:
 
 @dataclass(slots=True)
 class Committed:
-    """The writes handed out under `ticket`, and all before them, are on disk."""
+    """The writes handed out under `ticket`, and all before them, are on disk. `used_bytes` is how
+    much room the router's records take now."""
 
     ticket: int
+    used_bytes: int = 0
 
 
 @dataclass(slots=True)

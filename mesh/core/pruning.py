@@ -24,8 +24,8 @@ PRUNE_BEATS = 5
 #: Blocks in one step: a few thousand tasks, some milliseconds of the store's thread.
 BLOCKS_MAX = 16
 
-#: Nearer to the quota than this part of it the store is asked after every heartbeat.
-NEAR_PART = 0.75
+#: Beyond so much of the quota new tasks wait although more is being forgotten: they come faster.
+BEYOND_PART = 1.1
 
 #: Once the quota is used up, so much of it is to be free before new tasks are taken; or, where no
 #: more can be forgotten, whatever is free after so long.
@@ -72,6 +72,15 @@ class Pruning:
             self._began_at = now
             self._ask()
 
+    def measured(self, used: int, now: float) -> None:
+        """A commit has left the records with so much."""
+        core = self._core
+        if core.stall.full is not None or used <= core.settings.quota_bytes:
+            return
+        self._next_at = now
+        if used > core.settings.quota_bytes * BEYOND_PART:
+            self._fill(used, now)
+
     def _ask(self) -> None:
         self._is_asking = True
         about = (self._from, BLOCKS_MAX)
@@ -105,17 +114,21 @@ class Pruning:
             return
         self._is_asking = False
         pause_s = (now - self._began_at) * (1 / BUSY_PART - 1)
-        beats = 1 if used > quota * NEAR_PART else PRUNE_BEATS
-        self._next_at = now + max(beats * settings.heartbeat_s, pause_s)
+        self._next_at = now + max(PRUNE_BEATS * settings.heartbeat_s, pause_s)
         if used > quota:
-            if not is_full:
-                self._full_at = now
-            core.stall.fill(
-                f"the records take {used / 1e6:,.0f} MB, more than the quota of "
-                f"{quota / 1e6:,.0f} MB, and nothing in them may be forgotten yet"
-            )
+            self._fill(used, now)
         elif not too_much or now >= self._full_at + FULL_S:
             core.stall.ease()
+
+    def _fill(self, used: int, now: float) -> None:
+        """New tasks wait from now on."""
+        core = self._core
+        if core.stall.full is None:
+            self._full_at = now
+        core.stall.fill(
+            f"the records take {used / 1e6:,.0f} MB, more than the quota of "
+            f"{core.settings.quota_bytes / 1e6:,.0f} MB, and too little may be forgotten yet"
+        )
 
     def _go_on(self, sessions: set[str], now: float) -> None:
         self.forget_sessions(sorted(sessions))

@@ -356,6 +356,7 @@ class RouterCore:
     def _on_committed(self, event: Committed, now: float) -> None:
         self.committed = event.ticket
         self.stall.end()
+        self._pruning.measured(event.used_bytes, now)
         while self._unrecorded and self._unrecorded[0][0] <= event.ticket:
             self._unrecorded_bytes -= self._unrecorded.popleft()[1]
         self._keep_promises(now)

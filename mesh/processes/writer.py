@@ -27,8 +27,8 @@ REST_S = 5.0
 
 
 class Writer:
-    """Runs `apply(writes)` and `look_up(what, about)` in a thread of its own, and `rest()` when
-    there was nothing to write for REST_S.
+    """Runs `apply(writes)`, which may tell how much room all takes then, and `look_up(what, about)`
+    in a thread of its own, and `rest()` when there was nothing to write for REST_S.
 
     `done` gives the events to feed the core when `wake` says so. Where the disk has no room, writes
     are kept and tried again, the core is told, and lookups are answered by
@@ -38,7 +38,7 @@ class Writer:
 
     def __init__(
         self,
-        apply: Callable[[list[Any]], None],
+        apply: Callable[[list[Any]], int | None],
         look_up: Callable[[str, Any], Any] | None,
         wake: Wake,
         rest: Callable[[], None] | None = None,
@@ -128,11 +128,11 @@ class Writer:
     def _record(self, writes: list[Any], ticket: int) -> bool:
         """Whether there was room for `writes`."""
         try:
-            self._apply(writes)
+            used = self._apply(writes)
         except NoRoom as error:
             self._events.put(Stalled(str(error)))
             return False
-        self._events.put(Committed(ticket))
+        self._events.put(Committed(ticket, used or 0))
         return True
 
     def _answer(self, stuck: list[Any], lookups: list[Lookup]) -> list[Lookup]:

@@ -132,10 +132,11 @@ class Records:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def apply(self, writes: list[tuple[Any, ...]]) -> None:
-        """Record `writes`, in order, in one transaction."""
+    def apply(self, writes: list[tuple[Any, ...]]) -> int:
+        """Record `writes`, in order, in one transaction; how much room all records take then."""
         with self.tables.begin(write=True) as txn:
             self._write(txn, writes)
+            return txn.used_bytes()
 
     def _write(self, txn: Transaction, writes: list[tuple[Any, ...]]) -> None:
         for what, *about in writes:

@@ -211,35 +211,47 @@ class Edge(LoneRouter):
         return waits
 
 
-def test_near_its_quota_the_store_is_asked_more_often():
+def test_how_much_is_taken_is_known_with_each_commit():
     edge = Edge()
     edge.wait(64, 900)
 
-    assert edge.wait(3, 1001)[-1], "within a heartbeat"
+    edge.do(Committed(edge.ticket, 1001))
+
+    assert edge.wait(2, 1001)[-1], "the store is asked at once what may go"
+
+
+def test_far_beyond_its_quota_new_tasks_wait_while_it_is_found_what_may_go():
+    edge = Edge()
+    edge.wait(64, 900)
+
+    edge.do(Committed(edge.ticket, 1050))
+    assert edge.core.stall.why is None
+    edge.do(Committed(edge.ticket, 1101))
+    assert edge.core.stall.why is not None
 
 
 def test_at_the_edge_of_the_quota_new_tasks_do_not_come_and_go():
     edge = Edge()
     edge.wait(60, 900)
-    assert edge.wait(3, 1001)[-1]
+    assert edge.wait(12, 1001)[-1]
 
     little = int(1000 * (1 - SPARE_PART)) + 1
     assert all(edge.wait(FULL_S - 4, little)), "too little is free"
     assert not edge.wait(8, little)[-1], "but it stays so"
 
-    assert edge.wait(3, 1001)[-1]
-    assert not edge.wait(3, little - 1)[-1], "now there is enough, at once"
+    assert edge.wait(12, 1001)[-1]
+    assert not edge.wait(12, little - 1)[-1], "now there is enough"
 
 
 def test_full_once_it_is_forgotten_until_a_part_is_free():
     edge, little = Edge(), int(1000 * (1 - SPARE_PART)) + 1
     heard = Old(b"place", 1.0, b"block", C1, 9.0, [0, 0, 0, 0])
     edge.wait(60, 900)
-    edge.wait(5, little, heard)
+    edge.wait(12, little, heard)
     assert not edge.forgets
 
-    edge.wait(3, 1001)
-    edge.wait(3, little, heard)
+    edge.wait(12, 1001)
+    edge.wait(12, little, heard)
 
     assert edge.forgets
 

@@ -13,19 +13,21 @@ from scripts import another_worker
 from mesh import Mesh, QueueFull
 from mesh.processes import spawn
 
-SmallMap = Callable[[str, int], None]
+SmallMap = Callable[..., None]
 
 
 @pytest.fixture
 def small_map(monkeypatch: pytest.MonkeyPatch) -> SmallMap:
-    """`small_map(name, size)`: routers, or workers, that are started from now on have so little."""
+    """`small_map(name, size)`: routers, or workers, that are started from now on have so little.
+    With `quota=False` a router's quota does not keep it from being used up."""
 
-    def make(name: str, size: int) -> None:
-        little = f"; import mesh.store.tables as t; t.MAP_BYTES = {size} if {{name!r}} == {name!r}"
+    def make(name: str, size: int, quota: bool = True) -> None:
+        code = f"import mesh.store.tables as t; t.MAP_BYTES = {size}"
+        if not quota:
+            code += "; import mesh.processes.router as r; r.QUOTA_PART = 1000"
+        little = f"; exec({code!r} if {{name!r}} == {name!r} else '')"
         main = "import main"
-        monkeypatch.setattr(
-            spawn, "BOOT", spawn.BOOT.replace(main, f"{main}{little} else t.MAP_BYTES")
-        )
+        monkeypatch.setattr(spawn, "BOOT", spawn.BOOT.replace(main, main + little))
 
     return make
 
@@ -41,7 +43,7 @@ def blob(i: int) -> bytes:
 def test_who_submits_to_a_full_map_is_told_and_nothing_is_lost(
     tmp_path: Path, small_map: SmallMap, monkeypatch: pytest.MonkeyPatch, capfd
 ) -> None:
-    small_map("router", 4 * 2**20)
+    small_map("router", 4 * 2**20, quota=False)
     with Mesh(dir=tmp_path / "m", slots=1, router_timeout=5.0) as m:
         futures = []
         with pytest.raises(
