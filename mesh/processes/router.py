@@ -47,7 +47,8 @@ SPIN_S = 0.000_5
 #: limited that is 1 GiB): full to the last page they could not even forget.
 QUOTA_PART = 0.5
 
-#: Payloads kept in memory for dispatch; what is committed beyond it is read again from the store.
+#: Payloads of open tasks kept in memory for dispatch; what is committed beyond it is read again
+#: from the store.
 CACHE_BYTES = 8 * 1024 * 1024
 
 #: What a payload costs beside its bytes: its object, its place in a list.
@@ -69,11 +70,12 @@ SWITCH_INTERVAL_S = 0.000_5
 
 
 class Payloads:
-    """Payloads on their way through: those not yet committed, and some more for dispatch."""
+    """Payloads on their way through: those not yet committed, and some more for dispatch. Nobody
+    asks for those of a block that has ended."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._kept: OrderedDict[bytes, tuple[int, list[Any]]] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[int, list[Any], int]] = OrderedDict()
         self._bytes = 0
 
     def add(self, writes: list[tuple[Any, ...]], ticket: int) -> None:
@@ -81,12 +83,19 @@ class Payloads:
         for what, *about in writes:
             if what == "block" and about[4] is not None:
                 self._keep(key(about[0], about[1]), ticket, about[4])
+            elif what == "close":
+                self._drop(about[0])
             elif what == "function":
                 self._keep(about[0], ticket, [about[3]])
 
     def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
-        self._kept[name] = (ticket, payloads)
-        self._bytes += _size(payloads)
+        size = sum(map(len, payloads)) + PAYLOAD_OVERHEAD_BYTES * len(payloads)
+        self._kept[name] = (ticket, payloads, size)
+        self._bytes += size
+
+    def _drop(self, name: bytes) -> None:
+        if name in self._kept:
+            self._bytes -= self._kept.pop(name)[2]
 
     def of_tasks(self, piece: Slice) -> list[Any]:
         """The payloads that `piece` stands for."""
@@ -104,16 +113,11 @@ class Payloads:
         """Let go of the oldest that are committed, down to the limit."""
         if self._bytes <= CACHE_BYTES:
             return
-        for name, (ticket, payloads) in list(self._kept.items()):
+        for name, (ticket, _, _) in list(self._kept.items()):
             if ticket <= committed:
-                del self._kept[name]
-                self._bytes -= _size(payloads)
+                self._drop(name)
                 if self._bytes <= CACHE_BYTES // 2:
                     return
-
-
-def _size(payloads: list[Any]) -> int:
-    return sum(map(len, payloads)) + PAYLOAD_OVERHEAD_BYTES * len(payloads)
 
 
 class Router:

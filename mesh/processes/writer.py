@@ -99,12 +99,12 @@ class Writer:
                 else:
                     in_time = self._wanted.wait_for(self._has_work, None if at_rest else REST_S)
                 last = self._closing
-                more, self._writes = self._writes, []
-                asked, self._lookups = self._lookups, []
+                held_back = bool(writes)
+                writes += self._writes
+                lookups += self._lookups
+                self._writes, self._lookups = [], []  # and no other name: they are large
                 ticket = self._ticket
-            early = bool(writes) and not last and time.monotonic() < retry_at
-            writes += more
-            lookups += asked
+            early = held_back and not last and time.monotonic() < retry_at
             if last and not writes and not lookups:
                 return
             try:
