@@ -16,7 +16,7 @@ from typing import Any
 NEWS_BYTES_MAX = 512 * 1024
 
 #: On their way to one client, unacknowledged: what a client on a fast wire reads in milliseconds.
-NEWS_WINDOW_BYTES = 8 * 1024 * 1024
+NEWS_WINDOW_BYTES = 4 * 1024 * 1024
 
 #: What an outcome counts beside its body.
 OUTCOME_BYTES = 32

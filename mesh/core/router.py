@@ -37,9 +37,9 @@ from .peers import ACK_DELAY_S, Peer, Peers
 from .pruning import Pruning
 from .stall import Stall
 
-#: Outcomes in memory that are not on disk yet. More than a disk takes in one commit, and less than
-#: anybody misses.
-UNRECORDED_BYTES_MAX = 16 * 1024 * 1024
+#: Outcomes in memory that are not on disk yet, of all workers. More than a disk takes in one
+#: commit, and little, for each is there several times.
+UNRECORDED_BYTES_MAX = 4 * 1024 * 1024
 
 
 #: What a worker was known to run: its incarnation, and rows of session, counter, lease, since when.

@@ -181,7 +181,10 @@ class WorkerCore:
         self._report_at = math.inf
 
     def may_begin(self, now: float) -> bool:
-        """Whether new tasks may start: not while the router may have given us up."""
+        """Whether new tasks may start: not while the router may have given us up, nor while it
+        has too much of ours to record."""
+        if self._gathered.is_full:
+            return False
         return not self._is_given_up(now) and now >= self._stalled_until
 
     def _is_given_up(self, now: float) -> bool:
@@ -221,6 +224,7 @@ class WorkerCore:
             self._hello(now)
             return
         self._last_heard = now
+        self._gathered.acknowledged(envelope.ack)
         self.link.record(self.link.received)
         take = self._take.get(type(envelope.message))
         if take is not None:
@@ -291,6 +295,7 @@ class WorkerCore:
         self._done_at = now + GATHER_S
         for rows in self._gathered.take():
             self._send(m.Done(rows, self._window()), now)
+            self._gathered.sent(self.link.sent, rows)
         return True
 
     def _window(self) -> int:

@@ -21,6 +21,7 @@ from mesh.core.events import (
     Tick,
     Weighed,
 )
+from mesh.core.gathering import ON_WAY_BYTES_MAX
 from mesh.core.guard import WEIGH_EVERY_S
 from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
 from mesh.core.worker import LAST_ACK_S, REPORT_S, STALL_S, WorkerCore
@@ -90,6 +91,39 @@ def test_it_begins_nothing_while_the_router_may_have_given_it_up():
     assert [row[0] for row in said(turn, m.Hello)[0].held] == [2], "the one that has begun"
     assert not lone.turn(SlotReady(0, 200)).tasks
     assert not lone.tick(0.0).tasks
+
+
+def end(lone: LoneWorker, lease: int, body: bytes) -> list[Any]:
+    """A slot has answered, and the router is told; what begins then."""
+    began = lone.turn(SlotAnswered(0, [(lease, Kind.VALUE, body, 1.0, False)])).tasks
+    return began + lone.tick(0.01).tasks
+
+
+def test_it_begins_nothing_while_too_much_of_its_outcomes_is_not_recorded():
+    lone = LoneWorker()
+    body = bytes(64 * 1024)
+    lone.tasks(1, 4096)
+    done = 1
+    while end(lone, done, body):
+        done += 1
+
+    assert 0 <= done * len(body) - ON_WAY_BYTES_MAX <= 2 * len(body)
+    assert lone.hear(m.Beat(), ack=lone.core.link.sent).tasks, "recorded: it goes on"
+
+
+def test_what_is_told_to_the_next_router_is_not_awaited_from_the_last_one():
+    lone = LoneWorker()
+    lone.tasks(1, 4)
+    for lease, size in ((1, 1), (2, 1), (3, ON_WAY_BYTES_MAX)):
+        end(lone, lease, bytes(size))
+    lone.turn(Connected())
+    lone.number = 0
+    again = said(lone.hear(m.Welcome("mesh", b"b", 2, 1, {})), m.Done)
+    lone.tasks(5, 1)
+    assert sum(len(message.runs[0][1]) for message in again) == 3
+    assert not end(lone, 4, b"")
+
+    assert lone.hear(m.Beat(), ack=len(again)).tasks
 
 
 def test_what_a_stopped_worker_finds_in_its_socket_is_of_before():

@@ -12,7 +12,7 @@ import shapes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mesh.core.gathering import DONE_TASKS_MAX, Gathering
+from mesh.core.gathering import DONE_BYTES_MAX, DONE_TASKS_MAX, Gathering
 from mesh.core.pace import WINDOW_TASKS_MAX
 from mesh.protocol import codec, shape
 from mesh.protocol import messages as m
@@ -72,13 +72,17 @@ def test_a_whole_window_of_tasks_and_its_outcomes_fit_messages(size: int):
     options = {"priority": 2**31 - 1, "retries": 2**31 - 1, "time_limit": 1e9}
     row = ["cccccccc", 2**62, 2**62, b"f" * 16, options, [bytes(size)]]
     gathered = Gathering()
-    for counter in range(count + DONE_TASKS_MAX + 1):  # its next one after long without a router
-        gathered.add("cccccccc", 2**62 + counter, 2**62 + counter, 0, bytes(size))
+    after_long = range(2**62, 2**62 + count + DONE_TASKS_MAX + 1)  # without a router
+    for counter in after_long:
+        gathered.add("cccccccc", counter, counter, 0, bytes(size))
 
     messages = [m.Tasks([row] * count), m.Tasks([[*row[:5], [bytes(size)] * count]])]
-    messages += [m.Done(rows, count) for rows in gathered.take()]
+    done = [m.Done(rows, count) for rows in gathered.take()]
+    messages += done
 
-    assert [len(each.runs[0][1]) for each in messages[2:]] == [DONE_TASKS_MAX] * 2 + [1]
+    assert [counter for each in done for counter in each.runs[0][1]] == list(after_long)
+    most = min(DONE_TASKS_MAX, DONE_BYTES_MAX // size if size else DONE_TASKS_MAX)
+    assert {len(each.runs[0][1]) for each in done[:-1]} == {most}
     for message in messages:
         assert decode(on_wire(Envelope(2**62, 2**62, 2**62, message))).message == message
 
