@@ -30,7 +30,7 @@ from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import LEAVING_FILE, weight
+from . import LEAVING_FILE, allocator, weight
 from .capture import thin
 from .child import Child, how_it_ended
 from .life import Life, tell_owner
@@ -423,6 +423,7 @@ def serve(
     Raises:
         MeshError: its folder cannot be used.
     """
+    allocator.keep_little()
     folder = Path(options["folder"])
     worker = Worker(
         folder,
@@ -445,6 +446,4 @@ def serve(
     if options.get("temporary"):  # not after an error: the next worker goes on here
         # Of the rest takes care who is still there: owner, router, or nobody.
         shutil.rmtree(folder.parent if life.owner_gone else folder, ignore_errors=True)
-    if worker.router_lost:
-        return ROUTER_LOST
-    return 1 if worker.core.failed else 0
+    return ROUTER_LOST if worker.router_lost else int(worker.core.failed)
