@@ -442,7 +442,7 @@ def inspect(data: Path) -> None:
                 rows += 1
                 if table in ("block", "args", "open", "outcome", "tries", "foreign"):
                     unkey(name)
-                if table in ("block", "args", "tries", "run", "alias", "function", "group"):
+                if table not in ("meta", "open", "ended", "outcome", "foreign", "lost"):
                     unpack(value)
                 if table == "outcome":
                     Kind(RECORD.unpack_from(value)[0])

@@ -338,6 +338,8 @@ def test_a_row_that_cannot_be_unpacked_is_damage(tmp_path: Path):
         ("block", b"k3f9x2m2" + bytes(8), b"\xc1"),
         ("open", b"k3f9x2m2" + b"\xff" * 8, b""),
         ("function", b"f" * 16, b"\x93\xa1"),
+        ("heard", b"k3f9x2m2", b"\xc1"),
+        ("host", b"k3f9x2m2", b"\xc1"),
         ("meta", b"schema", b"\x02\x00"),
     ]:
         home = tmp_path / f"{table}-{len(value)}-{len(name)}"
