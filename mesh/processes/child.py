@@ -214,10 +214,11 @@ def _spooled(file: Path, payload: Any) -> bytes:
     return str(file).encode()
 
 
-def how_it_ended(code: int) -> str:
-    """A return code in words."""
+def how_it_ended(code: int, *, by_us: bool) -> str:
+    """A return code in words; with a hint, unless it was ended `by_us`."""
     if code < 0:
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        known = -code in signal.Signals.__members__.values()  # real-time ones have no name
+        name = signal.Signals(-code).name if known else f"signal {-code}"
+        hint = " (out of memory?)" if -code == signal.SIGKILL and not by_us else ""
         return f"was killed by {name}{hint}"
     return f"exited with code {code}"

@@ -243,9 +243,9 @@ class Worker:
         self.wards.remove(child.pid)
         self._poller.remove(child.pair.fileno())
         child.close()
-        how = how_it_ended(child.process.returncode)
         why = self.core.slots[number].ending
-        said = how if why is None else f"was ended: {why.name.lower().replace('_', ' ')}"
+        how = how_it_ended(child.process.returncode, by_us=why is not None)
+        said = how if why is None else f"{how}; it was ended: {why.name.lower().replace('_', ' ')}"
         about = {"slot": number, "slot_pid": child.pid, "how": said, "lease": at}
         self.log(f"slot {number}, process {child.pid}, {said}", "slot died", **about)
         self.core.handle(events.SlotExited(number, how, unread), now)

@@ -333,10 +333,11 @@ def test_what_is_stopped_may_clean_up_and_leaves_nobody(
         (tasks.exit_at_once, (0,), "exited with code 0"),
         (tasks.kill_itself, (signal.SIGKILL,), r"SIGKILL.*memory"),
         (tasks.kill_itself, (signal.SIGTERM,), "SIGTERM"),
+        (tasks.kill_itself, (40,), "signal 40"),
         (overwrite_nothing, (), "SIGSEGV"),
         (close_all_descriptors, (), "exited with code"),
     ],
-    ids=["exit 3", "exit 0", "SIGKILL", "SIGTERM", "segfault", "descriptors"],
+    ids=["exit 3", "exit 0", "SIGKILL", "SIGTERM", "real-time", "segfault", "descriptors"],
 )
 def test_a_task_that_ends_its_process_fails_after_three_times_and_harms_no_other(
     mesh: Mesh, traces: Path, death, arguments: tuple[int, ...], said: str
