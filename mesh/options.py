@@ -67,6 +67,15 @@ def size_of(name: str, value: Any) -> int:
     return size
 
 
+def show_size(count: float) -> str:
+    """A number of bytes as people see it: ``30 MB``."""
+    units = iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while count >= 999.5 and unit != "TB":
+        count, unit = count / 1000, next(units)
+    return f"{count:.0f} {unit}" if count >= 9.95 or unit == "B" else f"{count:.1f} {unit}"
+
+
 def _errors(name: str, value: Any) -> list[str]:
     """Classes of errors as qualified names: the router knows no classes."""
     names: list[str] = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mesh.options import OPTIONS, options_of, sparse
+from mesh.options import OPTIONS, options_of, show_size, sparse
 
 
 class Local(Exception):
@@ -50,6 +50,23 @@ def test_classes_of_errors_travel_by_name(given: Any, names: list[str]):
 )
 def test_memory_in_bytes_and_words(text: Any, size: int):
     assert options_of({"memory": text}) == {"memory": size}
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.7, "1.0 kB"),
+        (1500, "1.5 kB"),
+        (9960, "10 kB"),
+        (999_700, "1.0 MB"),
+        (30_474_240, "30 MB"),
+        (5e15, "5000 TB"),
+    ],
+)
+def test_sizes_in_words(count: float, text: str):
+    assert show_size(count) == text
 
 
 @pytest.mark.parametrize(

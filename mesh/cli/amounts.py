@@ -6,14 +6,18 @@ import re
 
 import click
 
-from ..options import size_of
+from ..options import show_size, size_of
 
 _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*(s|min|m|h|d)?\s*")
 _SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
+#: A number without a unit that is below is hardly meant as bytes.
+BARE_BYTES_MIN = 1_000_000
+
+
 class Size(click.ParamType):
-    """A number of bytes: ``20GB``."""
+    """A number of bytes: ``20GB``. One below BARE_BYTES_MIN needs a unit."""
 
     name = "size"
 
@@ -22,10 +26,14 @@ class Size(click.ParamType):
     ) -> int:
         """The bytes."""
         try:
-            text = int(value) if str(value).isdigit() else value
-            return size_of("it", text)
+            size = size_of("it", value)
         except (TypeError, ValueError) as error:
             self.fail(str(error), param, ctx)
+        if size < BARE_BYTES_MIN and str(value).strip()[-1] in "0123456789.":
+            bare = str(value).strip()
+            text = f"{bare} without a unit is {show_size(size)}: give one, such as {bare}GB"
+            self.fail(f"{text}; {bare}B if bytes are meant", param, ctx)
+        return size
 
 
 class Duration(click.ParamType):

@@ -91,15 +91,6 @@ def seconds(count: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def size(count: float) -> str:
-    """An amount of memory: ``30 MB``."""
-    units = iter(("B", "kB", "MB", "GB", "TB"))
-    unit = next(units)
-    while count >= 1000 and unit != "TB":
-        count, unit = count / 1000, next(units)
-    return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-
-
 def many(count: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

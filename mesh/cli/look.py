@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from ..options import show_size
 from ..task import State
-from .lines import json_option, many, print_json, print_table, seconds, size
+from .lines import json_option, many, print_json, print_table, seconds
 from .place import Place, place_options
 
 
@@ -31,7 +32,7 @@ def status(place: Place, as_json: bool) -> None:
     rows = {
         "mesh": told["mesh"],
         "router": f"process {router['pid']}, life {router['epoch']}, for "
-        f"{seconds(router['uptime_s'])}, {size(router['memory_bytes'])}",
+        f"{seconds(router['uptime_s'])}, {show_size(router['memory_bytes'])}",
         "address": router["address"],
         "workers": f"{many(len(workers), 'worker')}, {many(slots, 'slot')}, "
         f"{sum(map(_busy, workers))} busy",

@@ -12,6 +12,7 @@ import click
 
 from ..errors import MeshError
 from ..options import options_of
+from .amounts import Size
 from .fetch import print_value, print_values, value_of
 from .lines import json_option, print_json
 from .place import Place, import_from_here, place_options
@@ -41,7 +42,9 @@ def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> 
 )
 @click.option("--backoff", type=float, metavar="SECONDS", help="Before the first retry; doubles.")
 @click.option("--time-limit", type=float, metavar="SECONDS", help="Stop a run after so long.")
-@click.option("--memory", metavar="SIZE", help="Stop a run that uses more, such as 2GB.")
+@click.option(
+    "--memory", type=Size(), metavar="SIZE", help="Stop a run that uses more, such as 2GB."
+)
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 @json_option
 @place_options

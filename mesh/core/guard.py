@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..options import show_size
 from ..task import Kind
 from .backlog import Piece
 from .slot import Slot
@@ -117,8 +118,10 @@ def obituary(task: str, how: str, slot: Slot, piece: Piece, host: str) -> tuple[
         return Kind.CANCELLED, "CancelledError", f"{task} was cancelled {where}"
     if slot.ending is Kind.TIMED_OUT:
         text = f"{task} ran longer than its time_limit of {piece.time_limit:g} s {where}"
-        return Kind.TIMED_OUT, "TaskTimeout", f"{text}, and was stopped"
+        return Kind.TIMED_OUT, "TaskTimeout", f"{text}, and was stopped: it {how}"
     if slot.ending is Kind.OUT_OF_MEMORY and piece.memory is not None:
-        text = f"{task} used {slot.size / 1e6:,.0f} MB {where}, and was stopped: its limit is"
-        return Kind.OUT_OF_MEMORY, "TaskOutOfMemory", f"{text} memory={piece.memory / 1e6:,.0f} MB"
+        text = (
+            f"{task} used {show_size(slot.size)} {where}, and was stopped: it {how}; its limit is"
+        )
+        return Kind.OUT_OF_MEMORY, "TaskOutOfMemory", f"{text} memory={show_size(piece.memory)}"
     return Kind.SLOT_LOST, "WorkerLost", f"{task} took its slot down: it {how} {where}"

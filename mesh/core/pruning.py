@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..options import show_size
 from ..task import ENDED
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ class Pruning:
         if core.stall.full is None:
             self._full_at = now
         core.stall.fill(
-            f"the records take {used / 1e6:,.0f} MB, more than the quota of "
-            f"{core.settings.quota_bytes / 1e6:,.0f} MB, and too little may be forgotten yet"
+            f"the records take {show_size(used)}, more than the quota of "
+            f"{show_size(core.settings.quota_bytes)}, and too little may be forgotten yet"
         )
 
     def _go_on(self, sessions: set[str], now: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shell import Shell
 
+from mesh.cli.amounts import Size
 from mesh.processes.log import Log
 
 
@@ -61,6 +62,19 @@ def test_without_it_a_log_is_for_people(shell: Shell) -> None:
 def test_what_is_no_amount_is_a_usage_error(shell: Shell) -> None:
     for wrong in (["--ttl", "soon"], ["--ttl", "0"], ["--quota", "much"], ["--quota", "-1"]):
         assert "Usage" in shell.mesh("up", *wrong, code=2).err
+
+
+def test_a_size_below_a_megabyte_needs_a_unit(shell: Shell) -> None:
+    for wrong in (
+        ["up", "--quota", "5"],
+        ["up", "--quota", " 999999 "],
+        ["worker", "--max-memory-per-child", "512"],
+        ["submit", "--memory", "2.5", "sim:scaled", "1"],
+    ):
+        said = shell.mesh(*wrong, code=2).err
+        assert "without a unit is" in said and "GB" in said
+    for right in ("5B", "1000000", "0.5kB", "64 KiB"):
+        assert Size().convert(right, None, None) > 0
 
 
 def test_how_long_and_how_much_a_mesh_remembers_is_said_and_told(shell: Shell) -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 from shell import Shell
 
-from mesh.cli.lines import seconds, size
+from mesh.cli.lines import seconds
 from mesh.task import State
 
 
@@ -115,11 +115,3 @@ def test_all_tasks_are_listed_however_many(meshed: Shell) -> None:
 )
 def test_durations(count: float, text: str) -> None:
     assert seconds(count) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (30_474_240, "30 MB"), (5e15, "5000 TB")],
-)
-def test_amounts_of_memory(count: float, text: str) -> None:
-    assert size(count) == text
