@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import TaskNotFound
+from ..store.meaning import CANDIDATES_MAX
 from ..task import parse
 from .connection import Connection
 
@@ -31,7 +32,7 @@ def find(connection: Connection, text: str, why: str) -> Named:
     """What `text` means. `why` says how the mesh was chosen.
 
     Raises:
-        TaskNotFound: nothing.
+        TaskNotFound: nothing, or it is a prefix of several ids; some of them are told.
         TypeError: it is no text.
     """
     if not isinstance(text, str):
@@ -44,4 +45,12 @@ def find(connection: Connection, text: str, why: str) -> Named:
     found = connection.ask("resolve", {"texts": [text]})[0]
     if found is None:
         raise TaskNotFound(f"no task or group {text!r} on mesh {connection.access.mesh} ({why})")
-    return Named(*found)
+    kind, *about = found
+    if kind == "several":
+        told = ", ".join(about[:CANDIDATES_MAX])
+        told += ", …" if len(about) > CANDIDATES_MAX else ""
+        raise TaskNotFound(
+            f"{text!r} is ambiguous on mesh {connection.access.mesh} ({why}): it may be {told}. "
+            f"Give more of the id"
+        )
+    return Named(kind, *about)

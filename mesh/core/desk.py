@@ -146,7 +146,7 @@ class Desk:
         return rows
 
     def _ask_resolve(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        """Texts → what each means: [kind, session, counter, size], or None.
+        """Texts → what each means: [kind, session, counter, size]; ["several", id, …]; or None.
 
         A text is a task or group id, a unique prefix of one, an alias, or ``last``.
         """

@@ -5,9 +5,12 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, key, unkey
+from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, key, show, unkey
 from .rows import TEXT_ERRORS, unpack
 from .tables import KEY_BYTES_MAX, Transaction
+
+#: Of the ids that a prefix may be of, so many are told.
+CANDIDATES_MAX = 5
 
 
 def alias_key(alias: str) -> bytes:
@@ -27,7 +30,8 @@ def texts(
 
 def _meaning(txn: Transaction, text: str, parsed: tuple[str, int] | None) -> list[Any] | None:
     """["task" | "group", session, counter, size] of what a user's text means: never a task that
-    is an older one, of which no news would come."""
+    is an older one, of which no news would come. ["several", …] with some of the ids, one more than
+    are told if there are more, of which it is a prefix."""
     if text == "last":
         last = txn.get("meta", b"last")
         parsed = unkey(last) if last is not None else None
@@ -35,7 +39,10 @@ def _meaning(txn: Transaction, text: str, parsed: tuple[str, int] | None) -> lis
         raw = txn.get("alias", alias_key(text)) if text else None
         if raw is not None:
             return ["task", *unpack(raw)[:2], 1]
-        parsed = parsed or _prefixed(txn, text)
+        candidates = [parsed] if parsed is not None else _prefixed(txn, text)
+        if len(candidates) > 1:
+            return ["several", *(show(*each) for each in candidates)]
+        parsed = candidates[0] if candidates else None
     if parsed is None:
         return None
     group = txn.get("group", key(*parsed))
@@ -47,19 +54,22 @@ def _meaning(txn: Transaction, text: str, parsed: tuple[str, int] | None) -> lis
     return ["task", *parsed, 1] if exists(txn, *parsed) else None
 
 
-def _prefixed(txn: Transaction, text: str) -> tuple[str, int] | None:
-    """``k3f.17`` where one session alone begins with k3f."""
+def _prefixed(txn: Transaction, text: str) -> list[tuple[str, int]]:
+    """The tasks and groups of that number whose sessions begin so: ``k3f.17``. Not more of them
+    than one more than are told."""
     prefix, dot, number = text.partition(".")
-    if not (dot and prefix.isascii() and number.isascii() and number.isdigit()):
-        return None
+    if not (dot and prefix and prefix.isascii() and number.isascii() and number.isdigit()):
+        return []
     if len(prefix) > SESSION_CHARS or len(number) > COUNTER_CHARS_MAX:
-        return None
-    sessions = []
+        return []
+    found: list[tuple[str, int]] = []
     for session, _ in txn.scan("session", prefix.encode()):
-        if not session.startswith(prefix.encode()):
+        if not session.startswith(prefix.encode()) or len(found) > CANDIDATES_MAX:
             break
-        sessions.append(session.decode())
-    return (sessions[0], int(number)) if prefix and len(sessions) == 1 else None
+        task = (session.decode(), int(number))
+        if txn.get("group", key(*task)) is not None or exists(txn, *task):
+            found.append(task)
+    return found
 
 
 def exists(txn: Transaction, session: str, counter: int) -> bool:

@@ -42,6 +42,25 @@ def test_a_task_is_found_by_id_prefix_and_own_id(meshed: Shell) -> None:
         assert meshed.mesh("result", id).out == "40\n"
 
 
+def test_a_prefix_of_several_ids_is_told_with_them(meshed: Shell) -> None:
+    printed = meshed.python(
+        """
+        from mesh import Mesh
+        seen = {}
+        while True:  # sessions are random: one of 31 first letters comes again soon
+            with Mesh("default") as mesh:
+                task = mesh.submit(pow, 2, 3).id
+                other = seen.setdefault(task[0], task)
+            if other != task:
+                print(task, other)
+                break
+        """
+    )
+    task, other = printed.split()
+    said = meshed.mesh("result", f"{task[0]}.{task.partition('.')[2]}", code=6).err
+    assert "is ambiguous" in said and task in said and other in said
+
+
 def test_json(meshed: Shell) -> None:
     task = meshed.submit("sim:run", 1)
     value = {"schema": 1, "id": task, "value": {"x": 1, "seed": 0}}

@@ -444,18 +444,27 @@ def test_a_text_that_means_nothing_has_no_meaning(reopen: Open, text: str):
     assert meanings(store, text) == [None]
 
 
-def test_a_prefix_means_something_as_long_as_it_is_the_only_one(reopen: Open):
+def test_a_prefix_means_something_as_long_as_it_is_of_one_id_alone(reopen: Open):
     store = reopen()
     store.apply([function(), block(SESSION, 0, 4)])
     assert meanings(store, "k3.2", "k.2", "k3f9x2m2.2") == [["task", SESSION, 2, 1]] * 3
 
-    store.apply([block(OTHER, 0, 4)])
+    store.apply([block(OTHER, 0, 3)])
 
-    assert meanings(store, "k3.2", "k3f.2", "k3z.3") == [
-        None,
+    assert meanings(store, "k3.2", "k3.3", "k3f.2", "k3z.2") == [
+        ["several", f"{SESSION}.2", f"{OTHER}.2"],
+        ["task", SESSION, 3, 1],
         ["task", SESSION, 2, 1],
-        ["task", OTHER, 3, 1],
+        ["task", OTHER, 2, 1],
     ]
+
+
+def test_of_many_ids_with_a_prefix_one_more_is_told_than_will_be_shown(reopen: Open):
+    store = reopen()
+    store.apply([function(), *(block(f"k3f9x2m{c}", 0, 1) for c in "23456789")])
+
+    assert meanings(store, "k.0") == [["several", *(f"k3f9x2m{c}.0" for c in "234567")]]
+    assert meanings(store, "k.1") == [None]
 
 
 def test_last_is_what_was_submitted_last(reopen: Open):
