@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -53,6 +54,15 @@ def _plain(value: Any) -> Any:
 def warn(line: str) -> None:
     """What the user should know, now."""
     click.echo(f"mesh: {line}", err=True)
+
+
+def warner(as_json: bool) -> Callable[[str], None]:
+    """`warn`, or the same as lines of a log for programs."""
+    if not as_json:
+        return warn
+    from ..processes.log import Log
+
+    return Log(sys.stderr, as_json=True)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

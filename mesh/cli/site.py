@@ -14,7 +14,7 @@ import click
 from ..errors import RouterUnreachable
 from ..store.durability import LEVELS, Durability
 from .amounts import Duration, Size
-from .lines import warn
+from .lines import warner
 
 DEFAULT_NAME = "default"
 
@@ -60,7 +60,7 @@ class Site(NamedTuple):
     def warn(self) -> None:
         """Say who else can use what listens here."""
         if self.listen is not None:
-            warn(
+            warner(self.log_json)(
                 "every user of this host can reach a TCP port and run tasks as you: be alone on it"
             )
 

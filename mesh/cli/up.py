@@ -15,7 +15,7 @@ import click
 
 from ..errors import MeshError
 from .exits import FAILED, INTERRUPTED
-from .lines import json_option, many, print_json, warn
+from .lines import json_option, many, print_json, warner
 from .place import drain_option
 from .site import Site, site_options
 
@@ -93,9 +93,9 @@ def serve(
     from ..client.where import CHANGING_S
     from ..processes.life import DRAIN_S, Life
     from ..processes.local import LocalMesh, Plan
-    from ..processes.log import Log
     from ..store import folder as store_folder
 
+    say = warner(site.log_json)
     plan = Plan(
         site.folder,
         slots,
@@ -110,7 +110,7 @@ def serve(
     changing = store_folder.Lock(site.folder, "changing", CHANGING_S)
     try:
         site.check_free()
-        mesh = LocalMesh(plan, Log(sys.stderr, as_json=True) if site.log_json else warn)
+        mesh = LocalMesh(plan, say)
     finally:
         changing.release()
     now = True
@@ -129,7 +129,7 @@ def serve(
                 "log": str(site.folder / "log"),
             }
         )
-        code = await_end(mesh, life)
+        code = await_end(mesh, life, say)
         now = code != 0
         return code
     finally:
@@ -146,8 +146,9 @@ def await_slots(mesh: Any, slots: int) -> None:
             client.wait_for_slots(slots, READY_S)
 
 
-def await_end(mesh: Any, life: Any) -> int:
-    """Until the mesh has ended, or a second signal came; the exit code."""
+def await_end(mesh: Any, life: Any, say: Callable[[str], None]) -> int:
+    """Until the mesh has ended, or a second signal came; the exit code. `say` tells people why it
+    goes on."""
     read, write = os.pipe()
     codes: list[int] = []
 
@@ -166,12 +167,12 @@ def await_end(mesh: Any, life: Any) -> int:
             return INTERRUPTED
         if within_s is not None:
             how_long = "" if within_s == math.inf else f", {within_s:g} s at most"
-            warn(f"waiting for what runs{how_long}; the next Ctrl-C does not")
-            about = [mesh, within_s]
+            say(f"waiting for what runs{how_long}; the next Ctrl-C does not")
+            about = [mesh, within_s, say]
             threading.Thread(target=stop, args=about, name="mesh-up-stop", daemon=True).start()
 
 
-def stop(mesh: Any, within_s: float) -> None:
+def stop(mesh: Any, within_s: float, say: Callable[[str], None]) -> None:
     """Ask the mesh to end in order; what runs has so many seconds for it."""
     from ..client.mesh import Mesh
 
@@ -179,5 +180,5 @@ def stop(mesh: Any, within_s: float) -> None:
         with Mesh(access=mesh.plan.access_file) as client:
             client.stop(drain_timeout=within_s)
     except (MeshError, TimeoutError) as error:
-        warn(f"the mesh does not end: {error}")
+        say(f"the mesh does not end: {error}")
         os.kill(os.getpid(), signal.SIGTERM)  # as a second Ctrl-C would

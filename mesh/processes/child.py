@@ -8,8 +8,9 @@ import socket
 import subprocess
 import time
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..core.backlog import Piece
 from ..errors import DISK_FULL
@@ -18,6 +19,8 @@ from ..protocol import packets
 from ..protocol.outcome import LOG, RESULT
 from ..task import key
 from . import spawn, spool
+from .complaints import Complaints
+from .log import Log
 
 #: Who has not stopped by then is in a call that nothing interrupts (a file server that hangs, a
 #: vfork): it gets no further either, and the worker has others to look after.
@@ -37,6 +40,7 @@ class Child:
         pair: socket.socket,
         theirs: socket.socket,
         incoming: Path,
+        complaints: Complaints,
     ) -> None:
         self.number = number
         self.process = process
@@ -47,6 +51,7 @@ class Child:
         self.waiting: deque[bytes] = deque()
         self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
         self.output = f"slot-{self.pid}.out"
+        self._complaints = complaints
 
     @classmethod
     def start(
@@ -55,7 +60,6 @@ class Child:
         folder: Path,
         store: str,
         slots: int,
-        log: IO[Any],
         mark: str,
         memory_max: int,
     ) -> Child:
@@ -65,15 +69,27 @@ class Child:
         Raises:
             OSError: there is no process or descriptor to be had.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            process = spawn.slot(theirs.fileno(), folder, store, slots, log, mark, memory_max)
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
+        with ExitStack() as undo:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            complaints = Complaints()
+            undo.callback(complaints.close)
+            try:
+                process = spawn.slot(
+                    theirs.fileno(), folder, store, slots, complaints.write, mark, memory_max
+                )
+            finally:
+                complaints.started()
+            undo.pop_all()
         ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
-        return cls(number, process, ours, theirs, folder)
+        return cls(number, process, ours, theirs, folder, complaints)
+
+    def complain(self, log: Log, *, last: bool = False) -> None:
+        """Log what it has said of itself: all of it, if that is the `last`."""
+        for line in self._complaints.lines(last=last):
+            about = {"slot": self.number, "slot_pid": self.pid}
+            log(f"slot {self.number}, process {self.pid}: {line}", "slot said", **about)
 
     def send_function(self, function: m.Function) -> None:
         """Make a function known.
@@ -206,6 +222,7 @@ class Child:
         """Free the descriptors."""
         self.pair.close()
         self.theirs.close()
+        self._complaints.close()
 
 
 def _spooled(file: Path, payload: Any) -> bytes:

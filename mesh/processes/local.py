@@ -230,6 +230,9 @@ class LocalMesh:
             lines = self._log_of(name).read_text(errors="replace").strip().splitlines()
         except OSError:
             lines = []
+        if lines and self.plan.log_json:
+            with suppress(ValueError):
+                lines = str(json.loads(lines[-1]).get("text")).splitlines()
         return lines[-1] if lines else f"see {self._log_of(name)}"
 
     def _watch(self, name: str) -> None:

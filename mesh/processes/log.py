@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterable
 from typing import IO, Any
 
@@ -36,6 +39,21 @@ class Log:
     def __call__(self, line: str, event: str = "said", **about: Any) -> None:
         """Log `line`; for programs it is an `event`, with what is to be known `about` it."""
         self._write([self._line(line, event, about)])
+
+    def catch_crashes(self) -> None:
+        """In a log for programs, errors that nobody catches are records, too. Call it in a process
+        that has no other use of its standard error."""
+        if self.as_json:
+            sys.excepthook = self._crashed
+            threading.excepthook = self._crashed_aside
+            sys.unraisablehook = self._crashed_aside
+
+    def _crashed_aside(self, about: Any) -> None:
+        self._crashed(about.exc_type, about.exc_value, about.exc_traceback)
+
+    def _crashed(self, kind: Any, error: Any, trace: Any) -> None:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        self(text.rstrip(), "crashed", type=kind.__name__)
 
     def keep(self, journal: Iterable[dict[str, Any]]) -> None:
         """Log what a core noted: a line for each task that a row stands for."""

@@ -323,6 +323,7 @@ def main() -> None:
     """``python -c … OPTIONS``: a router whose owner holds the life pipe and awaits the access."""
     options = json.loads(sys.argv[1])
     log = Log(options["log"], as_json=options.get("log_json", False))
+    log.catch_crashes()
     life = Life(options["pipe"])
     raise SystemExit(serve(options, life, log, partial(tell_owner, options["ready"])))
 

@@ -223,8 +223,8 @@ class Slot:
                     raise
             if not said:
                 said = True
-                with suppress(OSError):  # the log may be on that very disk
-                    line = f"slot {self.pid} waits for room in {self.folder} for a result\n"
+                with suppress(OSError):  # its worker may be gone
+                    line = f"waits for room in {self.folder} for a result\n"
                     os.write(self.capture.log, line.encode())
             time.sleep(ROOM_EVERY_S)
 
@@ -291,7 +291,7 @@ def main() -> None:
     except ConnectionError:
         pass  # the worker is gone
     except BaseException as error:  # the task closed our descriptors, or it is our own bug
-        os.write(slot.capture.log, f"slot {os.getpid()} gives up: {error!r}\n".encode())
+        os.write(slot.capture.log, f"gives up: {error!r}\n".encode())
         os._exit(1)
     os._exit(0)  # no user's atexit or lingering thread may keep a slot alive
 

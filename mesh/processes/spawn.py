@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from . import PATH_VARIABLE, SLOT_VARIABLE
 
@@ -42,20 +42,20 @@ def slot(
     folder: Path,
     store: str,
     slots: int,
-    log: IO[Any],
+    output: int,
     mark: str,
     memory_max: int,
 ) -> subprocess.Popen[bytes]:
-    """Start a slot on descriptor `pair`, in a process group of its own; `mark` is inherited by
-    whatever it starts."""
+    """Start a slot on descriptor `pair`, in a process group of its own; what it prints goes to
+    `output`, and whatever it starts inherits `mark`."""
     threads = str(max(1, cpus() // max(1, slots)))
     env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | {SLOT_VARIABLE: mark}
     return subprocess.Popen(
         command("slot", pair, folder, store, os.getpid(), memory_max),
         pass_fds=[pair],
         stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
+        stdout=output,
+        stderr=output,
         start_new_session=True,
         env=env,
     )

@@ -13,6 +13,7 @@ import sys
 import time
 
 from . import warden
+from .complaints import Complaints
 from .log import Log
 
 #: A warden that dies at once is not started again at once: something is wrong with it.
@@ -31,6 +32,7 @@ class Wards:
         self._slots: dict[int, int] = {}  # their start times
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
+        self._complaints: Complaints | None = None
         self._started_at = -RESTART_PAUSE_S
 
     def start(self) -> None:
@@ -51,22 +53,28 @@ class Wards:
         read, write = os.pipe()
         # Blocked, and that is inherited: no signal to a whole job ends it, not even at its start.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+        complaints = None
         try:
+            complaints = Complaints()
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", warden.__file__, self.mark],
                 stdin=read,
                 stdout=subprocess.DEVNULL,
-                stderr=self._log.file,
+                stderr=complaints.write,
                 start_new_session=True,
             )
         except OSError:
             os.close(write)
+            if complaints is not None:
+                complaints.close()
             raise
         finally:
+            if complaints is not None:
+                complaints.started()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(read)
         os.set_blocking(write, False)
-        self._pipe = write
+        self._pipe, self._complaints = write, complaints
         return process
 
     def _is_there(self) -> bool:
@@ -76,9 +84,18 @@ class Wards:
         if code is None:
             return True
         self._log(f"the warden, process {self._process.pid}, ended with code {code}: another")
-        self._process = None
         os.close(self._pipe)
+        self._bury()
         return False
+
+    def _bury(self) -> None:
+        """The warden has ended: what it has said, and what it leaves."""
+        assert self._process is not None and self._complaints is not None
+        for line in self._complaints.lines(last=True):
+            pid = self._process.pid
+            self._log(f"the warden, process {pid}: {line}", "warden said", warden_pid=pid)
+        self._complaints.close()
+        self._process = None
 
     def add(self, pid: int) -> None:
         """A slot was started."""
@@ -107,3 +124,4 @@ class Wards:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._bury()

@@ -48,7 +48,7 @@ ROUTER_LOST = 3
 #: Outcomes read from one slot in one turn.
 OUTCOMES_MAX = 512
 
-#: Capture files are looked at this often, for floods.
+#: Capture files are looked at this often, for floods; and what slots say of themselves.
 THIN_EVERY_S = 1.0
 
 
@@ -242,6 +242,7 @@ class Worker:
         del self.children[number]
         self.wards.remove(child.pid)
         self._poller.remove(child.pair.fileno())
+        child.complain(self.log, last=True)
         child.close()
         why = self.core.slots[number].ending
         how = how_it_ended(child.process.returncode, by_us=why is not None)
@@ -327,16 +328,10 @@ class Worker:
         return stalled
 
     def _start(self, number: int, now: float) -> None:
-        slots, log = len(self.core.slots), self.log.file
+        slots, mark = len(self.core.slots), self.wards.mark
         try:
             child = Child.start(
-                number,
-                self.incoming,
-                self.results.id,
-                slots,
-                log,
-                self.wards.mark,
-                self._memory_max,
+                number, self.incoming, self.results.id, slots, mark, self._memory_max
             )
         except OSError as error:  # the machine has no process or descriptor left: for now
             how = f"could not be started: {error.strerror}"
@@ -368,6 +363,7 @@ class Worker:
             self._thin_at = now + THIN_EVERY_S
             for child in self.children.values():
                 thin(self.incoming / child.output)
+                child.complain(self.log)
 
     def close(self) -> None:
         """End the slots and leave nothing behind but the store."""
@@ -375,6 +371,7 @@ class Worker:
             child.signal(signal.SIGKILL)
         for child in self.children.values():
             child.process.wait()
+            child.complain(self.log, last=True)
             child.close()
         self.wards.close()
         self.writer.close()  # before the files go that it moves
@@ -389,6 +386,7 @@ def main() -> None:
     and then sends the access."""
     options = json.loads(sys.argv[1])
     log = Log(options["log"], as_json=options.get("log_json", False))
+    log.catch_crashes()
     life = Life(options["pipe"])
     told = False
 

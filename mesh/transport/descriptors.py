@@ -22,8 +22,8 @@ ROUTER = 24
 
 def of_worker(slots: int) -> int:
     """What a worker opens: its store, its sockets, a few connections that fetch, what starting a
-    process needs, and both ends of the pair to each slot."""
-    return 28 + 2 * slots
+    process needs, both ends of the pair to each slot, and the pipe for what it says."""
+    return 28 + 3 * slots
 
 
 def reserve(count: int, who: str, wished: int = 0) -> None:

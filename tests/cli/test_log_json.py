@@ -5,11 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
+import signal
+import sys
+import threading
 from pathlib import Path
 
+import pytest
 from shell import Shell
 
 from mesh.cli.amounts import Size
+from mesh.processes.complaints import LINE_BYTES_MAX, Complaints
 from mesh.processes.log import Log
 
 
@@ -18,14 +24,17 @@ def rows(path: Path) -> list[dict]:
 
 
 def test_each_event_of_each_task_is_a_line_of_the_router(shell: Shell) -> None:
-    up = shell.up("--log-json")
+    up = shell.up("--log-json", "--listen", "tcp://127.0.0.1:*")
     good = shell.submit("sim:scaled", 2)
     bad = shell.submit("--retries", 1, "sim:fail", "no")
     shell.mesh("wait", good, bad, code=1)
     deadly = shell.submit("sim:die", 9)
     shell.mesh("wait", deadly, code=1)
-    shell.mesh("stop")
-    assert up.finish().code == 0
+    up.send(signal.SIGTERM)
+    done = up.finish()
+    assert done.code == 0
+    said = [json.loads(line)["text"] for line in done.err.splitlines()]
+    assert [text.split(" ", 1)[0] for text in said] == ["every", "waiting"]
 
     router = rows(shell.folder / "m" / "log" / "router.log")
     told = {
@@ -47,6 +56,37 @@ def test_each_event_of_each_task_is_a_line_of_the_router(shell: Shell) -> None:
         "was killed by SIGKILL (out of memory?)"
     ) >= 3
     assert {"slot started", "stopped"} <= {row["event"] for row in worker}
+
+
+def test_what_a_slot_says_of_itself_is_a_line_of_the_worker(shell: Shell) -> None:
+    """Of one that cannot start: its interpreter's words are not ours."""
+    broken = shell.folder / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'mesh.processes.slot' in ' '.join(sys.orig_argv):\n"
+        "    os.write(2, b'no end of')\n"
+        "    raise SystemExit('a broken site')\n"
+    )
+    path = f"{broken}{os.pathsep}{shell.env['PYTHONPATH']}"
+    router = shell.start("router", "--dir", shell.folder / "m", "--log-json")
+    router.line()
+    worker = shell.start(
+        "worker", "--slots", 2, "--dir", shell.folder / "w", "--log-json", PYTHONPATH=path
+    )
+
+    done = worker.finish()
+
+    assert done.code == 1
+    told = [json.loads(line) for line in done.err.splitlines()]
+    died = {row["slot_pid"] for row in told if row["event"] == "slot died"}
+    said = [row for row in told if row["event"] == "slot said"]
+    assert died and {row["slot_pid"] for row in said} >= died
+    texts = {row["text"].partition(": ")[2] for row in said}
+    assert "SystemExit: a broken site" in texts and any("no end of" in text for text in texts)
+    assert "slots do not start" in told[-1]["text"]
+    router.send(signal.SIGTERM)
+    assert all(json.loads(line) for line in router.finish().err.splitlines())
 
 
 def test_without_it_a_log_is_for_people(shell: Shell) -> None:
@@ -83,6 +123,38 @@ def test_how_long_and_how_much_a_mesh_remembers_is_said_and_told(shell: Shell) -
     assert (settings["ttl_s"], settings["quota_bytes"]) == (12 * 3600, 20 * 10**9)
     shell.mesh("stop")
     assert up.finish().code == 0
+
+
+def test_lines_of_a_child_are_told_when_they_are_whole() -> None:
+    said = Complaints()
+    assert said.lines() == []
+    os.write(said.write, b"one\n\ntw")
+    assert said.lines() == ["one"]
+    os.write(said.write, b"o\n\xff")
+    assert said.lines() == ["two"]
+    os.write(said.write, b"x" * (LINE_BYTES_MAX - 1))
+    assert said.lines() == ["\ufffd" + "x" * (LINE_BYTES_MAX - 1)], "a piece of a long one"
+    os.write(said.write, b"no end")
+    said.started()
+    assert (said.lines(), said.lines(last=True)) == ([], ["no end"])
+    said.close()
+
+
+def test_errors_that_nobody_catches_are_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in [(sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")]:
+        monkeypatch.setattr(place, name, getattr(place, name))  # put back afterwards
+    stream = io.StringIO()
+    Log(stream, as_json=True).catch_crashes()
+
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    sys.excepthook(KeyError, KeyError("k"), None)
+
+    in_thread, in_main = map(json.loads, stream.getvalue().splitlines())
+    assert (in_thread["event"], in_thread["type"]) == ("crashed", "ZeroDivisionError")
+    assert in_thread["text"].startswith("Traceback") and "1 / 0" in in_thread["text"]
+    assert (in_main["event"], in_main["text"]) == ("crashed", "KeyError: 'k'")
 
 
 class Pipe(io.StringIO):
