@@ -18,7 +18,7 @@ from typing import Any
 from ..options import option
 from ..protocol import messages as m
 from ..protocol.outcome import failure_body
-from ..task import ENDED, SUCCESS, Kind, State, show
+from ..task import ENDED, SUCCESS, Kind, State
 from .block import Block, Tries
 from .events import Settings, Slice
 from .ledger import INTERRUPTED, Given, Ledger
@@ -170,19 +170,14 @@ class Fleet:
 
     def take_report(self, worker: Member, message: m.Report) -> None:
         """A worker says what its slots run: recorded, for who comes after this router."""
-        worker.report(message)
-        running = {slot.get("task") for slot in worker.about.get("running", []) if slot.get("task")}
-        begun = []
-        for lease, (block, i, _) in worker.held.items() if running else ():
-            if show(block.session, block.first + i) in running:
-                begun.append(lease)
-                if len(begun) == len(running):
-                    break  # the oldest run first
+        begun = worker.report(message)
         if begun != worker.begun:
-            worker.begun = begun
+            before, worker.begun = worker.begun, begun
             rows = []
             for lease in begun:
                 block, i, since = worker.held[lease]
+                if lease not in before:
+                    self._ledger.note("begun", block, i, lease=lease, worker=worker.who)
                 at = since + self._ledger.ahead_s
                 rows.append([block.session, block.first + i, lease, at])
             about = [worker.incarnation, rows] if rows else None

@@ -6,6 +6,7 @@ them down. Nothing depends on it: while it is off, nothing is noted.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -20,9 +21,16 @@ class Journal:
 
     def note(self, event: str, **about: Any) -> None:
         """`event` has happened. `session`, `first` and `count` name tasks, `lease` is that of the
-        first of them: a row stands for all."""
+        first of them: a row stands for all. A `body` is that of an outcome, for the shell to read:
+        in it is when a run began."""
         if self.on:
             self._rows.append({"event": event} | about)
+
+    def drain(self, is_first: bool, within_s: float, **about: Any) -> None:
+        """Whoever keeps this journal is to leave when what runs has ended, `within_s` seconds at
+        most; unless `is_first` it was to before, and now has less time for it."""
+        limit_s = None if within_s == math.inf else within_s  # which JSON has no word for
+        self.note("drain began" if is_first else "drain hurried", within_s=limit_s, **about)
 
     def take(self) -> list[dict[str, Any]]:
         """The rows, oldest first; they are gone from here."""

@@ -140,7 +140,7 @@ class Ledger:
         about = [who, since + self.ahead_s, now + self.ahead_s, int(kind)]
         self.writes.append(("run", task, lease, about, body))
         how = "interrupted" if kind == INTERRUPTED else Kind(kind).name.lower()
-        self.note("ran", block, i, lease=lease, worker=who, kind=how)
+        self.note("ran", block, i, lease=lease, worker=who, kind=how, body=body)
 
     def note(self, event: str, block: Block, low: int, high: int = 0, **about: Any) -> None:
         """For the journal: `event` befell tasks [low, high) of `block`, or `low` alone."""
@@ -216,7 +216,7 @@ class Ledger:
             for nth in told:
                 self.journal.note(
                     "done", session=session, first=counters[nth], count=1, lease=leases[nth],
-                    worker=store.decode(),
+                    worker=store.decode(), body=bodies[nth],
                 )  # fmt: skip
         owner = self.peers.by_who.get(("client", session))
         if owner is None:
@@ -239,7 +239,8 @@ class Ledger:
         owner = self.peers.by_who.get(("client", block.session))
         if owner is not None:
             self._tell(owner, block.session, counter, kind, body)
-        self.note(State(block.states[i]).word, block, i, lease=lease, worker=who.strip("\0"))
+        about = {"lease": lease, "worker": who.strip("\0"), "body": body}
+        self.note(State(block.states[i]).word, block, i, **about)
         self._after_end(block, i, kind, body)
 
     def _tell(self, peer: Peer, session: str, counter: int, kind: int, body: Any) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..protocol import messages as m
+from ..task import show
 from .ledger import Given
 from .peers import Peer
 
@@ -107,7 +108,15 @@ class Member:
         """The roster has it, on disk."""
         self.recorded = True
 
-    def report(self, message: m.Report) -> None:
-        """What it says of itself has changed."""
+    def report(self, message: m.Report) -> list[int]:
+        """What it says of itself has changed: the leases that its slots are at now."""
         self.about |= message.about
         self.slots = int(self.about.get("slots", self.slots))
+        running = {slot.get("task") for slot in self.about.get("running", []) if slot.get("task")}
+        begun: list[int] = []
+        for lease, (block, i, _) in self.held.items() if running else ():
+            if show(block.session, block.first + i) in running:
+                begun.append(lease)
+                if len(begun) == len(running):
+                    break  # the oldest run first
+        return begun

@@ -155,6 +155,8 @@ class RouterCore:
         recorded = self.committed == self._ticket or self.stall.reason is not None
         turn.stop = self.stopping and not self.fleet.workers and recorded
         if turn.stop:
+            counts = {state.word: self.ledger.counts[state] for state in State if state < ENDED}
+            self.ledger.journal.note("drain ended", **counts)
             for peer in self.peers.by_id.values():
                 self.peers.send(peer, m.Bye(), now)
         turn.sends, self.peers.outgoing = self.peers.outgoing, []
@@ -396,6 +398,9 @@ class RouterCore:
 
     def stop(self, within_s: float, now: float) -> None:
         """End the mesh: workers leave, then the router may. What runs has `within_s` seconds."""
+        if not self.stopping or now + within_s < self._stop_at:
+            counts = {state.word: self.ledger.counts[state] for state in State if state < ENDED}
+            self.ledger.journal.drain(not self.stopping, within_s, **counts)
         self.stopping = True
         self._stop_at = min(self._stop_at, now + within_s)
         for worker in list(self.fleet):

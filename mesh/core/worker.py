@@ -34,6 +34,7 @@ from .events import (
     WorkerTurn,
 )
 from .gathering import Gathering
+from .journal import Journal
 from .slots import Slots
 
 #: While there is more to run, outcomes gather for so long: they travel in fewer messages.
@@ -58,7 +59,7 @@ HELLO_AGAIN_S = 1.0
 
 class WorkerCore:
     """See the module. `who` is the store id; set `about`, what HELLO says, before it dials. After
-    `tasks_max` tasks a slot's process is replaced."""
+    `tasks_max` tasks a slot's process is replaced. The `journal` is of how it leaves."""
 
     def __init__(
         self, who: str, incarnation: bytes, slots: int, host: str, tasks_max: int | None = None
@@ -72,6 +73,7 @@ class WorkerCore:
         self.welcome: m.Welcome | None = None
         self.leaving: str | None = None
         self.failed = False  # it leaves because it is of no use, not because it was told to
+        self.journal = Journal()
         self._gathered = Gathering()
         self.slots = Slots(slots, host, self._gathered, tasks_max)
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
@@ -152,6 +154,7 @@ class WorkerCore:
             if self.welcome is not None:
                 self._send(m.Bye(), now)
             slots.orders.stop = self.leaving
+            self.journal.note("drain ended", why=self.leaving)
         if self._to_drop:
             self._drop()
         turn, slots.orders = slots.orders, WorkerTurn()
@@ -309,7 +312,7 @@ class WorkerCore:
         """Stop taking tasks; go when what runs has ended. What has not within `within_s` seconds is
         interrupted and given back; without any it is dropped at once, and so are results for
         which the disk has no room."""
-        self.leaving = self.leaving or reason
+        self._drain(reason, within_s)
         if within_s > 0:
             self._recalled = len(self.slots.held)
             self.slots.take_back_unread(None)
@@ -319,6 +322,11 @@ class WorkerCore:
             self.slots.drop()
             if self._stalled_until:
                 self.slots.drop_stored()
+
+    def _drain(self, reason: str, within_s: float) -> None:
+        running = sum(bool(slot.line) for slot in self.slots)
+        self.journal.drain(self.leaving is None, within_s, why=reason, running=running)
+        self.leaving = self.leaving or reason
 
     def _may_go(self, now: float) -> bool:
         """Whether all that ended here is recorded, or has had its time to be."""
@@ -335,7 +343,8 @@ class WorkerCore:
 
     def give_up(self, reason: str) -> None:
         """There is no router to work for: go when what runs has ended."""
-        self.leaving = self.leaving or reason
+        if self.leaving is None:
+            self._drain(reason, math.inf)
         self._patience_s = 0.0
         self.slots.drop_backlog()
 
@@ -353,13 +362,16 @@ class WorkerCore:
         self.slots.exited(event, now)
         if self.slots.broken is not None:
             self.failed = True
-            self.leaving = self.leaving or self.slots.broken
+            if self.leaving is None:
+                self._drain(self.slots.broken, math.inf)
 
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2
         self.slots.enforce(now)
         if now >= self._interrupt_at:
             self._interrupt_at = math.inf
+            running = sum(bool(slot.line) for slot in self.slots)
+            self.journal.note("drain ran out of time", running=running)
             self.slots.interrupt()
         if self._stalled_until and now >= self._stalled_until:
             self._stalled_until = 0.0

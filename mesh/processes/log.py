@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterable
 from typing import IO, Any
 
+from ..protocol import outcome
 from ..task import show
 
 
@@ -65,6 +66,7 @@ class Log:
                 lines.append(self._line("", event, about))
                 continue
             first, count, lease = about.pop("first"), about.pop("count"), about.pop("lease", None)
+            about |= _times(about.pop("body", None))
             for n in range(count):
                 each = {"task": show(session, first + n)}
                 each |= {} if lease is None else {"lease": lease + n}
@@ -91,3 +93,14 @@ class Log:
         except OSError as error:
             self._lost += len(lines)
             self._why = error.strerror
+
+
+def _times(body: Any) -> dict[str, float]:
+    """When the run began whose outcome has this body (unix time), and how long it took; nothing if
+    it had no chance to say so."""
+    try:
+        found = outcome.parse(body or b"")
+    except ValueError:
+        return {}
+    times = {"begun_at": round(found.begun, 6), "took_s": round(found.took_s, 6)}
+    return times if found.begun else {}

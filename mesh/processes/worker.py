@@ -90,6 +90,7 @@ class Worker:
         self.incoming = self.results.incoming
         log.about = {"worker": self.results.id}
         self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
+        self.core.journal.on = log.as_json
         self.wake = Wake()
         self.writer = Writer(self.results.apply, None, self.wake)
         self.children: dict[int, Child] = {}
@@ -263,6 +264,7 @@ class Worker:
     def _settle(self, now: float) -> str | None:
         """Carry out a turn; the reason to leave, if it was the last."""
         turn = self.core.settle(now)
+        self.log.keep(self.core.journal.take())
         for envelope in turn.sends:
             self.dialer.send(encode(envelope))
         for number in turn.starts:

@@ -58,6 +58,60 @@ def test_each_event_of_each_task_is_a_line_of_the_router(shell: Shell) -> None:
     assert {"slot started", "stopped"} <= {row["event"] for row in worker}
 
 
+def test_the_log_says_that_a_task_has_begun_and_how_the_mesh_drains(shell: Shell) -> None:
+    log = shell.folder / "m" / "log"
+    up = shell.up("--log-json")
+    held, quick = shell.held(), shell.submit("sim:scaled", 2)
+    shell.mesh("wait", quick)
+    task = shell.submit(*held.call)
+    held.await_begin()
+    while ("begun", task) not in [
+        (row["event"], row.get("task")) for row in rows(log / "router.log")
+    ]:
+        shell.mesh("status")
+    stopping = shell.start("stop", "--drain-timeout", 60)
+    assert "waiting for 1 running task" in stopping.line("err")
+    while not any(row["event"] == "drain began" for row in rows(log / "worker.log")):
+        shell.mesh("status")
+    held.let_go()
+    assert stopping.finish().code == up.finish().code == 0
+
+    router, worker = rows(log / "router.log"), rows(log / "worker.log")
+    told = [row for row in router if row.get("task") == task]
+    assert [row["event"] for row in told] == ["submitted", "given", "begun", "done"]
+    assert len({row["lease"] for row in told[1:]}) == len({row["worker"] for row in told[1:]}) == 1
+    assert 0 < told[3]["begun_at"] <= told[2]["time"] and told[3]["took_s"] > 0
+    of_quick = [row for row in router if row.get("task") == quick]
+    assert [row["event"] for row in of_quick] == ["submitted", "given", "done"]
+    assert of_quick[2]["begun_at"] > 0, "of what is over at once its end tells when it began"
+    for part in router, worker:
+        drain = [row for row in part if row["event"].startswith("drain")]
+        assert [row["event"] for row in drain] == ["drain began", "drain ended"]
+        assert (drain[0]["within_s"], drain[0]["running"]) == (60, 1)
+
+
+def test_a_drain_without_end_that_is_hurried(shell: Shell) -> None:
+    router = shell.start("router", "--dir", shell.folder / "m", "--log-json")
+    router.line()
+    worker = shell.start(
+        "worker", "--slots", 1, "--log-json", "--drain-timeout", "inf", "--dir", shell.folder / "w"
+    )
+    worker.line()
+    held = shell.held()
+    shell.submit(*held.call)
+    held.await_begin()
+    worker.send(signal.SIGTERM)
+    while "drain began" not in (line := worker.line("err")):
+        json.loads(line)
+    assert json.loads(line)["within_s"] is None and "Infinity" not in line
+    worker.send(signal.SIGTERM)
+    rest = [json.loads(line) for line in worker.finish().err.splitlines()]
+    drain = [row["event"] for row in rest if "drain" in row["event"]]
+    assert drain == ["drain hurried", "drain ended"]
+    router.send(signal.SIGTERM)
+    assert router.finish().code == 0
+
+
 def test_what_a_slot_says_of_itself_is_a_line_of_the_worker(shell: Shell) -> None:
     """Of one that cannot start: its interpreter's words are not ours."""
     broken = shell.folder / "broken"
@@ -84,6 +138,8 @@ def test_what_a_slot_says_of_itself_is_a_line_of_the_worker(shell: Shell) -> Non
     assert died and {row["slot_pid"] for row in said} >= died
     texts = {row["text"].partition(": ")[2] for row in said}
     assert "SystemExit: a broken site" in texts and any("no end of" in text for text in texts)
+    drain = [row["event"] for row in told if "drain" in row["event"]]
+    assert drain == ["drain began", "drain ended"]
     assert "slots do not start" in told[-1]["text"]
     router.send(signal.SIGTERM)
     assert all(json.loads(line) for line in router.finish().err.splitlines())
