@@ -81,17 +81,15 @@ class Peers:
         self.outgoing: list[tuple[bytes, Envelope]] = []
 
     def add(self, peer: Peer) -> None:
-        """Take in `peer`, in place of the one of the same identity."""
-        old = self.by_who.get((peer.role, peer.who))
-        if old is not None:
-            self.drop(old)
+        """Take in `peer`, in place of those of its routing id or identity: `drop` them, too."""
         self.by_id[peer.id] = peer
         self.by_who[peer.role, peer.who] = peer
 
     def drop(self, peer: Peer) -> None:
         """Forget `peer`, and what waits in its line: where it was, it is sent again."""
         peer.parked = None
-        self.by_id.pop(peer.id, None)
+        if self.by_id.get(peer.id) is peer:
+            del self.by_id[peer.id]
         self.listeners.pop(peer, None)
         self.behind.pop(peer, None)
         self.owing.pop(peer, None)

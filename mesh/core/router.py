@@ -252,8 +252,7 @@ class RouterCore:
                 if old.id == id:  # the same one again: its WELCOME may have been lost
                     self._welcome(old, now)
                 return
-        if id in self.peers.by_id:
-            self.peers.drop(self.peers.by_id[id])
+        replaced = [self.peers.by_id.get(id), old]
         peer = Peer(id, hello.role, hello.who, hello.incarnation, now)
         peer.link.open(envelope.session)
         if hello.who in self.ledger.sessions:  # it has been here: what it missed it asks for now
@@ -270,6 +269,9 @@ class RouterCore:
             self.desk.slots_changed(now)
             if self.stopping:
                 self.peers.send(peer, m.Leave(max(0.0, self._stop_at - now)), now)
+        for each in dict.fromkeys(replaced):
+            if each is not None:
+                self._drop(each, now)  # a worker that has greeted is not away
 
     def _refusal(self, hello: m.Hello, old: Peer | None) -> m.Error | None:
         if hello.version_min > m.VERSION_MAX or hello.version_max < m.VERSION_MIN:
@@ -292,14 +294,15 @@ class RouterCore:
     def _on_gone(self, event: Gone, now: float) -> None:
         peer = self.peers.by_id.get(event.peer)
         if peer is not None:
-            self._drop(peer, now)
             if self.stopping and now >= self._stop_at:  # nothing of it is waited for any more
                 self.fleet.lose(self.fleet.workers.get(peer.who), None, now)
-            self.fleet.away(peer, now)
+            self._drop(peer, now)
 
     def _drop(self, peer: Peer, now: float) -> None:
-        """Forget a peer, but not what a client has heard."""
+        """A peer's connection is no more, however it ended: forget it, but not what a client has
+        heard, nor a worker that has not been lost: it may come back."""
         self.peers.drop(peer)
+        self.fleet.away(peer, now)
         self.ledger.age_s = now - self._born_at  # what ends from now on is not heard of
         if peer.role == "client" and peer.who in self.ledger.sessions:
             heard_s = peer.news.heard_of_all(peer.link.sent, self.ledger.age_s)
@@ -308,9 +311,9 @@ class RouterCore:
             self._pruning.forget_sessions([peer.who])
 
     def _take_bye(self, peer: Peer, message: m.Bye, now: float) -> None:
-        self.peers.drop(peer)
         if peer.role == "worker":
             self.fleet.lose(self.fleet.workers.get(peer.who), None, now)
+        self._drop(peer, now)
 
     def _take_from_worker(self, peer: Peer, message: Any, now: float) -> None:
         worker = self.fleet.workers.get(peer.who)
@@ -379,10 +382,10 @@ class RouterCore:
         self.courier.marks = True
         for peer in list(self.peers.by_id.values()):
             if now - peer.last_heard > self.settings.lost_after_s:
-                self._drop(peer, now)
                 if peer.role == "worker":
                     silent = f"was silent for {now - peer.last_heard:.1f} s"
                     self.fleet.lose(self.fleet.workers.get(peer.who), silent, now)
+                self._drop(peer, now)
             elif now - peer.last_sent >= self.settings.heartbeat_s:
                 self.peers.send(peer, m.Beat(), now)
         self.fleet.tick(now)

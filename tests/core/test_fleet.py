@@ -91,6 +91,15 @@ def test_who_is_away_gets_nothing():
     assert held(lone) == [0, 4]
 
 
+def test_one_on_whose_connection_another_speaks_is_away():
+    lone = fleet((2, 8), (2, 8))
+    lone.hello(W3, id=W1)
+
+    lone.submit(C1, 0, 4)
+
+    assert held(lone)[0] == 0 and lone.core.fleet.workers[W1].peer is None
+
+
 def test_a_worker_that_leaves_gets_nothing():
     lone = fleet((2, 8), (2, 8))
     lone.say(W1, m.Returned([], 0))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from lone_router import C1, W1, F, LoneRouter
+import pytest
+from lone_router import C1, W1, W2, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Gone, Heard
 from mesh.core.pruning import BLOCKS_MAX, FULL_S, PRUNE_BEATS, SPARE_PART, Old
@@ -256,13 +258,22 @@ def test_full_once_it_is_forgotten_until_a_part_is_free():
     assert edge.forgets
 
 
-def test_a_client_that_had_heard_all_and_left_holds_nothing_up():
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda mesh: mesh.do(Gone(C1.encode())),
+        lambda mesh: mesh.say(C1, m.Bye(), ack=mesh.core.peers.by_who["client", C1].link.sent),
+        lambda mesh: mesh.hello(W2, id=C1),  # another speaks on its connection
+    ],
+    ids=["is gone", "says so", "is another"],
+)
+def test_a_client_that_had_heard_all_and_left_holds_nothing_up(leave: Callable[[Mesh], Any]):
     mesh = Mesh(quota=4000)
     for _ in range(20):
         mesh.run()
     mesh.read()
     mesh.wait(0.5)
-    mesh.do(Gone(C1.encode()))
+    leave(mesh)
 
     mesh.wait(4 * LOST_AFTER_S)
 
