@@ -22,7 +22,7 @@ from typing import Any
 from .. import errors
 from ..core.client import PAGE_TASKS, ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
-from ..core.notices import NO_ROOM, NO_WORKER, ROOM
+from ..core.notices import NO_ROOM, NO_WORKER, OWNER_GONE, ROOM
 from ..errors import (
     AccessDenied,
     MeshError,
@@ -109,6 +109,7 @@ class Connection:
         self._callbacks = Callbacks()
         self._closing = False
         self._broken: MeshError | None = None
+        self._orphaned = False  # the mesh ends because its owner is gone
         self._ended: BaseException | None = None
         self.welcomed: PlainFuture[None] = PlainFuture()
         self._thread = threading.Thread(target=self._run, name="mesh-client", daemon=True)
@@ -373,9 +374,10 @@ class Connection:
                 f"{turn.suspected_s:.0f} s; waiting for it"
             )
         if turn.stopped:
+            how = "ended, for its owner is gone" if self._orphaned else "was stopped"
             raise RouterUnreachable(
-                f"the mesh at {self.access.addresses[0]} was stopped; what was recorded stays in "
-                f"its folder"
+                f"the mesh at {self.access.addresses[0]} {how}; what was recorded stays in its "
+                f"folder"
             )
         if turn.gone_s is not None:
             raise RouterUnreachable(
@@ -411,6 +413,8 @@ class Connection:
             reason = str(about.get("reason", "its disk is full"))
             self.outbox.stalled(reason)
             self._warn(f"the mesh cannot record more, and waits until it can: {reason}")
+        elif kind == OWNER_GONE:
+            self._orphaned = True
         elif kind == ROOM:
             self.outbox.stalled(None)
             self._warn("the mesh has room again, and goes on")

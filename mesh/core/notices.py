@@ -28,6 +28,7 @@ CALM_S = 5.0
 NO_WORKER = "no worker"
 NO_ROOM = "no room"
 ROOM = "room"
+OWNER_GONE = "owner gone"
 
 
 class Notices:
@@ -43,6 +44,12 @@ class Notices:
         """A client has dialled anew, and may have missed that there is room again: if there is
         none, it is told so once more."""
         self._told[NO_ROOM].discard(who)
+
+    def orphaned(self, now: float) -> None:
+        """The mesh ends since its owner is gone, and not because anybody wanted it to."""
+        for (role, _), peer in self._core.peers.by_who.items():
+            if role == "client":
+                self._core.peers.send(peer, m.Event(OWNER_GONE, {}), now)
 
     def tick(self, now: float) -> None:
         """Tell who does not know it yet."""

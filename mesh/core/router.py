@@ -399,8 +399,11 @@ class RouterCore:
         """How long what may run at workers of the last life is held back still; None: it is not."""
         return self._grace.rest_s(now)
 
-    def stop(self, within_s: float, now: float) -> None:
-        """End the mesh: workers leave, then the router may. What runs has `within_s` seconds."""
+    def stop(self, within_s: float, now: float, *, orphaned: bool = False) -> None:
+        """End the mesh: workers leave, then the router may. What runs has `within_s` seconds. Who
+        stops it because the owner is gone, `orphaned`, says so."""
+        if orphaned and not self.stopping:
+            self._notices.orphaned(now)
         if not self.stopping or now + within_s < self._stop_at:
             counts = {state.word: self.ledger.counts[state] for state in State if state < ENDED}
             self.ledger.journal.drain(not self.stopping, within_s, **counts)

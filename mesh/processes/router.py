@@ -230,7 +230,7 @@ class Router:
         if not ready.isdisjoint(self._life.sources):
             within_s = self._life.ended()
             if within_s is not None:
-                self.core.stop(within_s, now)
+                self.core.stop(within_s, now, orphaned=self._life.owner_gone)
 
     def _receive(self, now: float) -> int:
         """Feed what has come in to the core; how much."""

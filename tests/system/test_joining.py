@@ -219,6 +219,30 @@ def test_a_client_whose_mesh_was_stopped_is_told_so(tmp_path: Path) -> None:
         joined.shutdown()
 
 
+def test_a_client_of_a_mesh_whose_owner_was_killed_is_not_told_that_it_was_stopped(
+    script, tmp_path: Path
+) -> None:
+    each = script(
+        """
+        import sys, time
+        from mesh import Mesh
+        with Mesh(dir=sys.argv[1], slots=1) as m:
+            print("up", flush=True)
+            time.sleep(600)
+        """,
+        tmp_path / "own",
+    )
+    assert each.line() == "up"
+    joined = Mesh(access=tmp_path / "own")
+    open_ = joined.submit(tasks.nap, 600)
+    joined.flush(20)
+    os.kill(each.pid, signal.SIGKILL)
+    for ask in (open_.result, joined.status):
+        with pytest.raises(RouterUnreachable, match=r"router\.sock ended, for its owner is gone"):
+            ask()
+    joined.shutdown()
+
+
 def test_a_client_whose_mesh_is_gone_is_told_who_where_and_how_long(script, tmp_path: Path) -> None:
     each = script(
         """
