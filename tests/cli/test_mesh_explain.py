@@ -38,5 +38,25 @@ def test_one_that_waits_says_for_what(shell: Shell) -> None:
     assert ": queued" in shell.mesh("explain", task, "--dir", shell.folder / "m").out
 
 
+def test_of_a_group_it_tells_the_states_of_its_members(meshed: Shell) -> None:
+    group = meshed.python(
+        """
+        from mesh import Mesh
+        import sim
+        with Mesh("default") as mesh:
+            group = mesh.submit_many(sim.scaled, [1, 2, None], name="sweep")
+            group.wait()
+            print(group.id)
+        """
+    ).strip()
+    session, _, number = group.partition(".")
+
+    head, member = meshed.mesh("explain", group).out.splitlines()
+    assert head == f"{group} 'sweep', a group of 3: 2 done, 1 failed"
+    assert member.endswith(f"mesh explain {session}.{int(number) + 3}"), "the one that failed"
+    tasks = meshed.mesh("explain", group, "--json").json["tasks"]
+    assert (tasks["done"], tasks["failed"], sum(tasks.values())) == (2, 1, 3)
+
+
 def test_who_is_not_there(meshed: Shell) -> None:
     meshed.mesh("explain", "nobody.17", code=6)
