@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .lines import json_option, many, print_json
+from ..errors import MeshError
+from .lines import json_option, many, print_json, warn
 from .place import Place, drain_option, place_options, timeout_option
+
+if TYPE_CHECKING:
+    from ..client.mesh import Mesh
 
 #: Workers leave before their router does, or a moment after it: what runs has ended by then.
 WORKERS_S = 5.0
+
+#: What keeps it from ending is asked for after so long, and again.
+WHY_S = 2.0
 
 #: Where the kernel tells nobody of a process's end, it is looked for this often.
 LOOK_S = 0.05
@@ -52,7 +60,7 @@ def stop(
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             router, *workers = ends
-            if not router.wait(None if deadline is None else deadline - time.monotonic()):
+            if not await_router(mesh, router, deadline, as_json):
                 raise TimeoutError(
                     f"mesh {status['mesh']} has not ended within {timeout:g} s; it goes on "
                     f"ending. `mesh stop --now` does not wait for what runs"
@@ -72,6 +80,31 @@ def stop(
         print_json({"stopped": status["mesh"]})
     else:
         click.echo(f"mesh {status['mesh']} has ended")
+
+
+def await_router(mesh: Mesh, router: End, deadline: float | None, as_json: bool) -> bool:
+    """Wait for the router's end, and tell people once if that waits for room on a disk; False if it
+    has not ended by the deadline."""
+    while not as_json:
+        left_s = math.inf if deadline is None else deadline - time.monotonic()
+        if router.wait(min(WHY_S, left_s)):
+            return True
+        if left_s <= 0:
+            return False
+        if (why := what_it_waits_for(mesh)) is not None:
+            warn(f"results wait: {why}")
+            break
+    return router.wait(None if deadline is None else deadline - time.monotonic())
+
+
+def what_it_waits_for(mesh: Mesh) -> str | None:
+    """Why a result waits in a slot, if one does."""
+    try:
+        workers = mesh.status()["workers"]
+    except MeshError:
+        return None  # it is ending
+    slots = [slot for worker in workers for slot in worker["slots"]]
+    return next((slot["waits_for"] for slot in slots if "waits_for" in slot), None)
 
 
 def pids_here(status: dict[str, Any]) -> list[int]:

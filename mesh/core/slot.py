@@ -17,6 +17,7 @@ class Slot:
         size: the memory in bytes for which it is killed, if it is.
         ending: why the worker itself is killing it, or None: a Kind, the end of what it runs, or
             RETURNED, which is given back.
+        stuck: why the result of what it ran waits, or None.
         left: how many more tasks it takes before another process has its place; None: no end.
     """
 
@@ -32,6 +33,7 @@ class Slot:
         "ready",
         "size",
         "struck",
+        "stuck",
     )
 
     def __init__(self, number: int, left: int | None = None) -> None:
@@ -44,6 +46,7 @@ class Slot:
         self.began = 0.0
         self.size = 0
         self.struck: int | None = None
+        self.stuck: str | None = None
         self.ending: Kind | Cause | None = None
         self.left = left
 

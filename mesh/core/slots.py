@@ -162,6 +162,11 @@ class Slots:
         self._start_failures = 0
         self.changed = True
 
+    def is_stuck(self, number: int, why: str) -> None:
+        """What a slot ran has ended, and its result waits for room."""
+        self._by_number[number].stuck = why
+        self.changed = True
+
     def fill(self, now: float) -> None:
         """Give tasks to slots, emptiest first, as deep as their pace has earned."""
         if not self.backlog:
@@ -289,6 +294,7 @@ class Slots:
             run[3].append(body)
         self.paces.add(function, took_s, count, longest_s)
         slot.began = now
+        slot.stuck = None
         if slot.ending is not None and slot.struck is None and not slot.line:
             slot.ending = None
         if slot.left == 0 and not slot.line:
@@ -427,7 +433,8 @@ class Slots:
                 lease = slot.line.first
                 if lease is not None:
                     task = show(self.held[lease].session, self.held[lease].counter(lease))
-                running.append({"pid": slot.pid, "task": task})
+                waits = {} if slot.stuck is None else {"waits_for": slot.stuck}
+                running.append({"pid": slot.pid, "task": task, **waits})
         return {"slots": len(self), "running": running}
 
     def check(self) -> None:

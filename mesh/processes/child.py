@@ -88,8 +88,17 @@ class Child:
     def complain(self, log: Log, *, last: bool = False) -> None:
         """Log what it has said of itself: all of it, if that is the `last`."""
         for line in self._complaints.lines(last=last):
-            about = {"slot": self.number, "slot_pid": self.pid}
-            log(f"slot {self.number}, process {self.pid}: {line}", "slot said", **about)
+            self._log(log, f": {line}", "slot said")
+
+    def stuck(self, packet: bytes, log: Log) -> str:
+        """Log why its result waits, as `packet` says; the reason."""
+        why = packets.parse_stuck(packet)
+        self._log(log, f" waits: {why}", "no room")
+        return why
+
+    def _log(self, log: Log, text: str, event: str) -> None:
+        about = {"slot": self.number, "slot_pid": self.pid}
+        log(f"slot {self.number}, process {self.pid}{text}", event, **about)
 
     def send_function(self, function: m.Function) -> None:
         """Make a function known.

@@ -74,6 +74,13 @@ class Log:
         if lines:
             self._write(lines)
 
+    def keep_output(self, task: str, lease: int, body: bytes) -> None:
+        """Log what a task printed, of its outcome's body; much of it is stored elsewhere."""
+        found = outcome.parse(body)
+        if not found.flags & outcome.LOG_STORED:
+            for line in found.log.decode("utf-8", "replace").splitlines():
+                self(f"{task}: {line}", "printed", task=task, lease=lease)
+
     def _line(self, text: str, event: str, about: dict[str, Any]) -> str:
         if not self.as_json:
             return f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n"

@@ -16,7 +16,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,9 +222,7 @@ class Slot:
                     raise
             if not said:
                 said = True
-                with suppress(OSError):  # its worker may be gone
-                    line = f"waits for room in {self.folder} for a result\n"
-                    os.write(self.capture.log, line.encode())
+                self.pair.send(packets.pack_stuck(f"no room in {self.folder} for a result"))
             time.sleep(ROOM_EVERY_S)
 
     def _store(self, lease: int, index: int, parts: list[Any]) -> bytes:

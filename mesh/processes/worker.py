@@ -200,6 +200,9 @@ class Worker:
             if packet[0] == packets.READY:
                 self.core.handle(events.SlotReady(number, packets.parse_ready(packet)), now)
                 continue
+            if packet[0] == packets.STUCK:
+                self.core.slots.is_stuck(number, child.stuck(packet, self.log))
+                continue
             rows += packets.parse_outcomes(packet)
             if len(rows) == len(line):
                 break  # nothing more can come
@@ -213,11 +216,8 @@ class Worker:
 
     def _log_output(self, lease: int, body: bytes) -> None:
         piece = self.core.slots.held.get(lease)
-        found = outcome.parse(body)
-        if piece is not None and not found.flags & outcome.LOG_STORED:
-            task = show(piece.session, piece.counter(lease))
-            for line in found.log.decode("utf-8", "replace").splitlines():
-                self.log(f"{task}: {line}", "printed", task=task, lease=lease)
+        if piece is not None:
+            self.log.keep_output(show(piece.session, piece.counter(lease)), lease, body)
 
     def _look_after(self, now: float) -> None:
         """A signal came: a child has died, or it is time to leave."""

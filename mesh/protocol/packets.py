@@ -6,6 +6,7 @@
     slot → worker   READY     pid u32
                     OUTCOMES  per task: lease u64, kind u8, stored u8, seconds f32,
                               length u32, body
+                    STUCK     why, as text
 
 A SOCK_SEQPACKET keeps packets whole and in order, and what the slot has not read stays with the
 kernel: the worker, which keeps a duplicate of the slot's end, can take exactly that back. What is
@@ -20,7 +21,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-FUNCTION, TASKS, READY, OUTCOMES = 1, 2, 3, 4
+FUNCTION, TASKS, READY, OUTCOMES, STUCK = 1, 2, 3, 4, 5
 
 #: A packet must fit the kernel's default socket buffer (208 KiB) beside others.
 PACKET_BYTES_MAX = 96 * 1024
@@ -96,6 +97,16 @@ def pack_ready(pid: int) -> bytes:
 def parse_ready(packet: bytes) -> int:
     """The pid of the slot that has started."""
     return int(_READY.unpack(packet)[1])
+
+
+def pack_stuck(why: str) -> bytes:
+    """What a slot runs has ended, and its result waits."""
+    return bytes([STUCK]) + why.encode()
+
+
+def parse_stuck(packet: bytes) -> str:
+    """Why a result waits."""
+    return packet[1:].decode()
 
 
 def pack_outcome(lease: int, kind: int, stored: bool, took_s: float, body: bytes) -> bytes:

@@ -32,6 +32,12 @@ def test_a_packet_says_which_files_it_speaks_of():
     assert packets.paths_of(packets.pack_function(0, False, b"/f")) == []
 
 
+def test_why_a_result_waits_comes_back():
+    packet = packets.pack_stuck("no room in /é")
+
+    assert (packet[0], packets.parse_stuck(packet)) == (packets.STUCK, "no room in /é")
+
+
 @given(
     st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.binary(min_size=16, max_size=16), tasks
 )

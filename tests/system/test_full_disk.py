@@ -162,6 +162,27 @@ def test_results_that_find_no_room_wait_for_it(disk: Disk) -> None:
         assert group.status()["failed"] == 0
 
 
+def test_who_stops_a_mesh_whose_results_wait_for_room_is_told_so(disk: Disk) -> None:
+    with Mesh(dir=disk.path / "m", slots=1, settings=SOON) as m:
+        m.submit(pow, 2, 3).result(20)
+        disk.fill(left=1_000_000)
+        big = m.submit(bytes, 3_000_000)
+        while not any("waits_for" in slot for slot in m.status()["workers"][0]["slots"]):
+            pass
+        command = [sys.executable, "-m", "mesh", "stop", "--dir", str(m.folder)]
+        stop = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert stop.stderr is not None
+        assert "waiting for 1 running task" in stop.stderr.readline()
+        assert f"results wait: no room in {m.folder}" in stop.stderr.readline()
+
+        disk.free()
+
+        assert stop.wait(25) == 0
+        stop.stderr.close()
+    with Mesh(dir=disk.path / "m", slots=1) as m:
+        assert len(m.result(big.id, 20)) == 3_000_000
+
+
 def test_a_mesh_cannot_start_on_a_full_disk_and_says_so(disk: Disk) -> None:
     with Mesh(dir=disk.path / "m", slots=1) as m:
         assert m.submit(pow, 2, 3).result(20) == 8
