@@ -86,6 +86,7 @@ class Kind(IntEnum):
     WORKER_LOST = 8  #: its workers died under it, as often as is allowed
     FINAL = 9  #: the user's code raised what `retry_on` does not name; the body is a failure
     OUT_OF_MEMORY = 10  #: stopped because it used more than its `memory`
+    UNMET = 11  #: one of its inputs failed, was cancelled or is not known
 
 
 #: The kinds that mean success.
@@ -104,4 +105,5 @@ STATE_OF = {
     Kind.WORKER_LOST: State.FAILED,
     Kind.FINAL: State.FAILED,
     Kind.OUT_OF_MEMORY: State.FAILED,
+    Kind.UNMET: State.FAILED,
 }

@@ -671,7 +671,7 @@ class Client:
             high = low + len(part)
             marks = [payload[:8] for payload in part] if names is not None else None
             row = [first + low, function, options, own, low if own is not None else 0, part]
-            row += [names[low:high] if names is not None else None, marks]
+            row += [names[low:high] if names is not None else None, marks, None]
             self._unrecorded.append((len(part), list(range(first + low, first + high))))
             self.core.send(m.Submit([row]), len(part), now)
         return first
@@ -853,7 +853,7 @@ def describe_pieces(message: m.Tasks) -> str:
 
 def describe_blocks(message: m.Submit) -> str:
     texts = []
-    for first, _, options, _, _, payloads, names, _ in message.blocks:
+    for first, _, options, _, _, payloads, names, *_ in message.blocks:
         text = span("", list(range(first, first + len(payloads))))
         texts.append(text + (f" {options}" if options else "") + (f" {names}" if names else ""))
     return "; ".join(texts)

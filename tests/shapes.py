@@ -11,9 +11,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from mesh.protocol import block, shape
 from mesh.protocol import messages as m
-from mesh.protocol import shape
 from mesh.protocol.codec import FRAME_BYTES
+from mesh.protocol.inputs import are_inputs
+from mesh.task import key
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 sessions = st.text("23456789abcdefgh", min_size=8, max_size=8)
@@ -37,6 +39,9 @@ values = st.recursive(
     max_leaves=8,
 )
 
+#: Task ids, one after the other.
+ids = st.lists(st.tuples(sessions, counters).map(lambda task: key(*task)), max_size=3).map(b"".join)
+
 BASIC: dict[Any, st.SearchStrategy[Any]] = {
     shape.is_int: counters,
     shape.is_small: st.integers(0, 2**31 - 1),
@@ -46,6 +51,7 @@ BASIC: dict[Any, st.SearchStrategy[Any]] = {
     shape.is_map: st.dictionaries(texts, values, max_size=4),
     shape.is_any: values,
     shape.is_blob: blobs,
+    are_inputs: ids,
     shape.is_ints: st.lists(counters, max_size=5),
     shape.is_blobs: st.lists(blobs, max_size=5),
     shape.is_kinds: st.lists(st.integers(0, 8), max_size=5).map(bytes),
@@ -72,7 +78,7 @@ def field(check: Any) -> st.SearchStrategy[Any]:
 @st.composite
 def blocks(draw: st.DrawFn) -> list[Any]:
     """One row of SUBMIT: as many names and marks as payloads."""
-    row = [draw(field(check)) for check in m._BLOCK[:5]]
+    row = [draw(field(check)) for check in block.BLOCK[:5]]
     payloads = draw(st.lists(blobs, min_size=1, max_size=5))
     size = len(payloads)
     marks = draw(st.none() | st.lists(st.binary(max_size=8), min_size=size, max_size=size))
@@ -80,7 +86,8 @@ def blocks(draw: st.DrawFn) -> list[Any]:
     if marks is not None:
         name = st.none() | texts.filter(bool)
         names = draw(st.none() | st.lists(name, min_size=size, max_size=size))
-    return [*row, payloads, names, marks]
+    taken = draw(st.none() | st.lists(ids, min_size=size, max_size=size))
+    return [*row, payloads, names, marks, taken]
 
 
 def message(cls: type[m.Message]) -> st.SearchStrategy[m.Message]:

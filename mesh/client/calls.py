@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PayloadError
 from ..protocol import payload
 from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
+from .group import Group
 from .outbox import MESSAGE_BYTES
 
 #: Positional and keyword arguments.
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Encoded:
+    """A block of encoded calls, from `index` on, and those that cannot be pickled."""
+
+    index: int
+    payloads: list[bytes]
+    inputs: list[bytes]
+    marks: list[bytes]
+    broken: list[tuple[int, PayloadError]]
 
 
 def sized(
@@ -23,6 +36,7 @@ def sized(
     columns: list[Iterable[Any]] = [*iterables, *([] if kwargs is None else [kwargs])]
     if all(hasattr(each, "__len__") for each in columns):
         size = min(len(each) for each in columns)  # type: ignore[arg-type]
+        columns = [each.members() if isinstance(each, Group) else each for each in columns]
         rows: Iterable[tuple[Any, ...]] = itertools.islice(zip(*columns, strict=False), size)
     else:  # only the shortest can be counted: beside it others may be endless
         rows = list(zip(*columns, strict=False))
@@ -45,31 +59,28 @@ def checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
     return checked
 
 
-def encoded(
-    rows: Iterator[Call], marked: bool
-) -> Iterator[tuple[int, int, list[bytes], list[bytes], list[tuple[int, PayloadError]]]]:
-    """Blocks of encoded calls: (index, count, payloads, marks, those that cannot be pickled)."""
+def encoded(rows: Iterator[Call], marked: bool, mesh: object) -> Iterator[Encoded]:
+    """Calls on `mesh`, block by block."""
     index = 0
     row = next(rows, None)
     while row is not None:
-        payloads: list[bytes] = []
-        marks: list[bytes] = []
-        broken: list[tuple[int, PayloadError]] = []
+        block = Encoded(index, [], [], [], [])
         size = 0
-        while row is not None and len(payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
+        while row is not None and len(block.payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
             args, kwargs = row
             try:
-                arguments = payload.dump_arguments(args, kwargs)
+                arguments, inputs = payload.dump_arguments(args, kwargs, mesh)
             except PayloadError as error:
-                broken.append((len(payloads), error))
-                arguments = b""
+                block.broken.append((len(block.payloads), error))
+                arguments = inputs = b""
             if marked:
-                marks.append(mark(args, kwargs))
-            payloads.append(arguments)
-            size += len(arguments)
+                block.marks.append(mark(args, kwargs))
+            block.payloads.append(arguments)
+            block.inputs.append(inputs)
+            size += len(arguments) + len(inputs)
             row = next(rows, None)
-        yield index, len(payloads), payloads, marks, broken
-        index += len(payloads)
+        yield block
+        index += len(block.payloads)
 
 
 def whole_runs(count: int, holes: list[int]) -> Iterator[tuple[int, int]]:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PayloadError, TaskNotFound
-from ..task import STATE_OF, SUCCESS, Kind, show
+from ..errors import TaskNotFound
+from ..protocol import inputs
+from ..task import STATE_OF, SUCCESS, Kind, key, show
 from . import decode
 from .story import Story
 
@@ -35,11 +36,14 @@ class Future(concurrent.futures.Future):
         1024
     """
 
-    def __init__(self, connection: Connection, session: str, counter: int) -> None:
+    def __init__(
+        self, connection: Connection, session: str, counter: int, alias: str | None = None
+    ) -> None:
         super().__init__()
         self._connection = connection
         self._session = session
         self._counter = counter
+        self._alias = alias
         self._raw: tuple[int, Any] | None = None
         self._value: Any = None
         self._is_loaded = False
@@ -170,9 +174,15 @@ class Future(concurrent.futures.Future):
         return await loop.run_in_executor(None, self.result)
 
     def __reduce__(self) -> Any:
-        raise PayloadError(
-            f"{self!r} cannot travel as an argument: pass future.result(), or the value"
-        )
+        """As an argument of a task it stands for its value there."""
+        task = key(self._session, self._counter)
+        return inputs.refer(task, self._connection.access.mesh, self)
+
+    @property
+    def meaning(self) -> str:
+        """What a call that takes it is told apart by: the user's id of the task, if it has one,
+        which is the same in the next script; else the task."""
+        return self.id if self._alias is None else self._alias
 
     # -- for the connection ------------------------------------------------------------------
 
@@ -199,6 +209,9 @@ class Future(concurrent.futures.Future):
     def _invoke_callbacks(self) -> None:
         for callback in self._done_callbacks:  # type: ignore[attr-defined]
             self._connection.call(functools.partial(callback, self))
+
+
+inputs.REFERRING.add(Future)
 
 
 class _Watched(concurrent.futures.Future):

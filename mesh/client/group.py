@@ -7,15 +7,17 @@ for.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
+from ..protocol import inputs
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
-from ..task import STATE_OF, SUCCESS, Kind, State, show
+from ..task import STATE_OF, SUCCESS, Kind, State, key, show
 from . import decode
 from .future import Future
 
@@ -38,6 +40,27 @@ class Progress(NamedTuple):
     found: int
 
 
+class Member:
+    """A member of a group as an argument: as good as its future there, and much lighter."""
+
+    __slots__ = ("_group", "_index")
+
+    def __init__(self, group: Group, index: int) -> None:
+        self._group, self._index = group, index
+
+    def __reduce__(self) -> Any:
+        return self._group.refer(self._index)
+
+    @property
+    def meaning(self) -> str:
+        """See `Future.meaning`."""
+        alias = self._group.alias_of(self._index)
+        return show(*self._group.task_of(self._index)) if alias is None else alias
+
+
+inputs.REFERRING.add(Member)
+
+
 class Group(Sequence[Future]):
     """The members of one `submit_many`, in order. Made by `Mesh`, not by hand.
 
@@ -56,10 +79,12 @@ class Group(Sequence[Future]):
         counter: int,
         size: int,
         name: str | None = None,
+        aliases: list[str | None] | None = None,
     ) -> None:
         self._connection = connection
         self._session = session
         self._counter = counter
+        self._aliases = aliases
         self.first = counter + 1
         self.name = name
         self.older: dict[int, tuple[str, int]] = {}  # members that are older tasks
@@ -103,6 +128,23 @@ class Group(Sequence[Future]):
     def task_of(self, index: int) -> tuple[str, int]:
         """The session and counter of a member."""
         return self.older.get(index, (self._session, self.first + index))
+
+    def alias_of(self, index: int) -> str | None:
+        """The user's id of a member, if it was given one here."""
+        return None if self._aliases is None else self._aliases[index]
+
+    def __reduce__(self) -> Any:
+        """As an argument of a task it is a list of its members' values there."""
+        return list, (list(self.members()),)
+
+    def members(self) -> Iterator[Member]:
+        """The members as arguments."""
+        return map(Member, itertools.repeat(self), range(len(self)))
+
+    def refer(self, index: int) -> Any:
+        """What a member is pickled as, among the arguments of a task."""
+        task = key(*self.task_of(index))
+        return inputs.refer(task, self._connection.access.mesh, self)
 
     # -- results -----------------------------------------------------------------------------
 

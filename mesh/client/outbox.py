@@ -27,8 +27,8 @@ TASK_BYTES = 64
 #: A message is closed when its payloads reach this size.
 MESSAGE_BYTES = 256 * 1024
 
-#: One submitted task: counter, function, options, payload, alias, mark.
-Item = tuple[int, bytes, dict[str, Any], bytes, str | None, bytes | None]
+#: One submitted task: counter, function, options, payload, inputs, alias, mark.
+Item = tuple[int, bytes, dict[str, Any], bytes, bytes, str | None, bytes | None]
 
 
 class Outbox:
@@ -65,6 +65,7 @@ class Outbox:
         function: Packed,
         options: dict[str, Any],
         payload: bytes,
+        inputs: bytes,
         alias: str | None,
         mark: bytes | None,
         register: Callable[[int], None],
@@ -72,11 +73,11 @@ class Outbox:
         """Queue one task. `register(counter)` is called before anything can answer for it, and not
         before it is queued: nobody may wait for what is never sent."""
         with self._lock:
-            self._make_room(len(payload) + TASK_BYTES)
+            self._make_room(len(payload) + len(inputs) + TASK_BYTES)
             counter = self._counter
             self._counter += 1
             self._introduce(function)
-            self._items.append((counter, function.digest, options, payload, alias, mark))
+            self._items.append((counter, function.digest, options, payload, inputs, alias, mark))
             register(counter)
         self._wake()
 
@@ -89,11 +90,12 @@ class Outbox:
 
     def add_block(self, function: Packed, block: m.Block) -> None:
         """Queue a block made elsewhere, whose counters were reserved."""
-        size = sum(map(len, block.payloads)) + TASK_BYTES * len(block.payloads)
+        row = _row(block)
+        size = _bytes_of(row)
         with self._lock:
             self._make_room(size)
             self._introduce(function)
-            self._items.append(m.Submit([_row(block)]))
+            self._items.append(m.Submit([row]))
         self._wake()
 
     def _introduce(self, function: Packed) -> None:
@@ -201,7 +203,13 @@ def _size_of(message: m.Message) -> int:
         return TASK_BYTES
     if not isinstance(message, m.Submit):
         return 0
-    return sum(sum(map(len, row[5])) + TASK_BYTES * len(row[5]) for row in message.blocks)
+    return sum(map(_bytes_of, message.blocks))
+
+
+def _bytes_of(row: list[Any]) -> int:
+    payloads, inputs = row[5], row[8]
+    size = sum(map(len, payloads)) + TASK_BYTES * len(payloads)
+    return size if inputs is None else size + sum(map(len, inputs))
 
 
 def _submits(items: list[Item]) -> list[tuple[m.Message, int]]:
@@ -211,9 +219,9 @@ def _submits(items: list[Item]) -> list[tuple[m.Message, int]]:
     size = 0
     start = 0
     while start < len(items):
-        counter, function, options, payload, alias, _ = items[start]
+        counter, function, options, payload, inputs, alias, _ = items[start]
         end = start + 1
-        bytes_here = len(payload)
+        bytes_here = len(payload) + len(inputs)
         while (
             end < len(items)
             and end - start < BLOCK_TASKS_MAX
@@ -221,15 +229,17 @@ def _submits(items: list[Item]) -> list[tuple[m.Message, int]]:
             and items[end][0] == counter + end - start
             and items[end][1] == function
             and items[end][2] == options
-            and (items[end][4] is None) == (alias is None)
+            and (items[end][5] is None) == (alias is None)
         ):
-            bytes_here += len(items[end][3])
+            bytes_here += len(items[end][3]) + len(items[end][4])
             end += 1
         run = items[start:end]
-        names = [item[4] for item in run] if alias is not None else None
-        marks = [item[5] for item in run] if alias is not None else None
+        names = [item[5] for item in run] if alias is not None else None
+        marks = [item[6] for item in run] if alias is not None else None
         payloads = [item[3] for item in run]
-        blocks.append([counter, function, options, None, 0, payloads, names, marks])
+        taken = [item[4] for item in run]
+        row = [counter, function, options, None, 0, payloads, names, marks]
+        blocks.append([*row, taken if any(taken) else None])
         size += bytes_here + TASK_BYTES * len(run)
         start = end
         if size >= MESSAGE_BYTES or len(blocks) >= 64:
@@ -250,4 +260,5 @@ def _row(block: m.Block) -> list[Any]:
         block.payloads,
         block.names,
         block.marks,
+        block.inputs,
     ]

@@ -51,16 +51,17 @@ class Submitter:
             options = {**given, **options}
             alias = options.pop("id", None)
             options = sparse(options)
-        arguments = payload.dump_arguments(args, kwargs)
-        made: list[Future] = []
         connection = self._connection
+        arguments, inputs = payload.dump_arguments(args, kwargs, connection.access.mesh)
+        made: list[Future] = []
         connection.outbox.add(
             packed,
             options,
             arguments,
+            inputs,
             alias,
             None if alias is None else mark(args, kwargs),
-            lambda counter: made.append(connection.waiting.future(counter)),
+            lambda counter: made.append(connection.waiting.future(counter, alias)),
         )
         return made[0]
 
@@ -87,7 +88,7 @@ class Submitter:
         aliases = None if ids is None else calls.checked_ids(ids, size)
         connection = self._connection
         group = Group(
-            connection, connection.session, connection.outbox.reserve(size + 1), size, name
+            connection, connection.session, connection.outbox.reserve(size + 1), size, name, aliases
         )
         connection.outbox.add_group(m.Group(group.first - 1, size, name))
         reached = 0
@@ -114,22 +115,25 @@ class Submitter:
     ) -> Iterator[int]:
         """Encode and send the members of a group, block by block; how many have been."""
         connection = self._connection
-        for index, count, payloads, marks, broken in calls.encoded(rows, aliases is not None):
-            for i, error in broken:
+        mesh = connection.access.mesh
+        for part in calls.encoded(rows, aliases is not None, mesh):
+            index, count = part.index, len(part.payloads)
+            for i, error in part.broken:
                 counter = group.first + index + i
                 body = failure_body(PayloadError.__name__, str(error))
                 group.take([counter], [Kind.REFUSED], [body])
                 connection.waiting.drop_if_ended(group)
-            for low, high in calls.whole_runs(count, [i for i, _ in broken]):
+            for low, high in calls.whole_runs(count, [i for i, _ in part.broken]):
                 block = m.Block(
                     group.first + index + low,
                     packed.digest,
                     options,
                     group.first - 1,
                     index + low,
-                    payloads[low:high],
+                    part.payloads[low:high],
                     None if aliases is None else aliases[index + low : index + high],
-                    None if aliases is None else marks[low:high],
+                    None if aliases is None else part.marks[low:high],
+                    part.inputs[low:high] if any(part.inputs[low:high]) else None,
                 )
                 connection.outbox.add_block(packed, block)
             yield index + count
@@ -185,8 +189,11 @@ class Submitter:
         connection = self._connection
         counter = connection.outbox.reserve(len(rows) + 1)
         group = Group(connection, connection.session, counter, len(rows))
-        payloads = [payload.dump_arguments(args, kwargs) for args, kwargs in rows]
+        mesh = connection.access.mesh
+        encoded = [payload.dump_arguments(args, kwargs, mesh) for args, kwargs in rows]
+        payloads, inputs = [each[0] for each in encoded], [each[1] for each in encoded]
         connection.waiting.add(group)
-        block = m.Block(group.first, packed.digest, options, None, 0, payloads, None, None)
+        taken = inputs if any(inputs) else None
+        block = m.Block(group.first, packed.digest, options, None, 0, payloads, None, None, taken)
         connection.outbox.add_block(packed, block)
         return group

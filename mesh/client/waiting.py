@@ -50,9 +50,9 @@ class Waiting:
 
     # -- for the threads of the script -------------------------------------------------------
 
-    def future(self, counter: int) -> Future:
-        """A future for a task that is about to be submitted."""
-        future = Future(self._connection, self._session, counter)
+    def future(self, counter: int, alias: str | None = None) -> Future:
+        """A future for a task that is about to be submitted, under the user's own id `alias`."""
+        future = Future(self._connection, self._session, counter, alias)
         self._futures[counter] = future
         return future
 
@@ -89,7 +89,7 @@ class Waiting:
         """A future for a member of a group."""
         with self._lock:  # else `is_older` might come in between
             task = group.task_of(index)
-            future = Future(self._connection, *task)
+            future = Future(self._connection, *task, group.alias_of(index))
             self._others.setdefault(task, []).append(future)
         raw = group.raw(index)
         if raw is not None:  # its news has come already, or comes now: who takes it out settles it

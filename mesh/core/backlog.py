@@ -11,13 +11,17 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from ..protocol.outcome import parse, parse_failure
+
 
 class Piece:
-    """Consecutive tasks under consecutive leases, as the router sent them."""
+    """Consecutive tasks under consecutive leases, as the router sent them. `inputs` are those of
+    its leases that take any: a list of kind, and value or ref."""
 
     __slots__ = (
         "first",
         "function",
+        "inputs",
         "lease",
         "memory",
         "payloads",
@@ -26,7 +30,8 @@ class Piece:
         "time_limit",
     )
 
-    def __init__(self, row: list[Any]) -> None:
+    def __init__(self, row: list[Any], inputs: dict[int, list[Any]] | None = None) -> None:
+        self.inputs = inputs or {}
         self.session: str = row[0]
         self.first: int = row[1]
         self.lease: int = row[2]
@@ -40,6 +45,16 @@ class Piece:
     def limited(self) -> bool:
         """Whether its tasks may be stopped for a limit: then each is alone in its slot."""
         return self.time_limit is not None or self.memory is not None
+
+    def is_retried_on(self, body: bytes) -> bool:
+        """Whether an error is of a class after which a task may run again. A name without a module
+        means a class of that name in any."""
+        if self.retry_on is None:
+            return True
+        failure, _ = parse_failure(parse(body).rest)
+        names = {failure.kind, *failure.bases}
+        names |= {name.rpartition(".")[2] for name in names}
+        return not names.isdisjoint(self.retry_on)
 
     def counter(self, lease: int) -> int:
         """The task that `lease` is for."""

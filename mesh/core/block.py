@@ -47,6 +47,10 @@ class Block:
         states: a byte a task, a `State` or HOLE.
         left: how many have not ended.
         tries: index → Tries, only for those that have any.
+        inputs: the ids of the tasks whose results each of its tasks takes, if any does.
+        missing: index → how many of those are not there yet, only for those that wait for them.
+        is_needed: whether another task takes the result of one of these.
+        is_doubtful: whether one of these was begun before all of its inputs were known to be there.
         watchers: peers, other than the owner, who want to hear of its tasks.
     """
 
@@ -55,7 +59,11 @@ class Block:
         "function",
         "group",
         "index",
+        "inputs",
+        "is_doubtful",
+        "is_needed",
         "left",
+        "missing",
         "names",
         "options",
         "sequence",
@@ -77,6 +85,7 @@ class Block:
         index: int,
         names: list[str | None] | None,
         sequence: int,
+        inputs: list[bytes] | None = None,
     ) -> None:
         self.session = session
         self.first = first
@@ -91,6 +100,9 @@ class Block:
         self.left = size
         self.tries: dict[int, Tries] = {}
         self.watchers: set[bytes] = set()
+        self.inputs = inputs
+        self.missing: dict[int, int] = {}
+        self.is_needed = self.is_doubtful = False
 
     @property
     def key(self) -> bytes:

@@ -65,7 +65,7 @@ class Courier:
 
     def _told_by_store(self, peer: Peer, answer: Any, now: float) -> None:
         peer.news.asking = False
-        self._core.intake.tell(peer, answer, now)
+        self._core.orders.tell(peer, answer, now)
 
     def _tell_cancelled(self, cancelled: list[tuple[Peer, str, int, Any]], now: float) -> None:
         """The news, before the verdict that follows: who has that may look at the future."""

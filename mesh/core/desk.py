@@ -185,17 +185,11 @@ class Desk:
         """Answer who waits for stores, if they are there or have had their time."""
         waiting, self._want_stores = self._want_stores, []
         for peer, token, stores, until in waiting:
-            places = {store: self._place_of(store) for store in stores}
+            places = {store: self.core.fleet.place_of(store) for store in stores}
             if now < until and None in places.values():
                 self._want_stores.append((peer, token, stores, until))
             else:
                 self._tell(peer, token, now, places)
-
-    def _place_of(self, store: str) -> list[str] | None:
-        worker = self.core.fleet.workers.get(store)
-        if worker is None or worker.peer is None or "data" not in worker.about:
-            return None
-        return [str(worker.about.get(what, "")) for what in ("data", "host", "content")]
 
     def _ask_group(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A group's record: its size, name, and the members that are older tasks."""

@@ -88,6 +88,7 @@ class Turn:
 
     sends: list[tuple[bytes, Envelope]] = field(default_factory=list)
     writes: list[tuple[Any, ...]] = field(default_factory=list)
+    kept: list[tuple[bytes, bytes]] = field(default_factory=list)  # outcomes in them, soon sent on
     ticket: int = 0
     lookups: list[tuple[int, str, Any]] = field(default_factory=list)
     stop: bool = False

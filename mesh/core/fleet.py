@@ -20,7 +20,7 @@ from ..protocol import messages as m
 from ..protocol.outcome import failure_body
 from ..task import ENDED, SUCCESS, Kind, State
 from .block import Block, Tries
-from .events import Settings, Slice
+from .events import Settings
 from .ledger import INTERRUPTED, Given, Ledger
 from .life import Cause
 from .member import Demand, Member
@@ -34,16 +34,13 @@ RECALL_PAUSE_S = 0.05
 
 
 class Fleet:
-    """All workers, by store id. `epoch` is the router's: it makes its leases its own. `recall_at`
-    is when a recall that had to wait may be tried again."""
+    """All workers, by store id."""
 
-    def __init__(self, ledger: Ledger, peers: Peers, settings: Settings, epoch: int) -> None:
+    def __init__(self, ledger: Ledger, peers: Peers, settings: Settings) -> None:
         self.workers: dict[str, Member] = {}
         self._ledger = ledger
         self._peers = peers
         self._settings = settings
-        self._lease = epoch << 40
-        self.recall_at = 0.0
         self.quarantine = Quarantine()
 
     def __iter__(self) -> Iterator[Member]:
@@ -89,6 +86,7 @@ class Fleet:
             return False
         if lease not in worker.held:
             if found[0].states[found[1]] != _RUNNING:
+                self._ledger.inputs.stop_waiting(*found)
                 self._ledger.move(found[0], found[1], Cause.DISPATCHED)
                 worker.held[lease] = (*found, now)
                 self._ledger.note("reclaimed", *found, lease=lease, worker=worker.who)
@@ -275,7 +273,7 @@ class Fleet:
         asked, worker.asked = worker.asked, []
         _settle(asked, now)
         if worker.wanted:
-            self._recall_from(worker, 0, now)
+            self.recall_from(worker, 0, now)
 
     def demand(
         self, tasks: set[tuple[Block, int]], answered: Callable[[int, float], None], now: float
@@ -289,7 +287,7 @@ class Fleet:
                 demand.left += 1
                 worker.wanted.append((demand, leases))
                 if not worker.recalled:
-                    self._recall_from(worker, 0, now)
+                    self.recall_from(worker, 0, now)
         if not demand.left:
             answered(0, now)
 
@@ -307,6 +305,14 @@ class Fleet:
             for lease, given in worker.held.items()
         }
 
+    def place_of(self, store: str) -> list[str] | None:
+        """Where a store is served: the address, the host, and the folder there; None while its
+        worker is away."""
+        worker = self.workers.get(store)
+        if worker is None or worker.peer is None or "data" not in worker.about:
+            return None
+        return [str(worker.about.get(what, "")) for what in ("data", "host", "content")]
+
     def kill_cancelled(self, now: float) -> None:
         """Have workers end what they run of tasks that were cancelled."""
         for worker in self:
@@ -318,105 +324,7 @@ class Fleet:
             if leases and worker.peer is not None:
                 self._peers.send(worker.peer, m.Kill(leases), now)
 
-    # -- placement ---------------------------------------------------------------------------
-
-    def dispatch(self, now: float) -> None:
-        """Give what is ready to who has room."""
-        if self.quarantine or self.quarantine.worker is not None:
-            self._isolate(now)
-        ready = self._ledger.ready
-        if not ready.tasks:
-            self._recall(now)
-            return
-        pieces: dict[str, list[list[Any]]] = {}
-        for worker, share in self._shares(ready.tasks):
-            while share > 0 and (taken := ready.take(share)) is not None:
-                share -= taken[2] - taken[1]
-                pieces.setdefault(worker.who, []).append(self._lease_out(worker, *taken, now))
-        for who, rows in pieces.items():
-            peer = self.workers[who].peer
-            assert peer is not None
-            self._peers.send(peer, m.Tasks(rows), now)
-
-    def _isolate(self, now: float) -> None:
-        """Empty a worker for a task that must run alone, and give it that task."""
-        quarantine = self.quarantine
-        worker = quarantine.worker
-        if worker is not None and quarantine.lease in worker.held:
-            return  # one is alone there
-        able = [each for each in self if each.takes]
-        if not quarantine or not able:
-            quarantine.release()
-            return
-        # An empty one if there is any, else that which is being emptied: others may never be.
-        best = min(able, key=lambda each: (each.load > 0, each is not worker, each.load))
-        if best is not worker:
-            quarantine.release()
-            quarantine.set_aside(best)
-            if best.held and not best.recalled:
-                self._recall_from(best, len(best.held), now)
-        if best.load or best.peer is None:
-            return
-        block, i = quarantine.take()
-        self._ledger.move(block, i, Cause.RELEASED)
-        row = self._lease_out(best, block, i, i + 1, now)
-        quarantine.lease = row[2]
-        self._peers.send(best.peer, m.Tasks([row]), now)
-
-    def _lease_out(
-        self, worker: Member, block: Block, low: int, high: int, now: float
-    ) -> list[Any]:
-        self._ledger.lease_out(block, low, high)
-        lease = self._lease + 1
-        self._lease += high - low
-        held = worker.held
-        for i in range(low, high):
-            held[lease + i - low] = (block, i, now)
-        self._ledger.note("given", block, low, high, lease=lease, worker=worker.who)
-        if block.function not in worker.functions:
-            worker.functions.add(block.function)
-            name, code = self._ledger.functions[block.function]
-            assert worker.peer is not None
-            # the shell puts the code in: the core knows functions by digest
-            self._peers.send(worker.peer, m.Function(block.function, name, code, None), now)
-        payloads = Slice(block.key, low, high)
-        return [block.session, block.first + low, lease, block.function, block.options, payloads]
-
-    def _shares(self, ready: int) -> Iterator[tuple[Member, int]]:
-        """Who gets how many of `ready` tasks, most urgent first. Each share is given before the
-        next is asked for: rooms are read anew."""
-        idle = [worker for worker in self if worker.idle_slots > 0]
-        for worker in sorted(idle, key=lambda w: len(w.held)):
-            share = min(worker.idle_slots, ready)
-            if share <= 0:
-                return
-            ready -= share
-            yield worker, share
-        roomy = sorted((w for w in self if w.room > 0), key=lambda w: w.room)
-        for nth, worker in enumerate(roomy):
-            share = min(worker.room, -(-ready // (len(roomy) - nth)))
-            if share <= 0:
-                return
-            ready -= share
-            yield worker, share
-
-    def _recall(self, now: float) -> None:
-        """Nothing is ready and some slot idles: take back what waits elsewhere."""
-        busiest, spare = None, 0
-        for worker in self:
-            if len(worker.held) - worker.slots > spare and worker.peer is not None:
-                busiest, spare = worker, len(worker.held) - worker.slots
-        if busiest is None or busiest.recalled:
-            return
-        idle = sum(max(worker.idle_slots, 0) for worker in self)
-        if not idle:
-            return
-        if now < busiest.recall_after:
-            self.recall_at = busiest.recall_after
-            return
-        self._recall_from(busiest, max(min(spare, idle), spare // 2), now)
-
-    def _recall_from(self, worker: Member, count: int, now: float) -> None:
+    def recall_from(self, worker: Member, count: int, now: float) -> None:
         """Ask for what is wanted back, and `count` others."""
         assert worker.peer is not None
         leases = [lease for _, wanted in worker.wanted for lease in wanted]

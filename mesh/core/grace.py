@@ -30,7 +30,8 @@ class Grace:
         self._held_back: list[tuple[Block, int, int]] = []
         self._isolated: list[tuple[Block, int]] = []
         for block in sorted(restored.blocks, key=lambda block: block.sequence):
-            self._isolated += core.ledger.restore(block, core.settings.worker_losses_max, now)
+            cap = core.settings.worker_losses_max
+            self._isolated += core.ledger.restore(block, restored.inputs, cap, now)
             self._held_back += [(block, *run) for run in block.queued_runs(0, block.size)]
 
     @property

@@ -15,6 +15,7 @@ from ..options import option
 from ..task import ENDED, STATE_OF, Kind, State, key
 from .block import Block, Blocks
 from .due import Due
+from .inputs import Inputs, Record
 from .journal import Journal
 from .life import Cause, step
 from .peers import Peer, Peers
@@ -22,6 +23,13 @@ from .ready import Ready
 
 #: What the router puts before an outcome's body: kind, lease, store id of the worker.
 RECORD = struct.Struct("<BQ8s")
+
+
+def record_of(outcome: bytes) -> Record:
+    """An outcome as the store has it, in parts."""
+    kind, lease, store = RECORD.unpack_from(outcome)
+    return kind, lease, store.decode("ascii"), outcome[RECORD.size :]
+
 
 #: In place of a Kind: a run that was given back, which counts as nothing.
 INTERRUPTED = -1
@@ -56,6 +64,8 @@ class Ledger:
             `write_bytes`.
         cancelled: who is to hear, when it is on disk, that a task was cancelled, with its body.
         late: stored results that came when their task had ended: (session, counter, lease, store).
+        inputs: which tasks take the results of which.
+        kept: outcomes in `writes` that tasks take which have not ended.
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
         age_s: for how long routers have served this store: what history ages by.
@@ -79,17 +89,22 @@ class Ledger:
         self.write_bytes = 0
         self.cancelled: list[tuple[Peer, str, int, Any]] = []
         self.late: list[tuple[str, int, int, str]] = []
+        self.inputs = Inputs(self)
+        self.kept: list[tuple[bytes, bytes]] = []
         self.journal = Journal()
         self.ahead_s = 0.0
         self.age_s = 0.0
         self.sequence = 0
 
-    def restore(self, block: Block, worker_losses_max: int, now: float) -> list[tuple[Block, int]]:
-        """Take in a block that the store has brought back; its tasks are not ready yet. Those that
-        must run alone are returned."""
+    def restore(
+        self, block: Block, records: dict[bytes, Record], worker_losses_max: int, now: float
+    ) -> list[tuple[Block, int]]:
+        """Take in a block that the store has brought back, with the `records` of its inputs; its
+        tasks are not ready yet. Those that must run alone are returned."""
         isolated: list[tuple[Block, int]] = []
         self.sequence = max(self.sequence, block.sequence + 1)
         self.blocks.add(block)
+        unmet = self.inputs.take_in(block, records) if block.inputs is not None else {}
         for i, tries in block.tries.items():
             if block.states[i] != _QUEUED:
                 continue
@@ -102,15 +117,24 @@ class Ledger:
         for state in block.states:
             if state < ENDED:
                 self.counts[state] += 1
+        for i, cause in unmet.items():
+            self.inputs.fail(block, i, cause)
         return isolated
 
-    def admit(self, block: Block) -> None:
-        """Take in a new block: what is left in it is ready."""
-        self.counts[_QUEUED] += block.left
-        if block.left:
-            self.blocks.add(block)
-            for low, high in block.queued_runs(0, block.size):
-                self.ready.push(block, low, high)
+    def admit(self, block: Block, records: dict[bytes, Record]) -> None:
+        """Take in a new block: what is left in it is ready, or waits for its inputs, of which the
+        store knew `records`."""
+        if not block.left:
+            return
+        self.blocks.add(block)
+        unmet = self.inputs.take_in(block, records) if block.inputs is not None else {}
+        waiting = len(block.missing)
+        self.counts[State.WAITING] += waiting
+        self.counts[_QUEUED] += block.left - waiting
+        for low, high in block.queued_runs(0, block.size):
+            self.ready.push(block, low, high)
+        for i, cause in unmet.items():
+            self.inputs.fail(block, i, cause)
 
     def lease_out(self, block: Block, low: int, high: int) -> None:
         """Queued tasks [low, high) have been dispatched: the table's step, in bulk."""
@@ -207,6 +231,12 @@ class Ledger:
             told.append(nth)
             if not block.left or block.watchers or block.names is not None:
                 self._after_end(block, i, kind, body)
+            if block.is_needed:
+                task = records[-1][0]
+                if self.inputs.ended(task, kind, leases[nth], store.decode(), body):
+                    self.kept.append(records[-1])
+            if block.inputs is not None:
+                self.inputs.let_go(block, i)
         if not records:
             return
         self.counts[_DONE] += len(records)
@@ -242,6 +272,10 @@ class Ledger:
         about = {"lease": lease, "worker": who.strip("\0"), "body": body}
         self.note(State(block.states[i]).word, block, i, **about)
         self._after_end(block, i, kind, body)
+        if block.inputs is not None:
+            self.inputs.let_go(block, i)
+        if block.is_needed:
+            self.inputs.ended(key(block.session, counter), kind, lease, who, body)
 
     def _tell(self, peer: Peer, session: str, counter: int, kind: int, body: Any) -> None:
         """How a task ended; that it was cancelled when that is on disk, for it must not run after
@@ -269,6 +303,7 @@ class Ledger:
     def check(self) -> None:
         """Raise AssertionError if what is derived disagrees with what it is derived from."""
         self.blocks.check()
+        self.inputs.check()
         counts = [0] * ENDED
         for block in self.blocks:
             for state in block.states:

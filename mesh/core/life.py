@@ -32,6 +32,7 @@ class Cause(IntEnum):
     FAILED = 7
     CANCELLED = 8
     EXPIRED = 9
+    HELD = 10  #: an input of it is not there after all
 
 
 _S, _C = State, Cause
@@ -44,7 +45,9 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (_S.WAITING, _C.EXPIRED): _S.EXPIRED,
     (_S.WAITING, _C.FAILED): _S.FAILED,
     (_S.QUEUED, _C.DISPATCHED): _S.RUNNING,
+    (_S.QUEUED, _C.HELD): _S.WAITING,
     (_S.QUEUED, _C.SUCCEEDED): _S.DONE,
+    (_S.QUEUED, _C.FAILED): _S.FAILED,  # as an input of it did
     (_S.QUEUED, _C.CANCELLED): _S.CANCELLED,
     (_S.QUEUED, _C.EXPIRED): _S.EXPIRED,
     (_S.RUNNING, _C.RETURNED): _S.QUEUED,

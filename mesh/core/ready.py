@@ -32,6 +32,8 @@ class Ready:
         spans = lane.setdefault(block.session, deque())
         if first:
             spans.appendleft((block, low, high))
+        elif spans and spans[-1][0] is block and spans[-1][2] == low:
+            spans[-1] = (block, spans[-1][1], high)
         else:
             spans.append((block, low, high))
         self.tasks += high - low

@@ -29,11 +29,14 @@ from .drops import Drops
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
 from .fleet import Fleet
 from .grace import Grace
+from .inputs import Record
 from .intake import Intake
 from .ledger import Ledger
 from .lookups import Lookups
 from .notices import Notices
+from .orders import Orders
 from .peers import ACK_DELAY_S, Peer, Peers
+from .placement import Placement
 from .pruning import Pruning
 from .stall import Stall
 
@@ -57,6 +60,9 @@ class Restored:
     sessions: dict[str, int] = field(default_factory=dict)  # the highest counter recorded
     functions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # name, code digest
     roster: dict[str, dict[str, Any]] = field(default_factory=dict)  # workers that were present
+    inputs: dict[bytes, Record] = field(
+        default_factory=dict
+    )  # of open tasks: those that have ended
     begun: dict[str, Begun] = field(default_factory=dict)  # what each of them was known to run
     ended: list[int] = field(default_factory=lambda: [0] * len(State))
     age_s: float = 0.0  # how long routers have served this store
@@ -75,8 +81,10 @@ class RouterCore:
         self.lookups = Lookups()
         self.stall = Stall()
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
-        self.fleet = Fleet(self.ledger, self.peers, settings, self.epoch)
+        self.fleet = Fleet(self.ledger, self.peers, settings)
+        self.placement = Placement(self.ledger, self.fleet, self.peers, self.epoch)
         self.intake = intake = Intake(self)
+        self.orders = Orders(self)
         self.courier = Courier(self)
         self.desk = Desk(self)
         self._notices = Notices(self)
@@ -108,8 +116,8 @@ class RouterCore:
             m.Function: intake.take_function,
             m.Submit: intake.take_submit,
             m.Group: intake.take_group,
-            m.Watch: intake.take_watch,
-            m.Cancel: intake.take_cancel,
+            m.Watch: self.orders.take_watch,
+            m.Cancel: self.orders.take_cancel,
             m.Ask: self.desk.take_ask,
             m.Done: self._take_from_worker,
             m.Returned: self._take_from_worker,
@@ -133,10 +141,11 @@ class RouterCore:
         if not self.stopping and self.stall.reason is None and not self._is_behind:
             if self._grace.is_over:
                 self.ledger.release(now)
-            self.fleet.dispatch(now)
+            self.placement.dispatch(now)
         self.courier.settle(now)
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
+        turn.kept, self.ledger.kept = self.ledger.kept, []
         if turn.writes:
             turn.writes.append(("counts", list(self.ledger.counts[ENDED:])))
             self._ticket += 1
@@ -167,8 +176,8 @@ class RouterCore:
         due = self._tick_at
         if self._grace.is_over and not self.stopping and self.stall.reason is None:
             due = min(due, self.ledger.due.next)  # else nothing is released
-        if self.fleet.recall_at > now:
-            due = min(due, self.fleet.recall_at)
+        if self.placement.recall_at > now:
+            due = min(due, self.placement.recall_at)
         for since in self.peers.owing.values():
             return min(due, since + ACK_DELAY_S)  # they are in the order of their times
         return due
@@ -206,9 +215,9 @@ class RouterCore:
         if self.stall.may_pass(peer):
             left: m.Message = m.Watch([])
             if type(message) is m.Watch:
-                left = self.intake.watch_ahead(peer, message, now)
-            elif type(message) is m.Cancel and self.intake.parked(peer, message.spans):
-                self.intake.take_cancel(peer, message, now, ahead=True)
+                left = self.orders.watch_ahead(peer, message, now)
+            elif type(message) is m.Cancel and self.orders.parked(peer, message.spans):
+                self.orders.take_cancel(peer, message, now, ahead=True)
                 left = message
             elif type(message) in (m.Ask, m.Cancel):
                 self._take[type(message)](peer, message, now)

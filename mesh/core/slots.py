@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..protocol.outcome import failure_body, parse, parse_failure
+from ..protocol.outcome import failure_body
 from ..task import Kind, show
 from .backlog import Backlog, Piece
 from .events import SlotAnswered, SlotExited, TakenBack, Weighed, WorkerTurn
@@ -277,7 +277,7 @@ class Slots:
             count += 1
             if seconds > longest_s:
                 longest_s = seconds
-            if kind == Kind.ERROR and piece.retry_on is not None and not _is_one_of(body, piece):
+            if kind == Kind.ERROR and not piece.is_retried_on(body):
                 kind = Kind.FINAL
             if stored:
                 ticket = self.next_ticket()
@@ -444,12 +444,3 @@ class Slots:
         places += [lease for lease, _, _ in self._stored.values()]
         assert sorted(places) == sorted(self.held), (sorted(places), sorted(self.held))
         assert self._alone | self._doomed <= self.held.keys(), (self._alone, self._doomed)
-
-
-def _is_one_of(body: bytes, piece: Piece) -> bool:
-    """Whether an error is of a class after which its task is to be run again. A name without a
-    module means a class of that name in any."""
-    failure, _ = parse_failure(parse(body).rest)
-    names = {failure.kind, *failure.bases}
-    names |= {name.rpartition(".")[2] for name in names}
-    return not names.isdisjoint(piece.retry_on or ())

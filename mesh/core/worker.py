@@ -79,6 +79,7 @@ class WorkerCore:
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
         self._recalled: int | None = None
         self._wanted: list[int] = []  # leases that the RECALL names
+        self._coming: dict[int, list[Any]] = {}  # what the next TASKS take
         self._last_heard = 0.0
         self._last_sent = 0.0
         self._hello_at = self._tick_at = 0.0
@@ -110,6 +111,7 @@ class WorkerCore:
             m.Resync: lambda message, now: self._hello(now),
             m.Error: self._take_error,
             m.Function: self._take_function,
+            m.Inputs: self._take_inputs,
             m.Tasks: self._take_tasks,
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,
@@ -205,6 +207,7 @@ class WorkerCore:
         """Open the link anew: say who we are and what we hold."""
         self._gathered.keep(self.link.open())
         self.welcome = None
+        self._coming = {}
         self._recalled, self._wanted = None, []  # whoever greets us asks anew
         self._hello_at = now + HELLO_AGAIN_S
         in_hand = [
@@ -247,8 +250,15 @@ class WorkerCore:
         self.functions[message.digest] = message
 
     def _take_tasks(self, message: m.Tasks, now: float) -> None:
+        coming, self._coming = self._coming, {}
         for row in message.pieces:
-            self.slots.take(Piece(row))
+            leases = range(row[2], row[2] + len(row[5]))
+            inputs = {lease: coming[lease] for lease in leases if lease in coming} if coming else {}
+            self.slots.take(Piece(row, inputs))
+
+    def _take_inputs(self, message: m.Inputs, now: float) -> None:
+        for lease, _, kinds, bodies in message.rows:
+            self._coming.setdefault(lease, []).extend(zip(kinds, bodies, strict=False))
 
     def _take_recall(self, message: m.Recall, now: float) -> None:
         self._recalled, self._wanted = message.count, message.leases

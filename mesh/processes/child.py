@@ -16,8 +16,8 @@ from ..core.backlog import Piece
 from ..errors import DISK_FULL
 from ..protocol import messages as m
 from ..protocol import packets
-from ..protocol.outcome import LOG, RESULT
-from ..task import key
+from ..protocol.outcome import LOG, RESULT, parse_ref, stored_name
+from ..task import Kind, key
 from . import spawn, spool
 from .complaints import Complaints
 from .log import Log
@@ -117,14 +117,17 @@ class Child:
         """Send tasks [low, high) of `piece`; up to which there was room on the disk."""
         number, first = self.numbers[piece.function], b""
         inline = min(inline_bytes, packets.PAYLOAD_BYTES_MAX)
-        tasks: list[tuple[int, bool, Any]] = []
+        tasks: list[tuple[int, int, Any]] = []
         size = 0
         for i in range(low, high):
-            payload, by_path = piece.payloads[i], False
+            payload, how = piece.payloads[i], 0
+            if piece.lease + i in piece.inputs:
+                inputs = [self._input(*each) for each in piece.inputs[piece.lease + i]]
+                payload, how = packets.pack_bundle(inputs, payload), packets.WITH_INPUTS
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
                 file = spool.arguments(self._incoming, piece.lease + i)
                 try:
-                    payload, by_path = _spooled(file, payload), True
+                    payload, how = _spooled(file, payload), how | packets.BY_PATH
                 except OSError as error:
                     if error.errno not in DISK_FULL:
                         raise
@@ -135,11 +138,19 @@ class Child:
                 tasks, size = [], 0
             if not tasks:
                 first = key(piece.session, piece.first + i)
-            tasks.append((piece.lease + i, by_path, payload))
+            tasks.append((piece.lease + i, how, payload))
             size += len(payload) + 16
         if tasks:
             self._send(packets.pack_tasks(number, inline, first, tasks))
         return high
+
+    def _input(self, kind: int, body: Any) -> Any:
+        """An input as a slot takes it."""
+        if kind != Kind.STORED:
+            return body
+        ref = parse_ref(body)
+        file = self._incoming.parent / "content" / stored_name(ref.task, ref.lease, ref.number)
+        return packets.File(ref.size, ref.crc, str(file))
 
     def _send(self, packet: bytes) -> None:
         """Send a packet, in order, as far as the pair takes it."""
@@ -166,11 +177,14 @@ class Child:
             for path in packets.paths_of(packet):  # written again when it is sent again
                 os.unlink(path)
             if packet[0] == packets.FUNCTION:
-                number = packets.parse_function(packet)[0]
-                digests.append(next(d for d, n in self.numbers.items() if n == number))
+                digests.append(self.digest_of(packets.parse_function(packet)[0]))
             else:
                 leases += packets.leases_of(packet)
         return leases, digests
+
+    def digest_of(self, number: int) -> bytes:
+        """The function that the slot knows by `number`."""
+        return next(digest for digest, each in self.numbers.items() if each == number)
 
     def flush(self) -> None:
         """Write what waits, as far as the pair takes it."""

@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core.events import Garbled, Gone, Heard, Settings, Slice, Tick
+from ..core.ledger import RECORD
 from ..core.router import RouterCore
 from ..errors import MeshError, public_name
 from ..protocol import messages as m
 from ..protocol.codec import DecodeError, decode, encode
+from ..protocol.inputs import split
+from ..protocol.outcome import rest_of
 from ..store import folder as store_folder
 from ..store.durability import Durability
 from ..store.records import Records, open_records
@@ -54,6 +57,9 @@ CACHE_BYTES = 8 * 1024 * 1024
 
 #: What a payload costs beside its bytes: its object, its place in a list.
 PAYLOAD_OVERHEAD_BYTES = 64
+
+#: What the name of a kept outcome begins with: a block has the id of its first task.
+_OUTCOME = b"outcome of "
 
 #: Writes gather for so long before the writer gets them, unless a lookup waits behind them. The
 #: commit's work then falls between round trips instead of into each; only acknowledgements wait,
@@ -89,6 +95,19 @@ class Payloads:
             elif what == "function":
                 self._keep(about[0], ticket, [about[3]])
 
+    def keep(self, outcomes: list[tuple[bytes, bytes]], ticket: int) -> None:
+        """Keep outcomes that are being written under `ticket`, and that others take."""
+        for task, record in outcomes:
+            self._keep(_OUTCOME + task, ticket, [record])
+
+    def of_outcome(self, task: bytes) -> tuple[int, Any]:
+        """How a task ended: kind, and value or ref."""
+        name = _OUTCOME + task
+        if name not in self._kept:
+            self._keep(name, 0, [self._records.outcome(task)])
+        record = self._kept[name][1][0]
+        return record[0], rest_of(record, RECORD.size)
+
     def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
         size = sum(map(len, payloads)) + PAYLOAD_OVERHEAD_BYTES * len(payloads)
         self._kept[name] = (ticket, payloads, size)
@@ -114,11 +133,11 @@ class Payloads:
         """Let go of the oldest that are committed, down to the limit."""
         if self._bytes <= CACHE_BYTES:
             return
-        for name, (ticket, _, _) in list(self._kept.items()):
-            if ticket <= committed:
-                self._drop(name)
-                if self._bytes <= CACHE_BYTES // 2:
-                    return
+        while self._bytes > CACHE_BYTES // 2:
+            name, (ticket, _, _) = next(iter(self._kept.items()))
+            if ticket > committed:
+                return  # and so are most behind it
+            self._drop(name)
 
 
 class Router:
@@ -250,6 +269,7 @@ class Router:
         turn = self.core.settle(now)
         if turn.writes:
             self.payloads.add(turn.writes, turn.ticket)
+            self.payloads.keep(turn.kept, turn.ticket)
         for peer, envelope in turn.sends:
             self._complete(envelope.message)
             if not self.listener.send(peer, encode(envelope)):
@@ -274,6 +294,10 @@ class Router:
         if type(message) is m.Tasks:
             for row in message.pieces:
                 row[5] = self.payloads.of_tasks(row[5])
+        elif type(message) is m.Inputs:
+            for row in message.rows:
+                found = [self.payloads.of_outcome(task) for task in split(row[1])]
+                row[2:] = bytes(kind for kind, _ in found), [value for _, value in found]
         elif type(message) is m.Function:
             message.payload = self.payloads.of_function(message.digest)
         elif type(message) is m.Tell and type(message.value) is dict and "router" in message.value:

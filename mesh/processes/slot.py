@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DISK_FULL, Failure
-from ..protocol import functions, outcome, packets, payload
+from ..protocol import functions, inputs, outcome, packets, payload
 from ..task import Kind, key, unkey
 from . import LEAVING_FILE, PATH_VARIABLE, spool
 from .capture import Capture
@@ -88,16 +88,19 @@ class Slot:
                 self._packed[number] = spool.take(bytes(code).decode()) if by_path else code
                 continue
             number, self._inline_bytes, first, tasks = packets.parse_tasks(packet)
+            if number not in self._packed:  # it was taken back while this was read
+                send(packets.pack_unknown(number, [lease for lease, _, _ in tasks]))
+                continue
             session, counter = unkey(first)
             answers: list[bytes] = []
             size = 0
             begun = time.perf_counter()
-            for lease, by_path, arguments in tasks:
-                if by_path:
+            for lease, how, arguments in tasks:
+                if how & packets.BY_PATH:
                     arguments = spool.take(bytes(arguments).decode())
                 self._task = (session, counter)
                 counter += 1
-                answer = self.run_task(number, lease, arguments)
+                answer = self.run_task(number, lease, arguments, how)
                 answers.append(answer)
                 size += len(answer)
                 if size > FLUSH_BYTES or time.perf_counter() - begun > FLUSH_S:
@@ -111,12 +114,12 @@ class Slot:
             while self._interrupted:
                 signal.pause()  # the worker is about to end this process
 
-    def run_task(self, number: int, lease: int, arguments: Any) -> bytes:
+    def run_task(self, number: int, lease: int, arguments: Any, how: int) -> bytes:
         """One task's life here: decode, call, encode, answer."""
         begun = time.time()
         start = time.perf_counter()
         try:
-            function, args, kwargs = self._decode(number, arguments)
+            function, args, kwargs = self._decode(number, arguments, how)
         except BaseException as error:
             return self._answer(lease, Kind.REFUSED, begun, start, _refusal(error))
         try:
@@ -170,15 +173,26 @@ class Slot:
             os._exit(0)
 
     def _decode(
-        self, number: int, arguments: Any
+        self, number: int, arguments: Any, how: int
     ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         function = self._functions.get(number)
         if function is None:
             function = self._functions[number] = functions.load(self._packed[number])
         if arguments == payload.NO_ARGUMENTS:
             return function, (), {}
-        args, kwargs = payload.load(arguments)
+        if not how & packets.WITH_INPUTS:
+            args, kwargs = payload.load(arguments)
+            return function, args, kwargs
+        given, arguments = packets.parse_bundle(arguments)
+        with inputs.given(lambda number: self._value_of(given[number])):
+            args, kwargs = payload.load(arguments)
         return function, args, kwargs
+
+    def _value_of(self, given: Any) -> Any:
+        """The value of an input."""
+        if isinstance(given, packets.File):
+            given = spool.mapped(given.path)
+        return payload.load(given)
 
     def _answer(
         self, lease: int, kind: Kind, begun: float, start: float, parts: list[Any]

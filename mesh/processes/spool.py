@@ -63,9 +63,15 @@ def write(file: Path, parts: list[Any]) -> int:
 
 def take(file: str) -> memoryview:
     """The content of `file`, mapped privately (writing to it changes nobody else's), unnamed."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    content = mapped(file)
+    os.unlink(file)
+    return content
+
+
+def mapped(file: str) -> memoryview:
+    """The content of `file`, mapped privately: writing to it changes nobody else's."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.unlink(file)
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
     finally:
         os.close(descriptor)

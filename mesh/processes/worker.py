@@ -20,23 +20,21 @@ from typing import Any
 
 from ..core import events
 from ..core.worker import WorkerCore
-from ..errors import DISK_FULL, MeshError, public_name
-from ..protocol import outcome, packets
+from ..errors import MeshError, public_name
+from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
 from ..store.results import Gone, open_results
-from ..task import session_of, show
+from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import LEAVING_FILE, allocator, weight
-from .capture import thin
-from .child import Child, how_it_ended
+from . import LEAVING_FILE, allocator
+from .children import Children
 from .life import Life, tell_owner
 from .log import Log
 from .serve import Server
-from .wards import Wards
 from .writer import Writer
 
 #: BYE is the last message. Without it the router would wait for this worker to return.
@@ -44,12 +42,6 @@ LAST_WORDS_MS = 500
 
 #: The exit code of a worker whose router did not answer, or no more.
 ROUTER_LOST = 3
-
-#: Outcomes read from one slot in one turn.
-OUTCOMES_MAX = 512
-
-#: Capture files are looked at this often, for floods; and what slots say of themselves.
-THIN_EVERY_S = 1.0
 
 
 class Worker:
@@ -81,7 +73,7 @@ class Worker:
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log, self.life = log, life
-        self.router_timeout_s, self._memory_max = router_timeout_s, memory_max or 0
+        self.router_timeout_s = router_timeout_s
         self.router_lost = False
         self.host = socket.gethostname()
         self.results, self._lock = open_results(
@@ -93,19 +85,16 @@ class Worker:
         self.core.journal.on = log.as_json
         self.wake = Wake()
         self.writer = Writer(self.results.apply, None, self.wake)
-        self.children: dict[int, Child] = {}
         self._joined = ExitStack()
-        self._thin_at = 0.0
         self._stalled: str | None = None  # why there is no room on the disk, once that was said
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
         self._poller = Poller()
         for source in (self.wake, *life.sources):
             self._poller.add(source)
-        self.wards = Wards(log)
-        now = time.monotonic()
-        for number in self.core.settle(now).starts:
-            self._start(number, now)
-        self.wards.start()  # behind the slots, which are waited for
+        self.children = Children(
+            self.core, self.results, self._poller, log, memory_max or 0, self._say_stalled
+        )
+        self.children.start()
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
@@ -145,9 +134,7 @@ class Worker:
                 core.handle(events.Connected(), now)
             if not ready.isdisjoint(self.life.sources):
                 self._look_after(now)
-            for number, child in list(self.children.items()):
-                if child.pair in ready:
-                    self._hear_slot(number, child, now)
+            self.children.hear(ready, now)
             if self.dialer.socket in ready:
                 self._hear_router(now)
             if self.server.socket in ready:
@@ -158,8 +145,7 @@ class Worker:
                     self._handle_written(event, now)
             if now >= due:
                 core.handle(events.Tick(), now)
-                self._thin(now)
-                self.wards.start()
+                self.children.tend(now)
                 self._look_for_router(now)
             reason = self._settle(now)
             if joined is not None and core.welcome is not None:
@@ -186,78 +172,16 @@ class Worker:
             self.router_lost = True
             self.core.give_up(f"no router has answered for {silent:.0f} s")
 
-    def _hear_slot(self, number: int, child: Child, now: float) -> None:
-        """Take what a slot has answered."""
-        rows: list[tuple[int, int, bytes, float, bool]] = []
-        receive, line = child.pair.recv, self.core.slots[number].line
-        while len(rows) < OUTCOMES_MAX:
-            try:
-                packet = receive(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
-            except (BlockingIOError, ConnectionError):
-                break
-            if not packet:
-                break
-            if packet[0] == packets.READY:
-                self.core.handle(events.SlotReady(number, packets.parse_ready(packet)), now)
-                continue
-            if packet[0] == packets.STUCK:
-                self.core.slots.is_stuck(number, child.stuck(packet, self.log))
-                continue
-            rows += packets.parse_outcomes(packet)
-            if len(rows) == len(line):
-                break  # nothing more can come
-        if not rows:
-            return
-        for lease, _, body, _, _ in rows:
-            if outcome.has_log(body):
-                self._log_output(lease, body)
-        self.core.handle(events.SlotAnswered(number, rows), now)
-        child.flush()
-
-    def _log_output(self, lease: int, body: bytes) -> None:
-        piece = self.core.slots.held.get(lease)
-        if piece is not None:
-            self.log.keep_output(show(piece.session, piece.counter(lease)), lease, body)
-
     def _look_after(self, now: float) -> None:
         """A signal came: a child has died, or it is time to leave."""
         within_s = self.life.ended()
         if within_s:
             with suppress(OSError):  # a full disk
                 (self.incoming / LEAVING_FILE).touch()
-        for number, child in list(self.children.items()):
-            if child.is_dead():
-                self._bury(number, child, now)
-        self.wards.start()
+        self.children.bury(now)
         if within_s is not None:
             why = "its owner is gone" if self.life.owner_gone else "told to by a signal"
             self.core.leave(why, within_s, now)
-
-    def _bury(self, number: int, child: Child, now: float) -> None:
-        """A slot is dead: what it answered counts, what it had not read is as good as new."""
-        self._hear_slot(number, child, now)
-        unread = self._take_back(child)
-        held, line = self.core.slots.held, self.core.slots[number].line
-        at = None if line.first in unread else line.first
-        child.clear({lease: held[lease] for lease in line})
-        del self.children[number]
-        self.wards.remove(child.pid)
-        self._poller.remove(child.pair.fileno())
-        child.complain(self.log, last=True)
-        child.close()
-        why = self.core.slots[number].ending
-        how = how_it_ended(child.process.returncode, by_us=why is not None)
-        said = how if why is None else f"{how}; it was ended: {why.name.lower().replace('_', ' ')}"
-        about = {"slot": number, "slot_pid": child.pid, "how": said, "lease": at}
-        self.log(f"slot {number}, process {child.pid}, {said}", "slot died", **about)
-        self.core.handle(events.SlotExited(number, how, unread), now)
-
-    def _take_back(self, child: Child) -> list[int]:
-        """What a slot has not read: the leases of the tasks, oldest first."""
-        leases, digests = child.take_back()
-        for digest in digests:
-            self.core.slots.unlearn(digest, child.number)
-        return leases
 
     # -- out ---------------------------------------------------------------------------------
 
@@ -267,27 +191,12 @@ class Worker:
         self.log.keep(self.core.journal.take())
         for envelope in turn.sends:
             self.dialer.send(encode(envelope))
-        for number in turn.starts:
-            self._start(number, now)
-        stalled = self._hand_out(turn, now)
-        for number in dict.fromkeys(turn.take_back):
-            if number in self.children:
-                leases = self._take_back(self.children[number])
-                self.core.handle(events.TakenBack(number, leases), now)
-        for number, lease in turn.kills:
-            self._kill(number, lease, now)
-        for number in turn.retire:  # its place is taken when it is buried
-            self.children[number].signal(signal.SIGKILL)
-        for number, last in turn.harsher:
-            self.children[number].signal(signal.SIGKILL if last else signal.SIGTERM)
+        changed = self.children.carry_out(turn, now)
         for ticket, kind, body in turn.store:
             self.writer.submit(ticket, outcome.refs_in(kind, body), [])
         if turn.drop:
             self.writer.submit(turn.drop_ticket, [Gone(*each) for each in turn.drop], [])
-        for number, lease, limit in turn.weigh:
-            size = weight.of_tree(self.children[number].pid, limit)
-            self.core.handle(events.Weighed(number, lease, size), now)
-        if stalled or turn.take_back or turn.kills or turn.weigh:
+        if changed:
             return self._settle(now)
         return turn.stop
 
@@ -303,79 +212,9 @@ class Worker:
             self.log(f"waits for room: {reason}", "no room")
         self._stalled = reason
 
-    def _hand_out(self, turn: events.WorkerTurn, now: float) -> bool:
-        """Give slots what they are to run; whether the disk had no room for some of it, which waits
-        then, here or elsewhere."""
-        stalled = False
-        unknown: set[tuple[int, bytes]] = set()
-        for number, digest in turn.functions:
-            try:
-                self.children[number].send_function(self.core.functions[digest])
-            except OSError as error:
-                if error.errno not in DISK_FULL:
-                    raise
-                self.core.slots.unlearn(digest, number)
-                unknown.add((number, digest))
-        for number, piece, low, high in turn.tasks:
-            sent = low
-            if (number, piece.function) not in unknown:
-                inline = self.core.settings.inline_bytes
-                sent = self.children[number].send_tasks(piece, low, high, inline)
-            if sent < high:
-                stalled = True
-                reason = f"no room in {self.incoming}"
-                self._say_stalled(reason)
-                leases = list(range(piece.lease + sent, piece.lease + high))
-                self.core.handle(events.Stalled(reason, number, leases), now)
-        return stalled
-
-    def _start(self, number: int, now: float) -> None:
-        slots, mark = len(self.core.slots), self.wards.mark
-        try:
-            child = Child.start(
-                number, self.incoming, self.results.id, slots, mark, self._memory_max
-            )
-        except OSError as error:  # the machine has no process or descriptor left: for now
-            how = f"could not be started: {error.strerror}"
-            self.log(f"slot {number} {how}", "slot not started", slot=number)
-            self.core.handle(events.SlotExited(number, how, []), now)
-        else:
-            self.wards.add(child.pid)
-            if self.log.as_json:
-                self.log(f"slot {number}", "slot started", slot=number, slot_pid=child.pid)
-            self.children[number] = child
-            self._poller.add(child.pair)
-
-    def _kill(self, number: int, lease: int, now: float) -> None:
-        """End what runs `lease`, and nothing else: freeze, look, decide."""
-        child = self.children.get(number)
-        if child is None or not child.freeze():
-            return
-        self._hear_slot(number, child, now)
-        if self.core.slots[number].line.first != lease:
-            self.core.slots.spared(number)
-        elif self.core.slots.struck(number, now):
-            child.signal(signal.SIGINT)
-        else:
-            child.signal(signal.SIGKILL)
-        child.thaw()
-
-    def _thin(self, now: float) -> None:
-        if now >= self._thin_at:
-            self._thin_at = now + THIN_EVERY_S
-            for child in self.children.values():
-                thin(self.incoming / child.output)
-                child.complain(self.log)
-
     def close(self) -> None:
         """End the slots and leave nothing behind but the store."""
-        for child in self.children.values():
-            child.signal(signal.SIGKILL)
-        for child in self.children.values():
-            child.process.wait()
-            child.complain(self.log, last=True)
-            child.close()
-        self.wards.close()
+        self.children.close()
         self.writer.close()  # before the files go that it moves
         shutil.rmtree(self.incoming, ignore_errors=True)  # of a temporary mesh it may be gone
         self._joined.close()

@@ -40,6 +40,7 @@ _BLOBS: dict[type[Message], int] = {
     messages.Outcomes: 3,
     messages.Tasks: 5,
     messages.Done: 4,
+    messages.Inputs: 3,
 }
 
 #: A message's own fields begin here in its header.

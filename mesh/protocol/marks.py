@@ -4,7 +4,8 @@ A user's id means one call. To tell "the same call again" from "another call und
 client sends a digest of the arguments. A pickle will not do: equal sets and dicts pickle in
 different orders, and equal strings differently when they are one object. So values are walked,
 each tagged with its type: containers by their items, functions by their code, other objects by
-what they tell pickle of themselves. The order of a set or dict does not count.
+what they tell pickle of themselves, futures by the user's id of their task. The order of a set or
+dict does not count.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from .code import code_of
 from .functions import name_of
+from .inputs import REFERRING
 
 MARK_BYTES = 8
 
@@ -71,6 +73,8 @@ class _Walk:
             return sorted(self._pairs(value.items()))
         if isinstance(value, (set, frozenset)):
             return sorted(map(self.digest, value))
+        if kind in REFERRING:
+            return [value.meaning.encode()]
         if isinstance(value, types.FunctionType):
             return [name_of(value).encode(), code_of(value)]
         if isinstance(value, type):

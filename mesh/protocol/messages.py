@@ -13,6 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from .block import BLOCK_TASKS_MAX as BLOCK_TASKS_MAX
+from .block import Block as Block
+from .block import are_blocks
+from .inputs import are_inputs
 from .shape import (
     Check,
     is_about,
@@ -24,7 +28,6 @@ from .shape import (
     is_ints,
     is_kinds,
     is_map,
-    is_names,
     is_seconds,
     is_session,
     is_small,
@@ -34,12 +37,8 @@ from .shape import (
 )
 
 #: The protocol versions that this code speaks: HELLO says both, WELCOME the router's highest.
-VERSION_MIN = 2
-VERSION_MAX = 2
-
-#: Tasks in one block. Large enough that a message's fixed cost is shared by hundreds, small
-#: enough that a block's payloads stay a quarter of a megabyte.
-BLOCK_TASKS_MAX = 256
+VERSION_MIN = 3
+VERSION_MAX = 3
 
 
 @dataclass(slots=True)
@@ -151,51 +150,6 @@ class Function(Message):
 
 
 @dataclass(slots=True)
-class Block:
-    """Consecutive tasks of one client, alike in all but their arguments: one row of SUBMIT.
-
-    `names` are their aliases, if any has one, and `marks` the digests of their arguments, by
-    which the router tells the same call from another one under the same alias. Member i of the
-    block is member `index + i` of `group`.
-    """
-
-    first: int
-    function: bytes
-    options: dict[str, Any]
-    group: int | None
-    index: int
-    payloads: list[Any]
-    names: list[str | None] | None
-    marks: list[bytes] | None
-
-
-def _blocks(rows: Any) -> bool:
-    return _are_blocks(rows) and all(map(_fits, rows))
-
-
-def _fits(row: list[Any]) -> bool:
-    return (
-        0 < len(row[5]) <= BLOCK_TASKS_MAX
-        and (row[6] is None or len(row[6]) == len(row[5]) and row[7] is not None)
-        and (row[7] is None or len(row[7]) == len(row[5]))
-    )
-
-
-_BLOCK = (
-    is_int,
-    is_bytes,
-    is_map,
-    maybe(is_int),
-    is_int,
-    is_blobs,
-    maybe(is_names),
-    maybe(is_blobs),
-)
-
-_are_blocks = rows(*_BLOCK)
-
-
-@dataclass(slots=True)
 class Submit(Message):
     """client → router. Blocks of tasks. The link's acknowledgement says that they are recorded.
 
@@ -205,7 +159,7 @@ class Submit(Message):
     """
 
     COMMAND = 11
-    SHAPE = (_blocks,)
+    SHAPE = (are_blocks,)
 
     blocks: list[list[Any]]
 
@@ -305,6 +259,20 @@ class Tasks(Message):
     SHAPE = (rows(is_session, is_int, is_int, is_bytes, is_map, is_blobs),)
 
     pieces: list[list[Any]]
+
+
+@dataclass(slots=True)
+class Inputs(Message):
+    """router → worker. What tasks take that come in the next TASKS: rows of [lease, task ids,
+    kinds, bodies], in the order in which their payloads number them; a lease of very many has
+    several. A body is a value, or a ref; `stores` says where those are that refs name: [address,
+    host, folder]. No reply."""
+
+    COMMAND = 29
+    SHAPE = (rows(is_int, are_inputs, is_kinds, is_blobs), is_map)
+
+    rows: list[list[Any]]
+    stores: dict[str, list[str]]
 
 
 @dataclass(slots=True)
@@ -434,6 +402,7 @@ MESSAGES: dict[int, type[Message]] = {
         Report,
         Drop,
         Dropped,
+        Inputs,
         Event,
     )
 }

@@ -125,6 +125,12 @@ def parse(raw: Any) -> Outcome:
     return Outcome(flags, begun, took_s, bytes(view[PREFIX.size : end]), view[end:])
 
 
+def rest_of(raw: bytes, at: int = 0) -> bytes:
+    """Value, ref or failure in the body that begins at `at`, which was parsed before."""
+    _, _, _, log_bytes = PREFIX.unpack_from(raw, at)
+    return raw[at + PREFIX.size + log_bytes :]
+
+
 def parse_ref(raw: Any) -> Ref:
     """The ref in `raw`.
 

@@ -2,11 +2,16 @@
 
     worker → slot   FUNCTION  number u32, by-path u8, payload
                     TASKS     function number u32, inline bytes u32, id of the first task (16
-                              bytes), then per task: lease u64, by-path u8, length u32, payload
+                              bytes), then per task: lease u64, how u8 (1 by path, 2 with inputs),
+                              length u32, payload; with inputs that is their count u32, for each
+                              is-file u8, length u32, and its value, or size u64, crc32 u32 and
+                              path, and then the arguments
     slot → worker   READY     pid u32
                     OUTCOMES  per task: lease u64, kind u8, stored u8, seconds f32,
                               length u32, body
                     STUCK     why, as text
+                    UNKNOWN   function number u32, then of each task lease u64: its function never
+                              came, for it was taken back while TASKS was read
 
 A SOCK_SEQPACKET keeps packets whole and in order, and what the slot has not read stays with the
 kernel: the worker, which keeps a duplicate of the slot's end, can take exactly that back. What is
@@ -19,9 +24,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-FUNCTION, TASKS, READY, OUTCOMES, STUCK = 1, 2, 3, 4, 5
+FUNCTION, TASKS, READY, OUTCOMES, STUCK, UNKNOWN = 1, 2, 3, 4, 5, 6
+
+#: How a task's payload comes.
+BY_PATH, WITH_INPUTS = 1, 2
 
 #: A packet must fit the kernel's default socket buffer (208 KiB) beside others.
 PACKET_BYTES_MAX = 96 * 1024
@@ -32,6 +40,11 @@ PAYLOAD_BYTES_MAX = 32 * 1024
 _FUNCTION = struct.Struct("<BIB")
 _TASKS = struct.Struct("<BII16s")
 _TASK = struct.Struct("<QBI")
+_COUNT = struct.Struct("<I")
+_UNKNOWN = struct.Struct("<BI")
+_LEASE = struct.Struct("<Q")
+_INPUT = struct.Struct("<BI")
+_FILE = struct.Struct("<QI")
 _READY = struct.Struct("<BI")
 _OUTCOME = struct.Struct("<QBBfI")
 _OUTCOMES = bytes([OUTCOMES])
@@ -49,31 +62,68 @@ def parse_function(packet: bytes) -> tuple[int, bool, memoryview]:
 
 
 def pack_tasks(
-    number: int, inline_bytes: int, first: bytes, tasks: list[tuple[int, bool, Any]]
+    number: int, inline_bytes: int, first: bytes, tasks: list[tuple[int, int, Any]]
 ) -> bytes:
-    """Consecutive tasks of one function, from the id `first` on: (lease, by path, payload) each. A
+    """Consecutive tasks of one function, from the id `first` on: (lease, how, payload) each. A
     result larger than `inline_bytes` stays with the worker."""
     parts: list[Any] = [_TASKS.pack(TASKS, number, inline_bytes, first)]
-    for lease, by_path, payload in tasks:
-        parts.append(_TASK.pack(lease, by_path, len(payload)))
+    for lease, how, payload in tasks:
+        parts.append(_TASK.pack(lease, how, len(payload)))
         parts.append(payload)
     return b"".join(parts)
 
 
-def parse_tasks(packet: bytes) -> tuple[int, int, bytes, Iterator[tuple[int, bool, memoryview]]]:
-    """The function's number, how large a result may be inline, the first task's id, and (lease, by
-    path, payload) of each task."""
+def parse_tasks(packet: bytes) -> tuple[int, int, bytes, Iterator[tuple[int, int, memoryview]]]:
+    """The function's number, how large a result may be inline, the first task's id, and (lease,
+    how, payload) of each task."""
     _, number, inline_bytes, first = _TASKS.unpack_from(packet)
     return number, inline_bytes, first, _each_task(memoryview(packet))
 
 
-def _each_task(view: memoryview) -> Iterator[tuple[int, bool, memoryview]]:
+def _each_task(view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     at, end = _TASKS.size, len(view)
     while at < end:
-        lease, by_path, length = _TASK.unpack_from(view, at)
+        lease, how, length = _TASK.unpack_from(view, at)
         at += _TASK.size
-        yield lease, bool(by_path), view[at : at + length]
+        yield lease, how, view[at : at + length]
         at += length
+
+
+class File(NamedTuple):
+    """An input that lies in the worker's store."""
+
+    size: int
+    crc: int
+    path: str
+
+
+def pack_bundle(inputs: list[Any], arguments: Any) -> bytes:
+    """What a task takes, values and `File`s, with its arguments: the payload of its packet."""
+    parts: list[Any] = [_COUNT.pack(len(inputs))]
+    for each in inputs:
+        is_file = isinstance(each, File)
+        if is_file:
+            each = _FILE.pack(each.size, each.crc) + each.path.encode()
+        parts += _INPUT.pack(is_file, len(each)), each
+    return b"".join([*parts, arguments])
+
+
+def parse_bundle(bundle: Any) -> tuple[list[Any], memoryview]:
+    """The inputs in a bundle, and the arguments."""
+    view, at = memoryview(bundle), _COUNT.size
+    inputs: list[Any] = []
+    for _ in range(_COUNT.unpack_from(view)[0]):
+        is_file, length = _INPUT.unpack_from(view, at)
+        at += _INPUT.size
+        found = view[at : at + length]
+        at += length
+        if is_file:
+            path = bytes(found[_FILE.size :]).decode()
+            size, crc = _FILE.unpack_from(found)
+            inputs.append(File(size, crc, path))
+        else:
+            inputs.append(found)
+    return inputs, view[at:]
 
 
 def leases_of(packet: bytes) -> list[int]:
@@ -86,7 +136,18 @@ def paths_of(packet: bytes) -> list[str]:
     if packet[0] == FUNCTION:
         _, by_path, payload = parse_function(packet)
         return [bytes(payload).decode()] if by_path else []
-    return [bytes(path).decode() for _, by_path, path in parse_tasks(packet)[3] if by_path]
+    return [bytes(path).decode() for _, how, path in parse_tasks(packet)[3] if how & BY_PATH]
+
+
+def pack_unknown(number: int, leases: list[int]) -> bytes:
+    """These tasks cannot be begun: function `number` never came."""
+    return _UNKNOWN.pack(UNKNOWN, number) + b"".join(map(_LEASE.pack, leases))
+
+
+def parse_unknown(packet: bytes) -> tuple[int, list[int]]:
+    """The number of a function that never came, and the leases of the tasks that call it."""
+    number = _UNKNOWN.unpack_from(packet)[1]
+    return number, [lease for (lease,) in _LEASE.iter_unpack(packet[_UNKNOWN.size :])]
 
 
 def pack_ready(pid: int) -> bytes:

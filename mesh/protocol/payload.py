@@ -21,6 +21,7 @@ import types
 from typing import Any
 
 from ..errors import PayloadError
+from . import inputs
 from .functions import dump_by_value, is_installed
 
 _COUNT = struct.Struct("<BI")
@@ -169,21 +170,28 @@ def load(payload: Any) -> Any:
     return pickle.loads(segments[0], buffers=segments[1:])
 
 
-def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """The payload of a call's arguments.
+def dump_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any], mesh: object = None
+) -> tuple[bytes, bytes]:
+    """The payload of a call's arguments, and the ids of its inputs, one after the other: of the
+    futures of `mesh` among them.
 
     Raises:
         PayloadError: one of them cannot be pickled; it is named.
     """
+    kinds = frozenset(map(type, args))
     if not kwargs:
         if not args:
-            return NO_ARGUMENTS
-        if ATOMS.issuperset(map(type, args)):
-            return pickle.dumps((args, kwargs), protocol=5)
-    try:
-        return join(dump((args, kwargs), with_modules=True))
-    except Exception as error:
-        raise PayloadError(_offender(args, kwargs, error)) from error
+            return NO_ARGUMENTS, b""
+        if ATOMS.issuperset(kinds):
+            return pickle.dumps((args, kwargs), protocol=5), b""
+    with inputs.gathering(mesh) as gathered:
+        try:
+            if not kwargs and kinds <= ATOMS | inputs.REFERRING:
+                return pickle.dumps((args, kwargs), protocol=5), b"".join(gathered)
+            return join(dump((args, kwargs), with_modules=True)), b"".join(gathered)
+        except Exception as error:
+            raise PayloadError(_offender(args, kwargs, error)) from error
 
 
 def _offender(args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> str:

@@ -114,6 +114,7 @@ def _prune_block(txn: Transaction, block: bytes, header: list[Any], from_s: floa
         if alias is not None and unpack(alias)[:2] == [session, first + i]:
             txn.delete("alias", alias_key(name))
     txn.delete("args", block)
+    txn.delete("inputs", block)
     txn.delete("block", block)
     if group is not None:
         _prune_group(txn, session, group)

@@ -1,10 +1,11 @@
 """The router's records: what must survive it, and how it is looked up again.
 
-Layout (schema 3; all keys sort):
+Layout (schema 4; all keys sort):
 
     meta      mesh, birth, epoch, schema, counts, last
     block     id of its first task → msgpack header: shared, immutable
     args      the same key         → msgpack list of payloads: immutable
+    inputs    the same key         → msgpack list of task ids, one after the other for each task
     open      the same key         → nothing; while some task of the block has not ended
     ended     age when it ended, the same key → nothing; from then on
     outcome   task id              → kind, lease, store id, body: written once
@@ -28,16 +29,16 @@ takes the core's writes; `look_up` its questions; both speak the core's words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..core.block import HOLE, Block, Tries
+from ..core.intake import Answers
 from ..core.ledger import RECORD
-from ..core.router import Begun, Restored
+from ..core.router import Restored
 from ..errors import StoreError
-from ..task import STATE_OF, Kind, State, key, show, unkey
-from . import inspection, meaning, pruning, story
+from ..task import STATE_OF, Kind, key, show, unkey
+from . import inspection, meaning, pruning, restoring, story
 from .durability import Durability
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
@@ -45,15 +46,17 @@ from .seal import Seal
 from .tables import LmdbTables, Tables, Transaction
 
 #: Raised whenever the layout changes so that an older Mesh would misread it.
-SCHEMA = 3
+SCHEMA = 4
 
-#: Older layouts that are read as they are, and go on as this one: 2 knew no runs, hosts, times.
-UPGRADED = (2,)
+#: Older layouts that are read as they are, and go on as this one: 2 knew no runs, hosts, times,
+#: and 3 no inputs.
+UPGRADED = (2, 3)
 
 TABLES = (
     "meta",
     "block",
     "args",
+    "inputs",
     "open",
     "ended",
     "outcome",
@@ -87,7 +90,7 @@ class Records:
                 txn.put("meta", b"mesh", mesh.encode())
         elif unpack(schema) in UPGRADED:
             with tables.begin(write=True) as txn:
-                self._upgrade(txn)
+                self._upgrade(txn, unpack(schema))
         elif unpack(schema) != SCHEMA:
             raise StoreError(
                 f"the store has schema {unpack(schema)}, this Mesh reads schema {SCHEMA}: "
@@ -95,6 +98,7 @@ class Records:
             )
         self._apply: dict[str, Callable[..., None]] = {
             "block": self._write_block,
+            "inputs": lambda txn, block, inputs: txn.put("inputs", block, pack(inputs)),
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
             "close": pruning.close,
             "prune": pruning.prune,
@@ -123,9 +127,9 @@ class Records:
             "drops": pruning.drops,
         }
 
-    def _upgrade(self, txn: Transaction) -> None:
+    def _upgrade(self, txn: Transaction, schema: int) -> None:
         """What schema 2 did not know: when its blocks ended. They have, as of now."""
-        for block in [block for block, _ in txn.scan("block")]:
+        for block in [block for block, _ in txn.scan("block")] if schema == 2 else []:
             if txn.get("open", block) is None:
                 pruning.close(txn, block, 0.0)
         txn.put("meta", b"schema", pack(SCHEMA))
@@ -216,11 +220,11 @@ class Records:
         return answers
 
     def _submitted(
-        self, txn: Transaction, about: tuple[list[str], list[bytes]]
-    ) -> tuple[dict[str, Any], set[bytes]]:
-        """Of some aliases who has them, and of some blocks which are there. Who has lost its
-        result has its alias no more."""
-        aliases, blocks = about
+        self, txn: Transaction, about: tuple[list[str], list[bytes], list[bytes]]
+    ) -> Answers:
+        """Of some aliases who has them, of some blocks which are there, and of some inputs what
+        they mean and how they ended. Who has lost its result has its alias no more."""
+        aliases, blocks, tasks = about
         found: dict[str, Any] = {}
         for alias in aliases:
             raw = txn.get("alias", alias_key(alias))
@@ -229,7 +233,12 @@ class Records:
                 outcome = txn.get("outcome", key(record[0], record[1]))
                 if not self._is_lost(txn, outcome):
                     found[alias] = (record, outcome)
-        return found, {block for block in blocks if txn.get("block", block) is not None}
+        recorded = {block for block in blocks if txn.get("block", block) is not None}
+        inputs = {}
+        for task in tasks:
+            meant = txn.get("foreign", task) or task
+            inputs[task] = (meant, txn.get("outcome", meant))
+        return Answers(found, recorded, inputs)
 
     def _is_lost(self, txn: Transaction, outcome: bytes | None) -> bool:
         """Whether an outcome stands for a result that its holder has lost."""
@@ -324,6 +333,14 @@ class Records:
             raise StoreError(f"the arguments of block {show(*unkey(block))} are missing")
         return list(unpack(raw))
 
+    def outcome(self, task: bytes) -> bytes:
+        """How a task ended, as the router recorded it."""
+        with self.tables.begin() as txn:
+            raw = txn.get("outcome", task)
+        if raw is None:
+            raise StoreError(f"how {show(*unkey(task))} ended is not recorded")
+        return raw
+
     def function(self, digest: bytes) -> Any:
         """The payload of a function."""
         with self.tables.begin() as txn:
@@ -337,42 +354,7 @@ class Records:
         with self.tables.begin(write=True) as txn:
             epoch = int.from_bytes(txn.get("meta", b"epoch") or b"", "big") + 1
             txn.put("meta", b"epoch", epoch.to_bytes(8, "big"))
-            restored = self._restored(txn, epoch)
-        return restored
-
-    def _restored(self, txn: Transaction, epoch: int) -> Restored:
-        counts = unpack(txn.get("meta", b"counts") or b"\x90")
-        return Restored(
-            mesh=(txn.get("meta", b"mesh") or b"").decode(),
-            birth=txn.get("meta", b"birth") or b"",
-            epoch=epoch,
-            sessions={s.decode(): unpack(last) for s, last in txn.scan("session")},
-            functions={d: tuple(unpack(raw)[:2]) for d, raw in txn.scan("function")},
-            roster={who.decode(): unpack(about) for who, about in txn.scan("worker")},
-            ended=[0] * State.DONE + (counts or [0] * (len(State) - State.DONE)),
-            blocks=list(self._open_blocks(txn)),
-            begun={who.decode(): _begun(raw) for who, raw in txn.scan("begun")},
-            age_s=unpack(txn.get("meta", b"age") or b"\x00"),
-        )
-
-    def _open_blocks(self, txn: Transaction) -> Iterator[Block]:
-        for block_key, _ in txn.scan("open"):
-            session, first = unkey(block_key)
-            raw = txn.get("block", block_key)
-            if raw is None:
-                raise StoreError(f"block {show(session, first)} is open and has no header")
-            size, function, options, group, index, names, sequence, holes = unpack(raw)[:8]
-            block = Block(session, first, size, function, options, group, index, names, sequence)
-            for i in holes:
-                block.states[i] = HOLE
-            stop = key(session, first + size)
-            for task, record in txn.scan("outcome", block_key, stop):
-                block.states[unkey(task)[1] - first] = STATE_OF[Kind(record[0])]
-            for task, tries in txn.scan("tries", block_key, stop):
-                block.tries[unkey(task)[1] - first] = Tries(*unpack(tries))
-            block.left = sum(state < State.DONE for state in block.states)
-            if block.left:
-                yield block
+            return restoring.restored(txn, epoch)
 
     def close(self) -> None:
         """Let go of the tables."""
@@ -383,11 +365,6 @@ def _may_be_told(row: tuple[str, int, bytes | None, Any]) -> bool:
     """Whether an answer of `_outcomes` is one that clients hear before it is on disk."""
     _, _, record, older = row
     return older is None and (record is None or record[0] not in (Kind.CANCELLED, Kind.REFUSED))
-
-
-def _begun(raw: bytes) -> Begun:
-    incarnation, rows = unpack(raw)
-    return incarnation, [tuple(row) for row in rows]
 
 
 def open_records(
@@ -449,6 +426,6 @@ def inspect(data: Path) -> None:
             if rows != txn.count(table):
                 raise StoreError(f"table {table} has {rows} rows of {txn.count(table)}")
         if int(unpack(schema)) == SCHEMA:  # an older one would be changed here
-            Records(tables, b"", "")._restored(txn, 0)
+            restoring.restored(txn, 0)
     tables.probe()
     tables.close()

@@ -70,7 +70,7 @@ class LoneRouter:
 
     def submit(self, name: str, first: int, count: int = 1) -> list:
         self.say(name, m.Function(F, "sim:f", b"code", b"V"))
-        row = [first, F, {}, None, 0, [b"x"] * count, None, None]
+        row = [first, F, {}, None, 0, [b"x"] * count, None, None, None]
         return self.say(name, m.Submit([row]))
 
     def tick(self, seconds: float) -> list:

@@ -12,25 +12,29 @@ from mesh.task import ENDED, STATE_OF, SUCCESS, Kind, State
 WAITING, QUEUED, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = State
 CAUSES = list(Cause)
 
-#: Row by row what each cause makes of a state; "-" is what does not happen.
+#: Row by row what each state becomes by a cause; "-" is what does not happen.
 TABLE = """
-            RELEASED DISPATCHED RETURNED LOST   RETRIED ISOLATED SUCCEEDED FAILED CANCELLED EXPIRED
-WAITING     QUEUED   RUNNING    -        -      -       -        DONE      FAILED CANCELLED EXPIRED
-QUEUED      -        RUNNING    -        -      -       -        DONE      -      CANCELLED EXPIRED
-RUNNING     -        -          QUEUED   QUEUED WAITING WAITING  DONE      FAILED CANCELLED -
-DONE        -        -          -        -      -       -        -         -      -         -
-FAILED      -        -          -        -      -       -        -         -      -         -
-CANCELLED   -        -          -        -      -       -        -         -      -         -
-EXPIRED     -        -          -        -      -       -        -         -      -         -
+           WAITING   QUEUED    RUNNING   DONE FAILED CANCELLED EXPIRED
+RELEASED   QUEUED    -         -         -    -      -         -
+DISPATCHED RUNNING   RUNNING   -         -    -      -         -
+RETURNED   -         -         QUEUED    -    -      -         -
+LOST       -         -         QUEUED    -    -      -         -
+RETRIED    -         -         WAITING   -    -      -         -
+ISOLATED   -         -         WAITING   -    -      -         -
+SUCCEEDED  DONE      DONE      DONE      -    -      -         -
+FAILED     FAILED    FAILED    FAILED    -    -      -         -
+CANCELLED  CANCELLED CANCELLED CANCELLED -    -      -         -
+EXPIRED    EXPIRED   EXPIRED   -         -    -      -         -
+HELD       -         WAITING   -         -    -      -         -
 """
 
 
 def cells() -> list[tuple[State, Cause, State | None]]:
     head, *rows = [line.split() for line in TABLE.strip().splitlines()]
     return [
-        (State[row[0]], Cause[cause], None if cell == "-" else State[cell])
+        (State[state], Cause[row[0]], None if cell == "-" else State[cell])
         for row in rows
-        for cause, cell in zip(head, row[1:], strict=True)
+        for state, cell in zip(head, row[1:], strict=True)
     ]
 
 

@@ -179,7 +179,7 @@ def test_what_its_client_has_not_heard_is_not_forgotten_for_the_quota():
     assert mesh.known == 200
     assert "more than the quota" in (mesh.core.stall.why or ""), "so new tasks must wait"
     before = mesh.core.ledger.counts[State.QUEUED]
-    row = [mesh.next, F, {}, None, 0, [b"x"], None, None]
+    row = [mesh.next, F, {}, None, 0, [b"x"], None, None, None]
     mesh.say(C1, m.Submit([row]))
     assert mesh.core.ledger.counts[State.QUEUED] == before
 
@@ -386,7 +386,7 @@ def test_a_block_in_which_nothing_is_a_task_is_as_young_as_any():
     mesh.submit(C1, 0)
     mesh.wait(90)
     for first, mark in ((1, b"one"), (2, b"another")):
-        mesh.say(C1, m.Submit([[first, F, {}, None, 0, [b"x"], ["T=2.3"], [mark]]]))
+        mesh.say(C1, m.Submit([[first, F, {}, None, 0, [b"x"], ["T=2.3"], [mark], None]]))
         mesh.store()
 
     [refused], _ = mesh.records.look_up("prunable", (b"", 9))

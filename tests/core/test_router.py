@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lone_router import C1, W1, F, LoneRouter
 
 from mesh.core.events import Committed, Found, Garbled, Gone, Tick
+from mesh.core.intake import Answers
 from mesh.core.news import NEWS_BYTES_MAX
 from mesh.core.peers import ACK_DELAY_S
 from mesh.protocol import messages as m
@@ -159,12 +160,12 @@ def test_messages_behind_one_that_waits_for_the_store_wait_in_line():
     lone = LoneRouter()
     lone.hello(C1)
     lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
-    lone.say(C1, m.Submit([[0, F, {}, None, 0, [b"x"], ["a"], [b"m"]]]))
+    lone.say(C1, m.Submit([[0, F, {}, None, 0, [b"x"], ["a"], [b"m"], None]]))
     lone.submit(C1, 1)
     assert [write[0] for write in lone.writes] == ["function", "counts"]
 
-    [(token, what, (names, blocks))] = lone.lookups
-    lone.do(Found(token, ({}, set())))
+    [(token, what, (names, blocks, _))] = lone.lookups
+    lone.do(Found(token, Answers({}, set(), {})))
 
     assert (what, names, blocks) == ("submitted", ["a"], [])
     assert [write[2] for write in lone.writes if write[0] == "block"] == [0, 1]
@@ -174,13 +175,13 @@ def test_a_client_that_dials_anew_while_the_store_is_asked_sends_again_what_wait
     lone = LoneRouter()
     lone.hello(C1)
     lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
-    named = m.Submit([[0, F, {}, None, 0, [b"x"], ["a"], [b"m"]]])
+    named = m.Submit([[0, F, {}, None, 0, [b"x"], ["a"], [b"m"], None]])
     lone.say(C1, named)
 
     lone.hello(C1, session=2)
     lone.say(C1, named)
     for token, _, _ in lone.lookups:
-        lone.do(Found(token, ({}, set())))
+        lone.do(Found(token, Answers({}, set(), {})))
 
     assert [write[2] for write in lone.writes if write[0] == "block"] == [0]
 
@@ -269,7 +270,7 @@ def test_a_mesh_that_ends_does_not_look_out_for_what_would_be_due():
     lone.hello(C1)
     lone.hello(W1)
     lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
-    lone.say(C1, m.Submit([[0, F, {"retries": 3}, None, 0, [b"x"] * 2, None, None]]))
+    lone.say(C1, m.Submit([[0, F, {"retries": 3}, None, 0, [b"x"] * 2, None, None, None]]))
     lease = next(iter(lone.core.fleet.workers[W1].held))
     lone.say(W1, m.Done([[C1, [0], [lease], bytes([Kind.ERROR]), [b"e"]]], 2))
 
@@ -384,7 +385,7 @@ def test_no_well_formed_message_breaks_the_router_or_its_store(said: list):
         W1, m.Hello("worker", W1, b"1", m.VERSION_MIN, m.VERSION_MAX, {"slots": 2, "window": 4}, [])
     )
     send(C1, m.Function(F, "sim:f", b"code", b"V"))
-    send(C1, m.Submit([[0, F, {}, 0, 0, [b"x"] * 5, ["a", "b", "c", "d", "e"], [b"m"] * 5]]))
+    send(C1, m.Submit([[0, F, {}, 0, 0, [b"x"] * 5, ["a", "b", "c", "d", "e"], [b"m"] * 5, None]]))
     go_on()
 
     # When they say whatever the protocol lets them say
@@ -398,7 +399,7 @@ def test_no_well_formed_message_breaks_the_router_or_its_store(said: list):
 
     # Then others are served as before
     send("dddddddd", m.Hello("client", "dddddddd", b"1", m.VERSION_MIN, m.VERSION_MAX, {}, []))
-    send("dddddddd", m.Submit([[0, F, {}, None, 0, [b"x"], None, None]]))
+    send("dddddddd", m.Submit([[0, F, {}, None, 0, [b"x"], None, None, None]]))
     go_on()
     assert router.left or world.is_recorded("dddddddd", 0)
 

@@ -51,7 +51,7 @@ def test_what_runs_may_end_and_nothing_else_begins():
 def test_new_tasks_wait_in_line_unacknowledged_and_all_behind_them():
     lone = mesh()
     before = lone.core.peers.by_who["client", C1].link.recorded
-    row = [3, F, {}, None, 0, [b"x"] * 2, None, None]
+    row = [3, F, {}, None, 0, [b"x"] * 2, None, None, None]
 
     lone.say(C1, m.Submit([row]))
     sent = lone.say(C1, m.Ask(1, "status", {}))
@@ -67,7 +67,7 @@ def test_new_tasks_wait_in_line_unacknowledged_and_all_behind_them():
 
 def test_who_dials_anew_meanwhile_is_not_taken_twice():
     lone = mesh()
-    row = [3, F, {}, None, 0, [b"x"] * 2, None, None]
+    row = [3, F, {}, None, 0, [b"x"] * 2, None, None, None]
     lone.say(C1, m.Submit([row]))
     lone.hello(C1, session=2, id="again")
     lone.say("again", m.Submit([row]))
@@ -206,7 +206,7 @@ def test_who_dials_anew_is_told_anew():
 
 def test_however_long_it_takes_what_waits_grows_by_new_messages_alone():
     lone = mesh()
-    row = [3, F, {}, None, 0, [b"x"], None, None]
+    row = [3, F, {}, None, 0, [b"x"], None, None, None]
 
     for session in range(2, 9):
         lone.hello(C1, session=session)

@@ -20,7 +20,7 @@ def mesh(**options: Any) -> LoneRouter:
     lone.hello(C1)
     lone.hello(W1)
     lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
-    lone.say(C1, m.Submit([[0, F, options, None, 0, [b"x"], None, None]]))
+    lone.say(C1, m.Submit([[0, F, options, None, 0, [b"x"], None, None, None]]))
     return lone
 
 

@@ -28,7 +28,7 @@ from mesh.protocol.link import Envelope
 
 numbers = st.integers(0, 2**63 - 1)
 envelopes = st.builds(Envelope, numbers, numbers, numbers, shapes.messages)
-submit = m.Submit([[0, b"f", {}, None, 0, [b"a", b"b"], None, None]])
+submit = m.Submit([[0, b"f", {}, None, 0, [b"a", b"b"], None, None, None]])
 
 
 def on_wire(envelope: Envelope) -> list[bytes]:
@@ -55,7 +55,7 @@ def test_a_message_has_a_check_for_each_field(cls: type[m.Message]):
 
 def test_a_large_blob_travels_in_a_frame_of_its_own():
     small, large = bytes(FRAME_BYTES - 1), bytes(FRAME_BYTES)
-    message = m.Submit([[0, b"f", {}, None, 0, [small, large, small, large], None, None]])
+    message = m.Submit([[0, b"f", {}, None, 0, [small, large, small, large], None, None, None]])
 
     frames = on_wire(Envelope(1, 1, 0, message))
 
@@ -98,7 +98,7 @@ def test_a_frame_may_be_a_view_of_memory():
 
 def test_a_surrogate_in_a_name_survives():
     name = "caf\udce9.dat"  # what os.listdir() makes of a name that is not UTF-8
-    message = m.Submit([[0, b"f", {}, None, 0, [b""], [name], [b"m"]]])
+    message = m.Submit([[0, b"f", {}, None, 0, [b""], [name], [b"m"], None]])
 
     assert decode(on_wire(Envelope(1, 1, 0, message))).message == message
 

@@ -164,7 +164,9 @@ def test_what_main_defines_is_known_in_another_process():
 
 
 def test_arguments_come_back():
-    raw = dump_arguments((1, np.arange(LARGE)), {"k": Point(1, 2)})
+    raw, taken = dump_arguments((1, np.arange(LARGE)), {"k": Point(1, 2)})
+
+    assert taken == b""
 
     args, kwargs = load(raw)
 
@@ -173,7 +175,7 @@ def test_arguments_come_back():
 
 
 def test_no_arguments_are_always_the_same_bytes():
-    assert dump_arguments((), {}) is payload.NO_ARGUMENTS
+    assert dump_arguments((), {})[0] is payload.NO_ARGUMENTS
     assert load(payload.NO_ARGUMENTS) == ((), {})
 
 

@@ -256,9 +256,9 @@ def test_what_finds_no_room_is_known_but_not_what_may_not_be_told_yet(reopen: Op
         ended(SESSION, (1, Kind.VALUE), (2, Kind.CANCELLED)),
         block(SESSION, 3, 2, names=["a", "b"], foreign={1: (SESSION, 1)}),
     ]
-    tasks, alias = ("outcomes", [(SESSION, 0, 5)]), ("submitted", (["a"], [key(SESSION, 3)]))
+    tasks, alias = ("outcomes", [(SESSION, 0, 5)]), ("submitted", (["a"], [key(SESSION, 3)], []))
 
-    outcomes, (known, recorded) = store.look_up_amid(stuck, [tasks, alias])
+    outcomes, (known, recorded, _) = store.look_up_amid(stuck, [tasks, alias])
 
     assert outcomes == [
         (SESSION, 0, record(Kind.CANCELLED), None),
@@ -266,7 +266,7 @@ def test_what_finds_no_room_is_known_but_not_what_may_not_be_told_yet(reopen: Op
         *((SESSION, counter, None, None) for counter in (2, 3, 4)),
     ]
     assert list(known) == ["a"] and recorded == {key(SESSION, 3)}
-    assert store.look_up(*alias) == ({}, set()), "nothing was recorded"
+    assert store.look_up(*alias) == ({}, set(), {}), "nothing was recorded"
 
     store.apply(stuck)
     assert store.look_up(*tasks)[2:] == [
@@ -291,7 +291,7 @@ def test_a_member_that_is_an_older_task_leads_to_it(reopen: Open):
 
 
 def who_has(store: Records, aliases: list[str]) -> dict[str, Any]:
-    return store.look_up("submitted", (aliases, []))[0]
+    return store.look_up("submitted", (aliases, [], []))[0]
 
 
 def test_blocks_that_are_there_are_known_from_those_that_are_not(reopen: Open):
@@ -301,7 +301,10 @@ def test_blocks_that_are_there_are_known_from_those_that_are_not(reopen: Open):
 
     asked = [key(SESSION, first) for first in (0, 1, 2, 4, 6)]
 
-    assert store.look_up("submitted", ([], asked)) == ({}, {key(SESSION, 0), key(SESSION, 4)})
+    assert store.look_up("submitted", ([], asked, []))[:2] == (
+        {},
+        {key(SESSION, 0), key(SESSION, 4)},
+    )
 
 
 def test_an_alias_leads_to_its_task_and_call(reopen: Open):
@@ -628,10 +631,10 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone(
     with store.tables.begin(write=True) as txn:
         txn.put("meta", b"schema", msgpack.packb(module.SCHEMA + 1))
 
-    with pytest.raises(StoreError, match="has schema 4, this Mesh reads schema 3: use the Mesh"):
+    with pytest.raises(StoreError, match="has schema 5, this Mesh reads schema 4: use the Mesh"):
         reopen()
 
-    monkeypatch.setattr(module, "SCHEMA", 4)
+    monkeypatch.setattr(module, "SCHEMA", 5)
     assert reopen().restore().epoch == 1
 
 
@@ -639,7 +642,7 @@ def test_a_store_of_schema_1_is_refused(tmp_path: Path):
     shutil.copy(FIXTURES / "schema1.mdb", tmp_path)
     tables = LmdbTables(tmp_path / "schema1.mdb", TABLES, durability="process")
 
-    with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 3: use the Mesh"):
+    with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 4: use the Mesh"):
         Records(tables, b"", "")
     tables.close()
 

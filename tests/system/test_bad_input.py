@@ -332,8 +332,8 @@ def test_nonsense_of_a_client_costs_it_an_answer_and_nobody_else_anything(
         m.Ask(6, "slots", {"count": "many"}),
         m.Ask(7, "tasks", {"states": ["asleep"], "limit": -1}),
         m.Ask(7, "tasks", {"after": ["nobody", "done"]}),
-        m.Submit([[0, digest, {}, None, 0, [b"x"], None, None]]),
-        m.Submit([[1, digest, {"colour": 3}, None, 0, [b"x"], None, None]]),
+        m.Submit([[0, digest, {}, None, 0, [b"x"], None, None, None]]),
+        m.Submit([[1, digest, {"colour": 3}, None, 0, [b"x"], None, None, None]]),
         m.Submit([]),
         m.Watch([["nobodyhr", 0, 3]]),
         m.Watch([["nobodyhr", 0, 2**60]]),
@@ -357,7 +357,7 @@ def test_a_task_whose_function_is_nonsense_fails_alone(client: Mesh, stranger: z
     assert isinstance(answer_to(stranger, encode(hello(who=who))), m.Welcome)
     digest = b"n" * 16
     stranger.send_multipart(encode(Envelope(1, 1, 0, m.Function(digest, "x", b"c", b"nonsense"))))
-    block = [0, digest, {}, None, 0, [b"nonsense", b"", b"\x80\x05."], None, None]
+    block = [0, digest, {}, None, 0, [b"nonsense", b"", b"\x80\x05."], None, None, None]
     stranger.send_multipart(encode(Envelope(1, 2, 0, m.Submit([block]))))
     assert stranger.poll(10_000), "no answer"  # whatever it says: the tasks are there
     for i in range(3):

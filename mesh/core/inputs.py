@@ -1,0 +1,282 @@
+"""Inputs: which tasks take the results of which, and what is known of those results.
+
+A task with inputs waits until all of them are done; one that has failed, was cancelled or is not
+known fails it, and whatever takes its result in turn, with the first cause. An input must have been
+submitted before what takes it: so there are no circles.
+
+Known is an input from when the first task takes it until the last of those has ended. Meanwhile its
+record and its result stay (pruning.py asks `is_needed`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..protocol.inputs import INPUT_BYTES, split
+from ..protocol.outcome import failure_body, parse, parse_failure, parse_ref
+from ..task import ENDED, SUCCESS, Kind, State, key, show, unkey
+from .block import Block
+from .life import Cause
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+
+_WAITING, _QUEUED = int(State.WAITING), int(State.QUEUED)
+
+#: Of a cause, so much is told to all that it befalls.
+CAUSE_CHARS_MAX = 500
+
+
+class Result(NamedTuple):
+    """Where the result of a task that is done is: of which lease, how many bytes with which store;
+    or inline, with none."""
+
+    lease: int
+    store: str
+    size: int
+
+
+class Input:
+    """The task behind an input.
+
+    Attributes:
+        origin: where it is among the open tasks; None if it never was there.
+        result: once it is done.
+        users: how many tasks that have not ended take it.
+        waiting: those of them that were not ready when they were last looked at.
+    """
+
+    __slots__ = ("origin", "result", "users", "waiting")
+
+    def __init__(self) -> None:
+        self.origin: tuple[Block, int] | None = None
+        self.result: Result | None = None
+        self.users = 0
+        self.waiting: list[tuple[Block, int]] = []
+
+
+#: What the store knows of a task: how it ended, its lease, its store, its body.
+Record = tuple[int, int, str, bytes]
+
+
+class Inputs:
+    """The inputs of the open tasks in `ledger`. `stored` of them are with workers."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.stored = 0
+        self._ledger = ledger
+        self._by_task: dict[bytes, Input] = {}
+        self._last: tuple[bytes, bytes, Block | None] = (b"", b"", None)
+        self._failing: deque[tuple[bytes, str]] = deque()
+        self._is_failing = False
+
+    def __len__(self) -> int:
+        return len(self._by_task)
+
+    def is_needed(self, task: bytes) -> bool:
+        """Whether a task that has not ended takes the result of this one."""
+        return task in self._by_task
+
+    def is_known(self, task: bytes) -> bool:
+        """Whether memory knows all that there is to know of an input."""
+        if task in self._by_task:
+            return True
+        found = self._find(task)
+        return found is not None and found[0].states[found[1]] < ENDED
+
+    def _find(self, task: bytes) -> tuple[Block, int] | None:
+        """Where a task is among the open blocks: often in the one that was found last."""
+        low, high, block = self._last
+        if not low <= task < high:
+            found = self._ledger.blocks.find(*unkey(task))
+            if found is None:
+                return None
+            block = found[0]
+            end = key(block.session, block.first + block.size)
+            self._last = (block.key, end, block)
+        assert block is not None
+        return block, int.from_bytes(task[8:], "big") - block.first
+
+    # -- coming ------------------------------------------------------------------------------
+
+    def take_in(self, block: Block, records: dict[bytes, Record]) -> dict[int, str]:
+        """A block that is new, or was brought back: its tasks wait for their inputs. Those whose
+        inputs will never be there are returned, with the cause. `records` are of the inputs that
+        are not known here: who is in neither does not exist."""
+        unmet: dict[int, str] = {}
+        by_task, states = self._by_task, block.states
+        for i, ids in enumerate(block.inputs or ()):
+            if not ids or states[i] >= ENDED:
+                continue
+            missing = 0
+            for at in range(0, len(ids), INPUT_BYTES):
+                task = ids[at : at + INPUT_BYTES]
+                entry = by_task.get(task) or self._enter(task, records)
+                entry.users += 1
+                if entry.result is None:
+                    entry.waiting.append((block, i))
+                    missing += 1
+                    origin = entry.origin
+                    if origin is None or origin[0] is block and origin[1] >= i:  # behind this one
+                        unmet.setdefault(i, _cause(task, records.get(task)))
+            if missing:
+                block.missing[i] = missing
+                states[i] = _WAITING
+        return unmet
+
+    def _enter(self, task: bytes, records: dict[bytes, Record]) -> Input:
+        entry = self._by_task[task] = Input()
+        found = self._find(task)
+        if found is not None and found[0].states[found[1]] < ENDED:
+            found[0].is_needed = True
+            entry.origin = found
+        elif task in records and records[task][0] in SUCCESS:
+            entry.result = self._result(*records[task])
+        return entry
+
+    def _result(self, kind: int, lease: int, store: str, body: Any) -> Result:
+        if kind != Kind.STORED:
+            return Result(lease, "", 0)
+        self.stored += 1
+        return Result(lease, store, parse_ref(parse(body).rest).size)
+
+    # -- what becomes of them ----------------------------------------------------------------
+
+    def ended(self, task: bytes, kind: int, lease: int, store: str, body: Any) -> bool:
+        """A task has ended: those that take its result go on, or fail. Whether there are any."""
+        entry = self._by_task.get(task)
+        if entry is None:
+            return False
+        if kind not in SUCCESS:
+            self._fail(task, _cause(task, (kind, lease, store, body)))
+            return False
+        entry.result = self._result(kind, lease, store, body)
+        waiting, entry.waiting = entry.waiting, []
+        ledger = self._ledger
+        for block, i in waiting:
+            if block.states[i] != _WAITING or i not in block.missing:
+                continue
+            block.missing[i] -= 1
+            if not block.missing[i]:
+                del block.missing[i]
+                ledger.move(block, i, Cause.RELEASED)
+                ledger.ready.push(block, i, i + 1)
+        return True
+
+    def _fail(self, task: bytes, cause: str) -> None:
+        """Who waits for `task` waits in vain, and who waits for those. One after the other, however
+        long the chain is."""
+        self._failing.append((task, cause))
+        if self._is_failing:
+            return
+        self._is_failing = True
+        while self._failing:
+            task, cause = self._failing.popleft()
+            entry = self._by_task.get(task)
+            waiting = [] if entry is None else entry.waiting
+            for block, i in list(waiting):
+                if block.states[i] < ENDED:
+                    self.fail(block, i, cause)
+        self._is_failing = False
+
+    def fail(self, block: Block, i: int, cause: str) -> None:
+        """A task ends unrun, for this cause."""
+        body = failure_body("DependencyFailed", cause)
+        self._ledger.end(block, i, Kind.UNMET, 0, body)
+
+    def let_go(self, block: Block, i: int) -> None:
+        """A task has ended, and needs its inputs no more."""
+        self.stop_waiting(block, i)
+        for task in split(block.inputs[i]):  # type: ignore[index]  # a block with inputs
+            entry = self._by_task[task]
+            entry.users -= 1
+            if not entry.users:
+                del self._by_task[task]
+                self.stored -= entry.result is not None and bool(entry.result.store)
+
+    def stop_waiting(self, block: Block, i: int) -> None:
+        """A task waits for no input any more: it runs after all, or has ended."""
+        if block.missing.pop(i, None) is None:
+            return
+        block.is_doubtful = True
+        for task in split(block.inputs[i]):  # type: ignore[index]  # it has some
+            entry = self._by_task[task]
+            entry.waiting = [each for each in entry.waiting if each != (block, i)]
+
+    # -- for dispatch ------------------------------------------------------------------------
+
+    def hold(self, block: Block, low: int, high: int) -> bool:
+        """Whether queued tasks among these lack an input after all: those wait again, the others
+        are ready."""
+        if not block.is_doubtful:
+            return False
+        lacking = [i for i in range(low, high) if self._lacks(block, i)]
+        for i in lacking:
+            self._ledger.move(block, i, Cause.HELD)
+        if lacking:
+            for start, end in reversed(list(block.queued_runs(low, high))):
+                self._ledger.ready.push(block, start, end, first=True)
+        return bool(lacking)
+
+    def _lacks(self, block: Block, i: int) -> bool:
+        missing = 0
+        for task in split(block.inputs[i]):  # type: ignore[index]  # it has some
+            entry = self._by_task[task]
+            if entry.result is None:
+                entry.waiting.append((block, i))
+                missing += 1
+        if missing:
+            block.missing[i] = missing
+        return missing > 0
+
+    def stores_of(self, ids: bytes) -> set[str]:
+        """The stores that hold what a task takes that is ready."""
+        if not self.stored:
+            return set()
+        results = [self._by_task[task].result for task in split(ids)]
+        return {result.store for result in results if result is not None and result.store}
+
+    def waits_for(self, block: Block, i: int) -> list[str]:
+        """The ids of the inputs that a task waits for."""
+        if i not in block.missing:
+            return []
+        tasks = dict.fromkeys(split(block.inputs[i]))  # type: ignore[index]  # it has some
+        return [show(*unkey(task)) for task in tasks if self._by_task[task].result is None]
+
+    def check(self) -> None:
+        """Raise AssertionError if what is known of inputs disagrees with the tasks that take them.
+        For tests."""
+        users: dict[bytes, int] = {}
+        for block in self._ledger.blocks:
+            for i, ids in enumerate(block.inputs or ()):
+                if block.states[i] >= ENDED:
+                    assert i not in block.missing, (block.key, i)
+                    continue
+                tasks = split(ids)
+                missing = [task for task in tasks if self._by_task[task].result is None]
+                for task in tasks:
+                    users[task] = users.get(task, 0) + 1
+                if i in block.missing:
+                    assert block.missing[i] == len(missing), (block.key, i, missing)
+                    for task in missing:
+                        assert (block, i) in self._by_task[task].waiting, (block.key, i)
+        assert users == {task: entry.users for task, entry in self._by_task.items()}
+
+
+def _cause(task: bytes, record: Record | None) -> str:
+    """Why nothing comes of a task whose input `task` is; the first cause, if that had one."""
+    id = show(*unkey(task))
+    if record is None:
+        return f"its input {id} is no task of this mesh, or not any more"
+    kind, _, _, body = record
+    if kind == Kind.CANCELLED:
+        return f"its input {id} was cancelled"
+    try:
+        failure, _ = parse_failure(parse(body).rest)
+    except ValueError:  # a worker of bad faith: the task failed, of whatever
+        return f"its input {id} failed"
+    if kind == Kind.UNMET:
+        return failure.message
+    kind_of = failure.kind.removeprefix("builtins.")
+    return f"its input {id} failed: {kind_of}: {failure.message}"[:CAUSE_CHARS_MAX]

@@ -1,0 +1,239 @@
+"""Children: the slots of a worker as processes: started, heard, given tasks, ended, buried.
+
+The core decides; here it is carried out. A slot's death comes from the kernel, never from a
+timeout. `tasks` go into a slot's socket; what it has not read can be taken back from there.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..core import events
+from ..core.worker import WorkerCore
+from ..errors import DISK_FULL
+from ..protocol import outcome, packets
+from ..store.results import Results
+from ..task import show
+from ..transport.poller import Poller
+from . import weight
+from .capture import thin
+from .child import Child, how_it_ended
+from .log import Log
+from .wards import Wards
+
+#: Outcomes read from one slot in one turn.
+OUTCOMES_MAX = 512
+
+#: Capture files are looked at this often, for floods; and what slots say of themselves.
+THIN_EVERY_S = 1.0
+
+
+class Children:
+    """The slots' processes of the worker of `core`, whose store is `results`. `poller` waits for
+    them. One that has grown beyond `memory_max` bytes is replaced, if that is not 0.
+    `say_stalled(reason)` says that the disk has no room."""
+
+    def __init__(
+        self,
+        core: WorkerCore,
+        results: Results,
+        poller: Poller,
+        log: Log,
+        memory_max: int,
+        say_stalled: Callable[[str], None],
+    ) -> None:
+        self._core, self._results, self._poller, self._log = core, results, poller, log
+        self._memory_max, self._say_stalled = memory_max, say_stalled
+        self._children: dict[int, Child] = {}
+        self._wards = Wards(log)
+        self._thin_at = 0.0
+
+    def start(self) -> None:
+        """Start them all, and behind them, since they are waited for, the warden."""
+        now = time.monotonic()
+        for number in self._core.settle(now).starts:
+            self._start(number, now)
+        self._wards.start()
+
+    def hear(self, ready: set[Any], now: float) -> None:
+        """Take what slots have answered that are `ready`."""
+        for number, child in list(self._children.items()):
+            if child.pair in ready:
+                self._hear_slot(number, child, now)
+
+    def bury(self, now: float) -> None:
+        """Some child has died."""
+        for number, child in list(self._children.items()):
+            if child.is_dead():
+                self._bury(number, child, now)
+        self._wards.start()
+
+    def carry_out(self, turn: events.WorkerTurn, now: float) -> bool:
+        """Do what the core wants of slots; whether it has heard of something new by that."""
+        for number in turn.starts:
+            self._start(number, now)
+        stalled = self._hand_out(turn, now)
+        for number in dict.fromkeys(turn.take_back):
+            if number in self._children:
+                leases = self._take_back(self._children[number])
+                self._core.handle(events.TakenBack(number, leases), now)
+        for number, lease in turn.kills:
+            self._kill(number, lease, now)
+        for number in turn.retire:  # its place is taken when it is buried
+            self._children[number].signal(signal.SIGKILL)
+        for number, last in turn.harsher:
+            self._children[number].signal(signal.SIGKILL if last else signal.SIGTERM)
+        for number, lease, limit in turn.weigh:
+            size = weight.of_tree(self._children[number].pid, limit)
+            self._core.handle(events.Weighed(number, lease, size), now)
+        return stalled or bool(turn.take_back or turn.kills or turn.weigh)
+
+    def _hear_slot(self, number: int, child: Child, now: float) -> None:
+        """Take what a slot has answered."""
+        rows: list[tuple[int, int, bytes, float, bool]] = []
+        receive, line = child.pair.recv, self._core.slots[number].line
+        while len(rows) < OUTCOMES_MAX:
+            try:
+                packet = receive(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionError):
+                break
+            if not packet:
+                break
+            if packet[0] == packets.READY:
+                self._core.handle(events.SlotReady(number, packets.parse_ready(packet)), now)
+                continue
+            if packet[0] == packets.STUCK:
+                self._core.slots.is_stuck(number, child.stuck(packet, self._log))
+                continue
+            if packet[0] == packets.UNKNOWN:
+                self._take_answers(number, rows, now)  # they come before
+                rows = []
+                function, leases = packets.parse_unknown(packet)
+                self._core.slots.unlearn(child.digest_of(function), number)
+                self._core.handle(events.TakenBack(number, leases), now)
+                continue
+            rows += packets.parse_outcomes(packet)
+            if len(rows) == len(line):
+                break  # nothing more can come
+        self._take_answers(number, rows, now)
+        child.flush()
+
+    def _take_answers(
+        self, number: int, rows: list[tuple[int, int, bytes, float, bool]], now: float
+    ) -> None:
+        for lease, _, body, _, _ in rows:
+            if outcome.has_log(body):
+                self._log_output(lease, body)
+        if rows:
+            self._core.handle(events.SlotAnswered(number, rows), now)
+
+    def _log_output(self, lease: int, body: bytes) -> None:
+        piece = self._core.slots.held.get(lease)
+        if piece is not None:
+            self._log.keep_output(show(piece.session, piece.counter(lease)), lease, body)
+
+    def _bury(self, number: int, child: Child, now: float) -> None:
+        """A slot is dead: what it answered counts, what it had not read is as good as new."""
+        self._hear_slot(number, child, now)
+        unread = self._take_back(child)
+        held, line = self._core.slots.held, self._core.slots[number].line
+        at = None if line.first in unread else line.first
+        child.clear({lease: held[lease] for lease in line})
+        del self._children[number]
+        self._wards.remove(child.pid)
+        self._poller.remove(child.pair.fileno())
+        child.complain(self._log, last=True)
+        child.close()
+        why = self._core.slots[number].ending
+        how = how_it_ended(child.process.returncode, by_us=why is not None)
+        said = how if why is None else f"{how}; it was ended: {why.name.lower().replace('_', ' ')}"
+        about = {"slot": number, "slot_pid": child.pid, "how": said, "lease": at}
+        self._log(f"slot {number}, process {child.pid}, {said}", "slot died", **about)
+        self._core.handle(events.SlotExited(number, how, unread), now)
+
+    def _take_back(self, child: Child) -> list[int]:
+        """What a slot has not read: the leases of the tasks, oldest first."""
+        leases, digests = child.take_back()
+        for digest in digests:
+            self._core.slots.unlearn(digest, child.number)
+        return leases
+
+    def _hand_out(self, turn: events.WorkerTurn, now: float) -> bool:
+        """Give slots what they are to run; whether the disk had no room for some of it, which waits
+        then, here or elsewhere."""
+        stalled = False
+        unknown: set[tuple[int, bytes]] = set()
+        for number, digest in turn.functions:
+            try:
+                self._children[number].send_function(self._core.functions[digest])
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                self._core.slots.unlearn(digest, number)
+                unknown.add((number, digest))
+        for number, piece, low, high in turn.tasks:
+            sent = low
+            if (number, piece.function) not in unknown:
+                inline = self._core.settings.inline_bytes
+                sent = self._children[number].send_tasks(piece, low, high, inline)
+            if sent < high:
+                stalled = True
+                reason = f"no room in {self._results.incoming}"
+                self._say_stalled(reason)
+                leases = list(range(piece.lease + sent, piece.lease + high))
+                self._core.handle(events.Stalled(reason, number, leases), now)
+        return stalled
+
+    def _start(self, number: int, now: float) -> None:
+        slots, mark = len(self._core.slots), self._wards.mark
+        try:
+            child = Child.start(
+                number, self._results.incoming, self._results.id, slots, mark, self._memory_max
+            )
+        except OSError as error:  # the machine has no process or descriptor left: for now
+            how = f"could not be started: {error.strerror}"
+            self._log(f"slot {number} {how}", "slot not started", slot=number)
+            self._core.handle(events.SlotExited(number, how, []), now)
+        else:
+            self._wards.add(child.pid)
+            if self._log.as_json:
+                self._log(f"slot {number}", "slot started", slot=number, slot_pid=child.pid)
+            self._children[number] = child
+            self._poller.add(child.pair)
+
+    def _kill(self, number: int, lease: int, now: float) -> None:
+        """End what runs `lease`, and nothing else: freeze, look, decide."""
+        child = self._children.get(number)
+        if child is None or not child.freeze():
+            return
+        self._hear_slot(number, child, now)
+        if self._core.slots[number].line.first != lease:
+            self._core.slots.spared(number)
+        elif self._core.slots.struck(number, now):
+            child.signal(signal.SIGINT)
+        else:
+            child.signal(signal.SIGKILL)
+        child.thaw()
+
+    def tend(self, now: float) -> None:
+        """Look after what slots write, and after the warden."""
+        self._wards.start()
+        if now >= self._thin_at:
+            self._thin_at = now + THIN_EVERY_S
+            for child in self._children.values():
+                thin(self._results.incoming / child.output)
+                child.complain(self._log)
+
+    def close(self) -> None:
+        """End them all."""
+        for child in self._children.values():
+            child.signal(signal.SIGKILL)
+        for child in self._children.values():
+            child.process.wait()
+            child.complain(self._log, last=True)
+            child.close()
+        self._wards.close()

@@ -1,0 +1,106 @@
+"""Inputs: the futures among a call's arguments, and the values they stand for.
+
+While arguments are pickled, each future leaves a number in the pickle, and the id of its task in a
+list that travels beside it: the router sees who needs what without looking into payloads. While
+they are unpickled in a slot, each number becomes the value of that input: unpickled once, however
+often the arguments name it.
+
+The pickle holds no more than ``value(number)``, so that futures may be anywhere in the arguments,
+inside objects that this module has never heard of.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import PayloadError
+
+#: A task id.
+INPUT_BYTES = 16
+
+#: One task takes at most so many: their ids are a megabyte then, as much as a message may well be.
+INPUTS_MAX = 65_536
+
+#: Classes whose instances call `refer` when they are pickled, and have no buffers.
+REFERRING: set[type] = set()
+
+
+class _Here(threading.local):
+    """What this thread is pickling or unpickling."""
+
+    gathered: dict[bytes, int] | None = None
+    mesh: object = None
+    load: Callable[[int], Any] | None = None
+
+
+_here = _Here()
+
+
+@contextmanager
+def gathering(mesh: object) -> Iterator[dict[bytes, int]]:
+    """While this lasts, futures of `mesh` may be pickled: their ids, in order, with numbers."""
+    _here.gathered, _here.mesh = {}, mesh
+    try:
+        yield _here.gathered
+    finally:
+        _here.gathered = _here.mesh = None
+
+
+def refer(task: bytes, mesh: object, who: object) -> tuple[Callable[[int], Any], tuple[int]]:
+    """What a future of `mesh` is pickled as: for its `__reduce__`. `who` is it.
+
+    Raises:
+        PayloadError: no arguments are being pickled, or those of a call on another mesh.
+    """
+    gathered = _here.gathered
+    if gathered is None:
+        raise PayloadError(
+            f"{who!r} can be pickled as an argument of a task alone: use its result()"
+        )
+    if mesh != _here.mesh:
+        raise PayloadError(f"{who!r} belongs to another mesh: pass its result()")
+    number = gathered.setdefault(task, len(gathered))
+    if number >= INPUTS_MAX:
+        raise PayloadError(
+            f"a task takes at most {INPUTS_MAX:,} futures: let others combine some of them first"
+        )
+    return value, (number,)
+
+
+def value(number: int) -> Any:
+    """The value of an input of the task that is being unpickled."""
+    if _here.load is None:
+        raise PayloadError("the arguments of a task with inputs are unpickled in its slot alone")
+    return _here.load(number)
+
+
+@contextmanager
+def given(load: Callable[[int], Any]) -> Iterator[None]:
+    """While this lasts, arguments may be unpickled; `load` gives the value of an input."""
+    values: dict[int, Any] = {}
+
+    def once(number: int) -> Any:
+        if number not in values:
+            values[number] = load(number)
+        return values[number]
+
+    _here.load = once
+    try:
+        yield
+    finally:
+        _here.load = None
+
+
+def split(ids: bytes) -> list[bytes]:
+    """The ids in a list of them."""
+    return [ids[at : at + INPUT_BYTES] for at in range(0, len(ids), INPUT_BYTES)]
+
+
+def are_inputs(ids: Any) -> bool:
+    """Whether `ids` is a list of task ids, one after the other."""
+    if not isinstance(ids, bytes) or len(ids) % INPUT_BYTES or len(ids) > INPUTS_MAX * INPUT_BYTES:
+        return False
+    return all(each[:8].isascii() for each in split(ids))
