@@ -68,6 +68,7 @@ class Inputs:
         self._ledger = ledger
         self._by_task: dict[bytes, Input] = {}
         self._last: tuple[bytes, bytes, Block | None] = (b"", b"", None)
+        self._released: dict[Block, list[int]] = {}
         self._failing: deque[tuple[bytes, str]] = deque()
         self._is_failing = False
 
@@ -161,8 +162,24 @@ class Inputs:
             if not block.missing[i]:
                 del block.missing[i]
                 ledger.move(block, i, Cause.RELEASED)
-                ledger.ready.push(block, i, i + 1)
+                self._released.setdefault(block, []).append(i)
         return True
+
+    def settle(self) -> None:
+        """What was released in a turn is ready: in runs as long as can be, for these travel
+        together."""
+        if not self._released:
+            return
+        released, self._released = self._released, {}
+        for block, indices in released.items():
+            indices.sort()
+            low = end = indices[0]
+            for i in indices:
+                if i != end:
+                    self._ledger.ready.push(block, low, end)
+                    low = i
+                end = i + 1
+            self._ledger.ready.push(block, low, end)
 
     def _fail(self, task: bytes, cause: str) -> None:
         """Who waits for `task` waits in vain, and who waits for those. One after the other, however

@@ -138,6 +138,7 @@ class RouterCore:
         for peer in self.stall.freed():
             if self.peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
                 self.resume(peer, now)
+        self.ledger.inputs.settle()
         if not self.stopping and self.stall.reason is None and not self._is_behind:
             if self._grace.is_over:
                 self.ledger.release(now)
