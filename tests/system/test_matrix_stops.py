@@ -116,15 +116,13 @@ def test_a_slot_killed_again_and_again_while_it_works_costs_no_task(
 
 
 def run_twice(begun: str, gates: list[str]) -> int:
-    """Say which process runs, wait at the gate of this run, return the process."""
-    with open(begun, "w") as said:
-        said.write(str(os.getpid()))
+    """Take the gate of this run, say which process runs, wait at the gate, return the process."""
     for gate in gates:
         try:
             os.rename(gate, taken := f"{gate}-taken")
         except FileNotFoundError:
             continue  # the run before has it
-        return tasks.hold(taken, os.getpid())
+        return tasks.say_and_hold(begun, taken, os.getpid())
     raise LookupError("a third run")
 
 
