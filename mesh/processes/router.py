@@ -98,15 +98,21 @@ class Payloads:
     def keep(self, outcomes: list[tuple[bytes, bytes]], ticket: int) -> None:
         """Keep outcomes that are being written under `ticket`, and that others take."""
         for task, record in outcomes:
-            self._keep(_OUTCOME + task, ticket, [record])
+            size = len(record) + PAYLOAD_OVERHEAD_BYTES
+            self._kept[_OUTCOME + task] = (ticket, [record], size)
+            self._bytes += size
 
-    def of_outcome(self, task: bytes) -> tuple[int, Any]:
-        """How a task ended: kind, and value or ref."""
-        name = _OUTCOME + task
-        if name not in self._kept:
-            self._keep(name, 0, [self._records.outcome(task)])
-        record = self._kept[name][1][0]
-        return record[0], rest_of(record, RECORD.size)
+    def of_inputs(self, ids: bytes) -> tuple[bytes, list[bytes]]:
+        """How tasks ended: their kinds, and values or refs."""
+        kinds, values = bytearray(), []
+        for task in split(ids):
+            name = _OUTCOME + task
+            if name not in self._kept:
+                self._keep(name, 0, [self._records.outcome(task)])
+            record = self._kept[name][1][0]
+            kinds.append(record[0])
+            values.append(rest_of(record, RECORD.size))
+        return bytes(kinds), values
 
     def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
         size = sum(map(len, payloads)) + PAYLOAD_OVERHEAD_BYTES * len(payloads)
@@ -296,8 +302,7 @@ class Router:
                 row[5] = self.payloads.of_tasks(row[5])
         elif type(message) is m.Inputs:
             for row in message.rows:
-                found = [self.payloads.of_outcome(task) for task in split(row[1])]
-                row[2:] = bytes(kind for kind, _ in found), [value for _, value in found]
+                row[2:] = self.payloads.of_inputs(row[1])
         elif type(message) is m.Function:
             message.payload = self.payloads.of_function(message.digest)
         elif type(message) is m.Tell and type(message.value) is dict and "router" in message.value:

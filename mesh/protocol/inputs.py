@@ -103,4 +103,4 @@ def are_inputs(ids: Any) -> bool:
     """Whether `ids` is a list of task ids, one after the other."""
     if not isinstance(ids, bytes) or len(ids) % INPUT_BYTES or len(ids) > INPUTS_MAX * INPUT_BYTES:
         return False
-    return all(each[:8].isascii() for each in split(ids))
+    return ids.isascii() or all(each[:8].isascii() for each in split(ids))
