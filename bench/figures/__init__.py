@@ -9,6 +9,7 @@ from ..settings import Settings
 
 NAMES = (
     "throughput",
+    "graph",
     "durability",
     "roundtrip",
     "payload",
