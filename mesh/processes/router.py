@@ -39,7 +39,6 @@ from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import allocator
 from .life import Life, tell_owner
 from .log import Log
 from .writer import Writer
@@ -362,7 +361,6 @@ def serve(
 ) -> int:
     """Run a router to its end; the exit code. `tell` gets its access, or its error."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    allocator.keep_little()
     folder = Path(options["folder"])
     try:
         router = Router(
