@@ -171,6 +171,7 @@ class WorkerTurn:
     take_back: list[int] = field(default_factory=list)
     store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
     drop: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: not needed any more
+    told: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: stored, and recorded
     drop_ticket: int = 0  # that is told under it, after what is to be stored
     stop: str | None = None  # leave the mesh, and why
 

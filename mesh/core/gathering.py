@@ -35,6 +35,8 @@ class Gathering:
         self._runs: dict[str, Run] = {}
         self._on_way: deque[tuple[int, int]] = deque()  # sequence number, bytes
         self._on_way_bytes = 0
+        self._stored: dict[int, bytes] = {}  # leases that have stored something → their tasks
+        self._stored_on_way: deque[tuple[int, int]] = deque()  # sequence number, lease
 
     def __bool__(self) -> bool:
         return bool(self._runs)
@@ -51,9 +53,14 @@ class Gathering:
         kinds.append(kind)
         bodies.append(body)
 
+    def stored(self, task: bytes, lease: int) -> None:
+        """What is told of a lease lies in the store as well, until the router has it."""
+        self._stored[lease] = task
+
     def keep(self, messages: Iterable[m.Message]) -> None:
         """What was sent and not acknowledged is told again."""
         self._on_way.clear()
+        self._stored_on_way.clear()
         self._on_way_bytes = 0
         for message in messages:
             if isinstance(message, m.Done):
@@ -74,12 +81,22 @@ class Gathering:
         size = sum(sum(map(len, bodies)) + OUTCOME_BYTES * len(bodies) for *_, bodies in rows)
         self._on_way.append((sequence, size))
         self._on_way_bytes += size
+        if self._stored:
+            for _, _, leases, *_ in rows:
+                mine = (lease for lease in leases if lease in self._stored)
+                self._stored_on_way.extend((sequence, lease) for lease in mine)
 
-    def acknowledged(self, sequence: int) -> None:
-        """The router has recorded what was sent up to this number."""
+    def acknowledged(self, sequence: int) -> list[tuple[bytes, int]]:
+        """The router has recorded what was sent up to this number; which tasks' leases of that have
+        stored something."""
         on_way = self._on_way
         while on_way and on_way[0][0] <= sequence:
             self._on_way_bytes -= on_way.popleft()[1]
+        told: list[tuple[bytes, int]] = []
+        while self._stored_on_way and self._stored_on_way[0][0] <= sequence:
+            lease = self._stored_on_way.popleft()[1]
+            told.append((self._stored.pop(lease), lease))
+        return told
 
     @property
     def is_full(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..protocol.outcome import failure_body
-from ..task import Kind, show
+from ..task import Kind, key, show
 from .backlog import Backlog, Piece
 from .events import SlotAnswered, SlotExited, TakenBack, Weighed, WorkerTurn
 from .gathering import Gathering, Run
@@ -417,6 +417,8 @@ class Slots:
         for each in [t for t in self._stored if t <= ticket]:
             lease, kind, body = self._stored.pop(each)
             if lease in self.held:
+                piece = self.held[lease]
+                self._gathered.stored(key(piece.session, piece.counter(lease)), lease)
                 self._outcome(lease, kind, body)
 
     def window(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Gap, Link
-from ..task import key
+from ..task import key, unkey
 from .backlog import Piece
 from .events import (
     Committed,
@@ -118,6 +118,13 @@ class WorkerCore:
             m.Drop: self._take_drop,
             m.Leave: self._take_leave,
         }
+
+    def recall_untold(self, outcomes: list[tuple[bytes, int, int, bytes]]) -> None:
+        """What an earlier life has stored and not told: task, lease, kind, body. Before the first
+        HELLO."""
+        for task, lease, kind, body in outcomes:
+            self._gathered.stored(task, lease)
+            self._gathered.add(*unkey(task), lease, kind, body)
 
     # -- the door and the exit -------------------------------------------------------------
 
@@ -230,7 +237,7 @@ class WorkerCore:
             self._hello(now)
             return
         self._last_heard = now
-        self._gathered.acknowledged(envelope.ack)
+        self.slots.orders.told += self._gathered.acknowledged(envelope.ack)
         self.link.record(self.link.received)
         take = self._take.get(type(envelope.message))
         if take is not None:

@@ -24,7 +24,7 @@ from ..errors import MeshError, public_name
 from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
-from ..store.results import Gone, open_results
+from ..store.results import Gone, Told, Untold, open_results
 from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access
@@ -42,6 +42,10 @@ LAST_WORDS_MS = 500
 
 #: The exit code of a worker whose router did not answer, or no more.
 ROUTER_LOST = 3
+
+
+#: Of so many outcomes the store need not know any more that they are to be told.
+TOLD_MAX = 256
 
 
 class Worker:
@@ -86,6 +90,8 @@ class Worker:
         self.wake = Wake()
         self.writer = Writer(self.results.apply, None, self.wake)
         self._joined = ExitStack()
+        self.mesh = ""
+        self._told: list[Told] = []  # no commit of their own for a few
         self._stalled: str | None = None  # why there is no room on the disk, once that was said
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
         self._poller = Poller()
@@ -98,6 +104,9 @@ class Worker:
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
+        self.mesh = access.mesh
+        untold = self.results.untold(access.mesh)
+        self.core.recall_untold([(each.task, each.lease, each.kind, each.body) for each in untold])
         folder = sockets.SocketFolder(access.mesh)
         self._joined.callback(folder.leave)
         context = sockets.context()
@@ -192,10 +201,17 @@ class Worker:
         for envelope in turn.sends:
             self.dialer.send(encode(envelope))
         changed = self.children.carry_out(turn, now)
+        self._told += [Told(*each) for each in turn.told]
         for ticket, kind, body in turn.store:
-            self.writer.submit(ticket, outcome.refs_in(kind, body), [])
+            refs = outcome.refs_in(kind, body)
+            untold = Untold(refs[0].task, refs[0].lease, self.mesh, kind, body)
+            told, self._told = self._told, []
+            self.writer.submit(ticket, [*refs, untold, *told], [])
         if turn.drop:
             self.writer.submit(turn.drop_ticket, [Gone(*each) for each in turn.drop], [])
+        if len(self._told) > TOLD_MAX:  # else they wait for company
+            told, self._told = self._told, []
+            self.writer.submit(self.core.slots.next_ticket(), told, [])
         if changed:
             return self._settle(now)
         return turn.stop
@@ -215,6 +231,7 @@ class Worker:
     def close(self) -> None:
         """End the slots and leave nothing behind but the store."""
         self.children.close()
+        self.writer.submit(self.core.slots.next_ticket(), self._told, [])
         self.writer.close()  # before the files go that it moves
         shutil.rmtree(self.incoming, ignore_errors=True)  # of a temporary mesh it may be gone
         self._joined.close()

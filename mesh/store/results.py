@@ -10,6 +10,7 @@ the worker is killed, what is there without an entry is in `incoming` alone, whe
 looks. So a store opens as fast with a million files as with none.
 
     result    task id + lease u64 + index u16 → size u64, crc32 u32
+    untold    task id + lease → mesh, kind, outcome: of what is in no router's records yet
     meta      the store's id and schema
 
 A store in doubt (`Seal.doubt`) is gone through when it is opened: an index that is damaged is moved
@@ -37,15 +38,35 @@ from .seal import Seal, write_synced
 from .tables import LmdbTables, NoRoom, Tables
 
 SCHEMA = 2
-TABLES = ("meta", "result")
+TABLES = ("meta", "result", "untold")
 
 #: Of a store that was open when the machine went down, the content of files that are so much older
 #: than the newest is not read again: the system writes back what is older than half a minute.
 SETTLED_S = 600.0
 
 _ENTRY = struct.Struct("<QI")
+_LEASE = struct.Struct(">16sQ")
+_UNTOLD = struct.Struct("<8sB")
 _ID = re.compile(r"[0-9a-z]{8}")
 _READ_BYTES = 2**20
+
+
+class Untold(NamedTuple):
+    """How a lease ended that has stored something: to be told by the next life, if this one does
+    not come to it."""
+
+    task: bytes
+    lease: int
+    mesh: str
+    kind: int
+    body: bytes
+
+
+class Told(NamedTuple):
+    """The router has recorded how this lease of a task ended."""
+
+    task: bytes
+    lease: int
 
 
 class Gone(NamedTuple):
@@ -107,7 +128,7 @@ class Results:
                 else:
                     left.unlink()
 
-    def apply(self, writes: list[Ref | Gone]) -> None:
+    def apply(self, writes: list[Ref | Untold | Told | Gone]) -> None:
         """Take in what waits in `incoming`, and let go of what is not needed. Committed on return.
 
         Raises:
@@ -115,7 +136,7 @@ class Results:
         """
         with self._or_no_room():  # what makes room comes first: the rest may be waiting for it
             self._forget([each for each in writes if isinstance(each, Gone)])
-            self._keep([each for each in writes if isinstance(each, Ref)])
+            self._keep(writes)
 
     @contextmanager
     def _or_no_room(self) -> Iterator[None]:
@@ -126,13 +147,26 @@ class Results:
                 raise
             raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
 
-    def _keep(self, refs: list[Ref]) -> None:
-        if not refs:
+    def _keep(self, writes: list[Ref | Untold | Told | Gone]) -> None:
+        refs = [each for each in writes if isinstance(each, Ref)]
+        untold = [
+            (
+                _LEASE.pack(each.task, each.lease),
+                _UNTOLD.pack(each.mesh.encode(), each.kind) + each.body,
+            )
+            for each in writes
+            if isinstance(each, Untold)
+        ]
+        told = [_LEASE.pack(*each) for each in writes if isinstance(each, Told)]
+        if not refs and not untold and not told:
             return
         keys = [stored_key(ref.task, ref.lease, ref.number) for ref in refs]
         rows = [(key, _ENTRY.pack(ref.size, ref.crc)) for key, ref in zip(keys, refs, strict=True)]
         with self._tables.begin(write=True) as txn:
             txn.put_many("result", rows)
+            txn.put_many("untold", untold)
+            for each in told:
+                txn.delete("untold", each)
         for key in keys:
             self._move_in(key)
 
@@ -153,6 +187,19 @@ class Results:
         with self._tables.begin(write=True) as txn:
             for each in all_of:
                 txn.delete("result", stored_key(*each))
+            for one in gone:
+                txn.delete("untold", _LEASE.pack(*one))
+
+    def untold(self, mesh: str) -> list[Untold]:
+        """What an earlier life has stored, and not brought to the router of `mesh`."""
+        found: list[Untold] = []
+        with self._tables.begin() as txn:
+            for name, raw in txn.scan("untold"):
+                task, lease = _LEASE.unpack(name)
+                whose, kind = _UNTOLD.unpack_from(raw)
+                if whose.decode() == mesh:
+                    found.append(Untold(task, lease, mesh, kind, raw[_UNTOLD.size :]))
+        return found
 
     def find(self, task: bytes, lease: int, number: int) -> tuple[Path, int, int]:
         """The file of a result, its size and checksum.

@@ -58,6 +58,10 @@ class LoneWorker:
         session = self.core.link.session
         return self.turn(RouterHeard(Envelope(session, self.number, ack, message)))
 
+    def hear_welcome(self) -> Any:
+        self.number = 0
+        return self.hear(m.Welcome("mesh", b"b", 1, 1, {}))
+
     def tasks(self, lease: int, count: int, **options: Any) -> Any:
         return self.hear(m.Tasks([[C1, lease, lease, F, options, [b"x"] * count]]))
 
@@ -663,3 +667,17 @@ def test_a_result_that_is_stored_in_the_same_turn_is_told_with_what_is_dropped()
 
     turn = lone.turn(Committed(turn.drop_ticket))
     assert said(turn, m.Dropped) and said(turn, m.Done)
+
+
+def test_what_an_earlier_life_stored_is_told_until_it_is_recorded():
+    lone = LoneWorker()
+    task = key(C1, 3)
+    lone.core.recall_untold([(task, 9, Kind.STORED, b"outcome")])
+
+    [hello] = said(lone.turn(Connected()), m.Hello)
+    assert hello.held == [[9, C1, 3]]
+    turn = lone.hear_welcome()
+    [done] = said(turn, m.Done)
+    assert done.runs == [[C1, [3], [9], bytes([Kind.STORED]), [b"outcome"]]] and not turn.told
+
+    assert lone.hear(m.Beat(), ack=lone.core.link.sent).told == [(task, 9)]

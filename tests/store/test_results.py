@@ -12,9 +12,9 @@ from mesh.errors import ResultLost, StoreError
 from mesh.processes import spool
 from mesh.protocol.outcome import Ref
 from mesh.store import results
-from mesh.store.results import Results, open_results
+from mesh.store.results import Gone, Results, Told, Untold, open_results
 from mesh.store.tables import LmdbTables
-from mesh.task import key
+from mesh.task import Kind, key
 
 Open = Callable[[], Results]
 
@@ -181,3 +181,18 @@ def test_the_index_is_lmdb_with_the_entries_it_documents(reopen: Open, tmp_path:
 
     name, entry = TASK + bytes([1, 2, 3, 4, 5, 6, 7, 8, 0, 1]), (8).to_bytes(8, "little")
     assert rows == {name: entry + zlib.crc32(b"a result").to_bytes(4, "little")}
+
+
+def test_what_is_not_told_yet_is_known_to_the_next_life_of_the_same_mesh(reopen: Open):
+    store = reopen()
+    other = TASK[:15] + b"\x01"
+    mine = Untold(TASK, 7, "meshmesh", Kind.STORED, b"outcome")
+    store.apply([wait(store, 7, b"a result"), mine])
+    store.apply([wait(store, 8, b"another"), Untold(TASK, 8, "meshmesh", Kind.STORED, b"told")])
+    store.apply([wait(store, 9, b"gone"), Untold(other, 9, "meshmesh", Kind.STORED, b"gone")])
+    store.apply([Told(TASK, 8), Gone(other, 9)])
+
+    store = reopen()
+
+    assert store.untold("meshmesh") == [mine]
+    assert store.untold("another2") == []

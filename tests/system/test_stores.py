@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from scripts import another_worker
@@ -80,3 +81,46 @@ def test_what_is_forgotten_goes_from_the_stores_of_its_holders_also_of_one_that_
         assert m.submit(pow, 2, 3).result(20) == 8
     for root in (here, away):
         assert files_and_entries(root) == (set(), set())
+
+
+def noted_blob(traces: str, i: int) -> bytes:
+    (Path(traces) / f"{i}-{os.getpid()}").touch()
+    return blob(i)
+
+
+def test_what_was_stored_and_not_told_is_told_by_the_next_worker_and_not_run_again(
+    tmp_path: Path,
+) -> None:
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    with Mesh(dir=tmp_path / "m", slots=2, settings=SOON) as m:
+        m.wait_for_slots(2, 20)
+        router = m.status()["router"]["pid"]
+        gate, told = tmp_path / "gate", tmp_path / "told"
+        os.mkfifo(gate)
+        os.mkfifo(told)
+        content = str(tmp_path / "m" / "worker" / "content")
+        gates, rest = [str(gate), ""], [[each] * 2 for each in (str(traces), content, str(told))]
+        future, _ = m.submit_many(hold_and_blob, gates, *rest)
+        m.flush()
+        with open(gate, "wb"):  # it runs
+            worker = m.status()["workers"][0]["pid"]
+            os.kill(router, signal.SIGSTOP)  # nobody hears how it ends
+        told.read_bytes()
+        os.kill(worker, signal.SIGKILL)
+        os.kill(router, signal.SIGKILL)  # and with it what it was sent
+        told.read_bytes()  # the other runs once more
+
+        assert future.result(25) == blob(7)
+        assert len(list(traces.iterdir())) == 1, "it has not run again"
+
+
+def hold_and_blob(gate: str, traces: str, content: str, told: str) -> bytes | None:
+    """With a gate: a large result when that opens. Without: say when there is one in the store."""
+    if gate:
+        Path(gate).read_bytes()
+        return noted_blob(traces, 7)
+    while not list(Path(content).glob("??/*")):
+        time.sleep(0.01)
+    Path(told).write_bytes(b"it is committed")
+    return None

@@ -444,10 +444,3 @@ def test_a_module_that_is_not_there_is_named_with_advice(
     with pytest.raises(PayloadError, match="No module named 'only_here'; install the module"):
         mesh.submit(module.work).result(20)
     assert mesh.submit(echo, 1).result(20) == 1
-
-
-def test_a_future_says_why_it_cannot_be_an_argument(mesh: Mesh) -> None:
-    future = mesh.submit(echo, 1)
-    with pytest.raises(PayloadError, match="result"):
-        mesh.submit(echo, future)
-    assert future.result(20) == 1
