@@ -85,14 +85,26 @@ class Fleet:
         if found[1] in found[0].tries and found[0].tries[found[1]].failed == lease:
             return False
         if lease not in worker.held:
-            if found[0].states[found[1]] != _RUNNING:
-                self._ledger.inputs.stop_waiting(*found)
-                self._ledger.move(found[0], found[1], Cause.DISPATCHED)
+            is_running = found[0].states[found[1]] == _RUNNING
+            if not is_running or self._is_overtaken(found, lease):
+                if not is_running:
+                    self._ledger.inputs.stop_waiting(*found)
+                    self._ledger.move(found[0], found[1], Cause.DISPATCHED)
                 worker.held[lease] = (*found, now)
                 self._ledger.note("reclaimed", *found, lease=lease, worker=worker.who)
             else:
                 worker.strays[lease] = (*found, now)
         return True
+
+    def _is_overtaken(self, task: tuple[Block, int], lease: int) -> bool:
+        """Whether who holds a running task has it under an earlier lease than `lease`, and is a
+        stray from now on: the last router gave it to another, and died before that was on disk."""
+        for worker in self if lease < self._ledger.doubted_below else ():
+            for held, given in worker.held.items():
+                if given[:2] == task and held < lease:
+                    worker.strays[held] = worker.held.pop(held)
+                    return True
+        return False
 
     def away(self, peer: Peer, now: float) -> None:
         """A worker's connection is gone; it may come back, and `tick` gives it up if not."""

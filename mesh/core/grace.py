@@ -1,5 +1,6 @@
 """Grace: after a restart of the router, what may still run somewhere is not given out again before
-its worker has had time to say so.
+its worker has had time to say so. Nor is what fails meanwhile under a lease of the last life: that
+router may have heard so already, given the task to another worker, and died before it was on disk.
 
 It ends when every worker of the last life has said what it holds, or after `lost_after_s`. What a
 worker was known to run and did not bring back was lost with it: with a machine that went down, all
@@ -27,12 +28,12 @@ class Grace:
         self._expected = set(restored.roster)
         self._begun = dict(restored.begun)
         self._until = now + core.settings.lost_after_s
-        self._held_back: list[tuple[Block, int, int]] = []
         self._isolated: list[tuple[Block, int]] = []
+        core.ledger.doubted_below = core.placement.first_lease
         for block in sorted(restored.blocks, key=lambda block: block.sequence):
             cap = core.settings.worker_losses_max
             self._isolated += core.ledger.restore(block, restored.inputs, cap, now)
-            self._held_back += [(block, *run) for run in block.queued_runs(0, block.size)]
+            core.ledger.held_back += [(block, *run) for run in block.queued_runs(0, block.size)]
 
     @property
     def is_over(self) -> bool:
@@ -61,9 +62,10 @@ class Grace:
                 if who in self._begun:
                     self._lost(who, self._begun.pop(who)[1], "it went with the router", now)
         if not self._expected:
-            held_back, self._held_back = self._held_back, []
+            held_back, core.ledger.held_back = core.ledger.held_back, []
             for span in held_back:
                 core.ledger.ready.push(*span)
+            core.ledger.doubted_below = 0
             isolated, self._isolated = self._isolated, []
             for task in reversed(isolated):
                 core.fleet.quarantine.add(*task)

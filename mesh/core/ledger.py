@@ -69,6 +69,9 @@ class Ledger:
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
         age_s: for how long routers have served this store: what history ages by.
+        doubted_below: 0, or, in the grace, the first lease of this life: a task that failed under
+            an earlier one may have been given to another, who has not said so yet.
+        held_back: those tasks, and those that the store has brought back queued, until it is over.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class Ledger:
         self.journal = Journal()
         self.ahead_s = 0.0
         self.age_s = 0.0
+        self.doubted_below = 0
+        self.held_back: list[tuple[Block, int, int]] = []
         self.sequence = 0
 
     def restore(
@@ -176,11 +181,13 @@ class Ledger:
 
     def again(self, block: Block, i: int, cause: Cause, lease: int, who: str, now: float) -> None:
         """A task runs once more, first in line, or after an error when its time has come; remember
-        why. `lease`, of worker `who`, was the last."""
+        why. `lease`, of worker `who`, was the last, unless that is in doubt."""
         self.move(block, i, cause)
         self.remember(block, i)
         if cause is Cause.RETRIED:
             self.due.add(block, i, option(block.options, "backoff"), now)
+        elif cause is Cause.LOST and lease < self.doubted_below:
+            self.held_back.append((block, i, i + 1))
         elif cause is Cause.LOST:
             self.ready.push(block, i, i + 1, first=True)
         self.note(cause.name.lower(), block, i, lease=lease, worker=who)

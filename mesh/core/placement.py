@@ -26,13 +26,14 @@ INPUTS_MAX = 1024
 
 class Placement:
     """Gives the tasks of `ledger` to the workers of `fleet`. `epoch` is the router's: it makes its
-    leases its own. `recall_at` is when a recall that had to wait may be tried again."""
+    leases its own, from `first_lease` on. `recall_at` is when a recall that had to wait may be
+    tried again."""
 
     def __init__(self, ledger: Ledger, fleet: Fleet, peers: Peers, epoch: int) -> None:
         self._ledger = ledger
         self._fleet = fleet
         self._peers = peers
-        self._lease = epoch << 40
+        self.first_lease = self._lease = epoch << 40
         self.recall_at = 0.0
 
     def dispatch(self, now: float) -> None:

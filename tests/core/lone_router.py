@@ -68,9 +68,9 @@ class LoneRouter:
         self.sent = turn.sends
         return [(id.decode(), envelope.message) for id, envelope in turn.sends]
 
-    def submit(self, name: str, first: int, count: int = 1) -> list:
+    def submit(self, name: str, first: int, count: int = 1, **options: Any) -> list:
         self.say(name, m.Function(F, "sim:f", b"code", b"V"))
-        row = [first, F, {}, None, 0, [b"x"] * count, None, None, None]
+        row = [first, F, options, None, 0, [b"x"] * count, None, None, None]
         return self.say(name, m.Submit([row]))
 
     def tick(self, seconds: float) -> list:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from lone_router import C1, W1, LoneRouter
+from typing import Any
+
+import pytest
+from lone_router import C1, W1, W2, LoneRouter
 
 from mesh.core.router import RouterCore
 from mesh.protocol import messages as m
+from mesh.protocol.outcome import failure_body
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import MemoryTables
-from mesh.task import State, show
+from mesh.task import Kind, State, show
 
 CAP = 3
 
@@ -19,6 +23,7 @@ class Mesh(LoneRouter):
     def __init__(self) -> None:
         super().__init__(worker_losses_max=CAP, lost_after_s=10.0)
         self.records = Records(MemoryTables(TABLES), bytes(16), "mesh")
+        self.records.restore()  # the life that begins
         self.lives = 0
         self.hello(C1)
         self.greet()
@@ -137,3 +142,94 @@ def test_what_had_begun_and_was_given_back_is_told_and_counts_nothing():
     stories = [mesh.records.look_up("story", (C1, c))["runs"] for c in (0, 1)]
     assert [[run["how"] for run in runs] for runs in stories] == [["interrupted"], []]
     assert [mesh.losses(0), mesh.losses(1)] == [0, 0]
+
+
+def failed_and_given_on(kind: Kind, **options: float) -> tuple[Mesh, int, int]:
+    """A run of task 0 failed at one worker, another was given the task, and the router died before
+    any of it was on disk. Both workers are away; the leases that each will say it has."""
+    mesh = Mesh()
+    mesh.submit(C1, 0, **options)
+    mesh.hello(W2)
+    [first] = mesh.core.fleet.workers[W1].held
+    recorded = len(mesh.writes)
+    mesh.say(W1, m.Done([outcome(first, kind)], 0))
+    mesh.tick(2.0)
+    [second] = mesh.core.fleet.workers[W2].held
+    del mesh.writes[recorded:]
+    mesh.crash()
+    return mesh, first, second
+
+
+def outcome(lease: int, kind: Kind) -> list[Any]:
+    """What a worker says of task 0."""
+    return [C1, [0], [lease], bytes([kind]), [failure_body("Error", "it failed")]]
+
+
+def tell(mesh: Mesh, who: str, lease: int) -> list:
+    """A worker that has lived on says that it has task 0, under `lease`."""
+    about = {"slots": 2, "window": 4}
+    return mesh.hello(who, session=2, about=about, held=[[lease, C1, 0]])
+
+
+def given(sent: list) -> list[str]:
+    """Who was given tasks."""
+    return [name for name, message in sent if type(message) is m.Tasks]
+
+
+def holders(mesh: Mesh) -> dict[int, str]:
+    """Who holds which lease."""
+    return {lease: who for who, each in mesh.core.fleet.workers.items() for lease in each.held}
+
+
+@pytest.mark.parametrize("kind", [Kind.SLOT_LOST, Kind.ERROR])
+def test_what_failed_before_and_was_given_on_is_not_given_out_until_all_have_said_what_they_hold(
+    kind: Kind,
+):
+    mesh, first, second = failed_and_given_on(kind, retries=1, backoff=0.1)
+
+    sent = tell(mesh, W1, first)
+    sent += mesh.say(W1, m.Done([outcome(first, kind)], 4))
+    sent += mesh.tick(2.0)
+    assert given(sent) == []
+    sent += tell(mesh, W2, second)
+    sent += mesh.tick(2.0)
+
+    assert given(sent) == []
+    assert holders(mesh) == {second: W2}
+
+
+@pytest.mark.parametrize("kind", [Kind.SLOT_LOST, Kind.ERROR])
+@pytest.mark.parametrize("order", [[W1, W2], [W2, W1]], ids=["in order", "the later first"])
+def test_of_two_leases_of_the_last_life_the_later_one_has_the_task(kind: Kind, order: list[str]):
+    mesh, first, second = failed_and_given_on(kind, retries=1, backoff=0.1)
+
+    sent = []
+    for who in order:
+        sent += tell(mesh, who, {W1: first, W2: second}[who])
+    sent += mesh.say(W1, m.Done([outcome(first, kind)], 4))
+    sent += mesh.tick(2.0)
+
+    assert given(sent) == []
+    assert holders(mesh) == {second: W2}
+
+
+def test_what_failed_before_and_nobody_has_is_given_out_when_all_have_said_what_they_hold():
+    mesh, first, _ = failed_and_given_on(Kind.SLOT_LOST)
+    tell(mesh, W1, first)
+    mesh.say(W1, m.Done([outcome(first, Kind.SLOT_LOST)], 0))
+
+    sent = mesh.hello(W2, session=2)
+
+    assert given(sent) == [W2]
+
+
+def test_what_fails_under_a_lease_of_this_life_waits_for_nobody():
+    mesh, _, _ = failed_and_given_on(Kind.SLOT_LOST)
+    mesh.hello(W1, session=2, about={"slots": 2, "window": 4})
+    mesh.submit(C1, 1)
+    [lease] = mesh.core.fleet.workers[W1].held
+
+    row = [C1, [1], [lease], bytes([Kind.SLOT_LOST]), [failure_body("Error", "it failed")]]
+    sent = mesh.say(W1, m.Done([row], 4))
+
+    assert given(sent) == [W1]
