@@ -13,6 +13,7 @@ import pytest
 
 from bench.chaos import calls, faults, load
 from bench.chaos.checker import check
+from bench.chaos.harness import await_audit
 from bench.chaos.history import History, read
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,21 @@ ROUTER, WORKER, SLOT, OTHER = 1, 2, 3, 4
 
 #: A run of some seconds takes half a minute; its own deadlines are longer.
 RUN_S = 400
+
+#: With the next answer of the auditor below.
+PATIENCE_S = 2.0
+
+#: Says a few things, and then nothing more, unless it was all.
+AUDITOR = """
+import sys, time
+path, answers = sys.argv[1], int(sys.argv[2])
+with open(path, "a", buffering=1) as history:
+    for _ in range(answers):
+        print("{}", file=history)
+        time.sleep(0.1)
+if answers == 1:
+    time.sleep(1000)
+"""
 
 
 class Story:
@@ -280,6 +296,22 @@ def test_a_history_is_in_the_order_of_its_times(tmp_path: Path) -> None:
     history("early", t=1.0, key="a")
     history.close()
     assert [event["event"] for event in read(tmp_path / "history.jsonl")] == ["early", "late"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="waits on pidfds")
+@pytest.mark.parametrize(("answers", "ends"), [(40, True), (1, False)])
+def test_an_auditor_may_take_its_time_as_long_as_it_has_answers(
+    tmp_path: Path, answers: int, ends: bool
+) -> None:
+    """Each answer comes well within the patience with one, all of them well after."""
+    history = tmp_path / "history.jsonl"
+    History(history).close()
+    auditor = subprocess.Popen([sys.executable, "-c", AUDITOR, str(history), str(answers)])
+    try:
+        assert await_audit(auditor.pid, history, PATIENCE_S) == ends
+    finally:
+        auditor.kill()
+        auditor.wait()
 
 
 @pytest.mark.system
