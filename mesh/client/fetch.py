@@ -1,6 +1,6 @@
 """Fetching stored results from the workers that hold them, directly.
 
-What is on this host is read from its file. From elsewhere it comes in chunks: one connection a
+What is on this host is its file, mapped. From elsewhere it comes in chunks: one connection a
 holder, kept and shared; a bounded number of chunks is on its way at any time. Where a holder is
 stays known until it does not answer; one that stays away is `ResultUnreachable`.
 """
@@ -20,6 +20,7 @@ import zmq
 from ..errors import ResultLost, ResultUnreachable
 from ..protocol import transfer
 from ..protocol.outcome import Ref, stored_name
+from ..store import content as stored
 from ..transport import sockets
 
 #: Without a timeout of its own, a fetch that gets nothing for this long gives up.
@@ -50,8 +51,8 @@ class Fetcher:
         self._dialers: dict[str, tuple[threading.Lock, sockets.Dialer]] = {}
         self._token = 0
 
-    def fetch(self, ref: Ref, timeout: float | None = None) -> bytearray:
-        """The bytes of `ref`.
+    def fetch(self, ref: Ref, timeout: float | None = None) -> bytearray | memoryview:
+        """The bytes of `ref`: from this host a mapping of its file, else as much memory.
 
         Raises:
             ResultLost: its holder says that it does not have them, or not whole.
@@ -60,10 +61,10 @@ class Fetcher:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         patience = time.monotonic() + PATIENCE_S
-        content = bytearray(ref.size)
         place = self._place(ref.holder, deadline)
-        if place is not None and self._read(place, ref, content):
-            return content
+        if place is not None and (local := self._local(place, ref)) is not None:
+            return local
+        content = bytearray(ref.size)
         missing = list(range(0, ref.size, transfer.CHUNK_BYTES))[::-1]
         while missing:
             before = len(missing)
@@ -95,17 +96,13 @@ class Fetcher:
                 self._places[holder] = place
         return place
 
-    def _read(self, place: Place, ref: Ref, content: bytearray) -> bool:
-        """Whether `content` could be read from its file, whole. Else its holder is asked, and says
+    def _local(self, place: Place, ref: Ref) -> memoryview | None:
+        """The file itself, if it is on this host and whole. Else its holder is asked, and says
         what is wrong."""
         if place.host != self._host or not place.folder:
-            return False
-        try:
-            with open(Path(place.folder) / stored_name(ref.task, ref.lease, ref.number), "rb") as f:
-                size = f.readinto(content)
-        except OSError:
-            return False
-        return size == ref.size and zlib.crc32(content) == ref.crc
+            return None
+        file = Path(place.folder) / stored_name(ref.task, ref.lease, ref.number)
+        return stored.whole(file, ref.size, ref.crc)
 
     def _get_some(
         self,

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..errors import DISK_FULL, Failure
 from ..protocol import functions, inputs, outcome, packets, payload
+from ..store import content
 from ..task import Kind, key, unkey
 from . import LEAVING_FILE, PATH_VARIABLE, spool
 from .capture import Capture
@@ -191,7 +192,7 @@ class Slot:
     def _value_of(self, given: Any) -> Any:
         """The value of an input."""
         if isinstance(given, packets.File):
-            given = spool.mapped(given.path)
+            given = content.mapped(given.path)
         return payload.load(given)
 
     def _answer(
@@ -242,8 +243,8 @@ class Slot:
     def _store(self, lease: int, index: int, parts: list[Any]) -> bytes:
         """Leave `parts` where the worker will find them; the ref to them."""
         task = key(*self._task)
-        size = spool.write(spool.path(self.folder, task, lease, index), parts)
-        return outcome.REF.pack(task, lease, index, size, spool.checksum(parts), self.store)
+        size, crc = spool.write(spool.path(self.folder, task, lease, index), parts)
+        return outcome.REF.pack(task, lease, index, size, crc, self.store)
 
     def _no_room(self, error: OSError) -> bytes:
         text = f"the result cannot be kept on {self.host}: {error.strerror} ({self.folder})"

@@ -7,13 +7,16 @@ worker's store as it is.
 
 from __future__ import annotations
 
-import mmap
 import os
 import zlib
 from pathlib import Path
 from typing import Any
 
 from ..protocol.outcome import stored_key
+from ..store import content
+
+#: So much is written and summed up at a time: it is in the processor's cache for the second.
+STEP_BYTES = 256 * 1024
 
 
 def function(folder: Path, pid: int, number: int) -> Path:
@@ -31,47 +34,33 @@ def path(folder: Path, task: bytes, lease: int, index: int) -> Path:
     return folder / stored_key(task, lease, index).hex()
 
 
-def checksum(parts: list[Any]) -> int:
-    """The crc32 of `parts`, one after the other."""
-    crc = 0
-    for part in parts:
-        crc = zlib.crc32(part, crc)
-    return crc
-
-
-def write(file: Path, parts: list[Any]) -> int:
-    """Write `parts` one after the other; how many bytes.
+def write(file: Path, parts: list[Any]) -> tuple[int, int]:
+    """Write `parts` one after the other, passing over them once: how many bytes, and their crc32.
 
     Raises:
         OSError: there is no room for them.
     """
-    size = 0
+    size = crc = 0
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         for part in parts:
             view = memoryview(part).cast("B")
             size += len(view)
-            while len(view):
-                view = view[os.write(descriptor, view) :]
+            for at in range(0, len(view), STEP_BYTES):
+                step = view[at : at + STEP_BYTES]
+                crc = zlib.crc32(step, crc)
+                while len(step):
+                    step = step[os.write(descriptor, step) :]
     except OSError:
         os.unlink(file)  # a full disk: what is there of it only takes room
         raise
     finally:
         os.close(descriptor)
-    return size
+    return size, crc
 
 
 def take(file: str) -> memoryview:
     """The content of `file`, mapped privately (writing to it changes nobody else's), unnamed."""
-    content = mapped(file)
+    taken = content.mapped(file)
     os.unlink(file)
-    return content
-
-
-def mapped(file: str) -> memoryview:
-    """The content of `file`, mapped privately: writing to it changes nobody else's."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
-    finally:
-        os.close(descriptor)
+    return taken
