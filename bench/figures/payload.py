@@ -9,10 +9,10 @@ from functools import partial
 
 from ..measure import interleave, seconds_of
 from ..reference import PROCESS_POOL, warm_pool
-from ..row import Row
+from ..row import Goal, Row
 from ..settings import Settings
 from ..subject import durable_mesh, temporary_mesh
-from ..work import identity
+from ..work import identity, numbers
 
 WINDOW = 8
 # Label, bytes, tasks of a sample.
@@ -23,6 +23,11 @@ SIZES = (
     ("1 MB", 1_000_000, 200),
 )
 QUICK_SHARE = 10
+
+#: An array that a task returns, and the client looks at: none of it goes there.
+ARRAY_BYTES = 100_000_000
+ARRAY_TASKS = 10
+BACK_AT_FULL_SIZE = Goal(target=1.5, aim=4.0, better="more")
 
 
 def echo(pool: Executor, data: bytes, count: int) -> float:
@@ -42,6 +47,19 @@ def echo(pool: Executor, data: bytes, count: int) -> float:
             raise ValueError(f"{len(data)} bytes went, {len(result)} came back")
 
     return count / seconds_of(run)
+
+
+def bring_back(pool: Executor, size: int, count: int) -> float:
+    """Bytes per second of arrays that come one after the other."""
+
+    def run() -> None:
+        for _ in range(count):
+            array = pool.submit(numbers, size // 8).result()
+            if array[-1] != size // 8 - 1:
+                raise ValueError("another array came back")
+
+    run()  # every slot has made its array, and files and pages are there
+    return size * count / seconds_of(run)
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -66,4 +84,21 @@ def measure(settings: Settings) -> list[Row]:
             rows += [
                 Row(name, "tasks/s", ours, PROCESS_POOL, theirs) for name, ours in samples.items()
             ]
+        size = settings.pick(ARRAY_BYTES, quick=ARRAY_BYTES // QUICK_SHARE)
+        count = settings.pick(ARRAY_TASKS, quick=2)
+        samples = interleave(
+            {
+                f"array of {size // 1_000_000} MB back": partial(bring_back, durable, size, count),
+                f"array of {size // 1_000_000} MB back, no folder": partial(
+                    bring_back, temporary, size, count
+                ),
+                PROCESS_POOL: partial(bring_back, pool, size, count),
+            },
+            settings.repeat,
+        )
+        theirs = samples.pop(PROCESS_POOL)
+        rows += [
+            Row(name, "B/s", ours, PROCESS_POOL, theirs, BACK_AT_FULL_SIZE)
+            for name, ours in samples.items()
+        ]
     return rows
