@@ -301,6 +301,7 @@ class Connection:
             error = reason
         finally:
             self._end(error)
+            self._tell_fetched()
             if (last := self._core.last_word()) is not None:
                 self._dialer.send(encode(last))
             self._dialer.close(LAST_WORD_MS)
@@ -316,6 +317,13 @@ class Connection:
         if now >= due:
             self._core.handle(Tick(), now)
         self._settle(now)
+        self._tell_fetched()
+
+    def _tell_fetched(self) -> None:
+        fetched = self._fetcher.fetched
+        if fetched and self._core.welcome is not None:
+            rows = [fetched.popleft() for _ in range(len(fetched))]
+            self._dialer.send(encode(self._core.link.stamp(m.Fetched(rows))))
 
     def _hear(self, ready: set[Any], now: float) -> None:
         core = self._core

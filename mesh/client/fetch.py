@@ -11,16 +11,18 @@ import socket
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zmq
 
 from ..errors import ResultLost, ResultUnreachable
 from ..protocol import transfer
-from ..protocol.outcome import Ref, stored_name
+from ..protocol.outcome import RESULT, Ref, stored_name
 from ..store import content as stored
+from ..task import unkey
 from ..transport import sockets
 
 #: Without a timeout of its own, a fetch that gets nothing for this long gives up.
@@ -28,6 +30,9 @@ PATIENCE_S = 30.0
 
 #: A holder that answers nothing for this long is looked up again.
 LOOK_AGAIN_S = 2.0
+
+#: Fetches that the router has not been told of; it is told of the last ones.
+FETCHED_MAX = 10_000
 
 
 class Place(NamedTuple):
@@ -50,6 +55,7 @@ class Fetcher:
         self._lock = threading.Lock()
         self._dialers: dict[str, tuple[threading.Lock, sockets.Dialer]] = {}
         self._token = 0
+        self.fetched: deque[list[Any]] = deque(maxlen=FETCHED_MAX)  # rows that are not told yet
 
     def fetch(self, ref: Ref, timeout: float | None = None) -> bytearray | memoryview:
         """The bytes of `ref`: from this host a mapping of its file, else as much memory.
@@ -63,6 +69,7 @@ class Fetcher:
         patience = time.monotonic() + PATIENCE_S
         place = self._place(ref.holder, deadline)
         if place is not None and (local := self._local(place, ref)) is not None:
+            self._count(ref, transfer.LOCAL)
             return local
         content = bytearray(ref.size)
         missing = list(range(0, ref.size, transfer.CHUNK_BYTES))[::-1]
@@ -85,7 +92,12 @@ class Fetcher:
                 place = self._place(ref.holder, deadline)
         if zlib.crc32(content) != ref.crc:
             raise ResultLost(f"the result in store {ref.holder} is damaged: its checksum differs")
+        self._count(ref, transfer.DIRECT)
         return content
+
+    def _count(self, ref: Ref, way: int) -> None:
+        if ref.number == RESULT:
+            self.fetched.append([*unkey(ref.task), way, ref.size])
 
     def _place(self, holder: str, deadline: float | None) -> Place | None:
         place = self._places.get(holder)

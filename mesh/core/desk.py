@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 PAGE_TASKS = 1000
 
 
+#: What a worker says of what it keeps: see keeping.py.
+KEPT = ("results", "stored_bytes", "served", "fetched")
+
+
 class Desk:
     """Answers for `core`."""
 
@@ -73,6 +77,7 @@ class Desk:
             "mesh": self.core.mesh,
             "router": {"epoch": self.core.epoch},  # the shell adds pid, address, uptime, memory
             "workers": self._workers(now),
+            "fetches": self.core.fetches.told(),
             "tasks": {state.word: counts[state] for state in State},
             "settings": asdict(self.core.settings),
         }
@@ -94,6 +99,8 @@ class Desk:
                     "slots": about.get("running", []),
                     "held": len(worker.held),
                     "window": worker.window,
+                    "home": bool(about.get("home")),
+                    **{each: about.get(each) for each in KEPT},
                     "connected": worker.peer is not None,
                     "last_seen_s": (
                         round(now - worker.peer.last_heard, 3) if worker.peer is not None else None

@@ -27,6 +27,7 @@ from .courier import Courier
 from .desk import Desk
 from .drops import Drops
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
+from .fetches import Fetches
 from .fleet import Fleet
 from .grace import Grace
 from .inputs import Record
@@ -87,6 +88,7 @@ class RouterCore:
         self.orders = Orders(self)
         self.courier = Courier(self)
         self.desk = Desk(self)
+        self.fetches = Fetches()
         self._notices = Notices(self)
         self._pruning = Pruning(self)
         self._drops = Drops(self, now)
@@ -123,6 +125,7 @@ class RouterCore:
             m.Returned: self._take_from_worker,
             m.Dropped: self._take_from_worker,
             m.Report: self._take_from_worker,
+            m.Fetched: lambda peer, message, now: self.fetches.take(message),
         }
         self._grace = Grace(self, restored, now)
         self._grace.tick(now)

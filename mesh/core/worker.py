@@ -35,6 +35,7 @@ from .events import (
 )
 from .gathering import Gathering
 from .journal import Journal
+from .keeping import Keeping
 from .slots import Slots
 
 #: While there is more to run, outcomes gather for so long: they travel in fewer messages.
@@ -74,6 +75,7 @@ class WorkerCore:
         self.leaving: str | None = None
         self.failed = False  # it leaves because it is of no use, not because it was told to
         self.journal = Journal()
+        self.keeping = Keeping()
         self._gathered = Gathering()
         self.slots = Slots(slots, host, self._gathered, tasks_max)
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
@@ -153,7 +155,8 @@ class WorkerCore:
                 slots.level()
         if self.welcome is not None:
             told = self._tell_done(now)
-            if (told or slots.orders.tasks) and self._report_at == math.inf:
+            news = told or slots.orders.tasks or self.keeping.is_changed
+            if news and self._report_at == math.inf:
                 self._report_at = now + REPORT_S
             if slots.changed or now >= self._report_at:
                 self._report(now)
@@ -185,12 +188,16 @@ class WorkerCore:
 
     def _report(self, now: float) -> None:
         """Say what has changed about the slots, and what they run."""
-        report = self.slots.report()
+        report = self._report_of_itself()
         if self.slots.changed or report != self._reported:
             self._send(m.Report(report), now)
         self.slots.changed = False
         self._reported = report
         self._report_at = math.inf
+        self.keeping.is_changed = False
+
+    def _report_of_itself(self) -> dict[str, Any]:
+        return self.slots.report() | self.keeping.told()
 
     def may_begin(self, now: float) -> bool:
         """Whether new tasks may start: not while the router may have given us up, nor while it
@@ -221,7 +228,7 @@ class WorkerCore:
             [lease, piece.session, piece.counter(lease)] for lease, piece in self.slots.held.items()
         ]
         in_hand += self._gathered.held()
-        about = self.about | self.slots.report() | {"window": self._window()}
+        about = self.about | self._report_of_itself() | {"window": self._window()}
         hello = m.Hello(
             "worker", self.who, self.incarnation, m.VERSION_MIN, m.VERSION_MAX, about, in_hand
         )
@@ -398,7 +405,7 @@ class WorkerCore:
             if now >= self._hello_at:
                 self._hello(now)
         elif now - self._last_sent >= self.settings.heartbeat_s:
-            self._send(m.Report(self.slots.report()), now)
+            self._send(m.Report(self._report_of_itself()), now)
 
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold. For tests."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import zmq
 
+from ..core.keeping import Keeping
 from ..errors import ResultLost
 from ..protocol import transfer
 from ..protocol.codec import DecodeError
@@ -16,11 +17,18 @@ from ..transport.sockets import Listener
 
 
 class Server:
-    """Serves `results` at the ipc path `path`."""
+    """Serves `results` at the ipc path `path`; `keeping` counts what went."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path, results: Results):
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        path: Path,
+        results: Results,
+        keeping: Keeping,
+    ) -> None:
         self._listener = Listener(context, f"ipc://{path}")
         self._results = results
+        self._keeping = keeping
         self.socket = self._listener.socket
         self.address = self._listener.address
 
@@ -43,6 +51,8 @@ class Server:
                 os.close(descriptor)
         except (ResultLost, OSError) as error:
             return [transfer.pack_lost(get.token), str(error).encode()]
+        is_last = get.offset + len(chunk) == size
+        self._keeping.served(transfer.DIRECT, len(chunk), is_last=is_last)
         return [transfer.pack_chunk(get.token, get.offset, size), chunk]
 
     def close(self) -> None:

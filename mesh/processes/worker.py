@@ -92,6 +92,7 @@ class Worker:
         self._joined = ExitStack()
         self.mesh = ""
         self._told: list[Told] = []  # no commit of their own for a few
+        self.core.keeping.stored(*self.results.held)
         self._stalled: str | None = None  # why there is no room on the disk, once that was said
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
         self._poller = Poller()
@@ -112,7 +113,7 @@ class Worker:
         context = sockets.context()
         self._joined.callback(context.term)
         path = folder.path / f"{self.results.id}.sock"
-        self.server = Server(context, path, self.results)
+        self.server = Server(context, path, self.results, self.core.keeping)
         self._joined.callback(self.server.close)
         self.dialer = sockets.Dialer(context, access.addresses[0])
         self._joined.callback(self.dialer.close, LAST_WORDS_MS)
@@ -221,6 +222,7 @@ class Worker:
             self._say_stalled(event.reason)
         else:
             self._stalled = None
+            self.core.keeping.stored(*self.results.held)
         self.core.handle(event, now)
 
     def _say_stalled(self, reason: str) -> None:

@@ -364,6 +364,18 @@ class Dropped(Message):
 
 
 @dataclass(slots=True)
+class Fetched(Message):
+    """peer → router. What it has fetched: rows of [session, counter, way, bytes]; the ways are
+    those of `transfer.WAYS`, by number. May be lost. No reply."""
+
+    COMMAND = 52
+    SEQUENCED = False
+    SHAPE = (rows(is_session, is_int, is_small, is_int),)
+
+    rows: list[list[Any]]
+
+
+@dataclass(slots=True)
 class Event(Message):
     """router → client. What a client should know without having asked. May be lost. No reply."""
 
@@ -404,6 +416,7 @@ MESSAGES: dict[int, type[Message]] = {
         Dropped,
         Inputs,
         Event,
+        Fetched,
     )
 }
 

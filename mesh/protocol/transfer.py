@@ -18,6 +18,10 @@ from .codec import DecodeError
 
 GET, CHUNK, LOST = 1, 2, 3
 
+#: The ways by which the bytes of a result come to who needs them.
+WAYS = ("local", "direct", "relayed")
+LOCAL, DIRECT, RELAYED = 0, 1, 2
+
 #: One chunk: large enough for bulk speed, small enough that heartbeats are never behind one.
 CHUNK_BYTES = 512 * 1024
 

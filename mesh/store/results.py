@@ -11,7 +11,7 @@ looks. So a store opens as fast with a million files as with none.
 
     result    task id + lease u64 + index u16 → size u64, crc32 u32
     untold    task id + lease → mesh, kind, outcome: of what is in no router's records yet
-    meta      the store's id and schema
+    meta      the store's id and schema, and how many bytes there are
 
 A store in doubt (`Seal.doubt`) is gone through when it is opened: an index that is damaged is moved
 aside, entries whose file is not theirs are dropped, and files without an entry get one. That also
@@ -35,7 +35,7 @@ from ..task import show, unkey
 from . import folder, inspection
 from .durability import Durability
 from .seal import Seal, write_synced
-from .tables import LmdbTables, NoRoom, Tables
+from .tables import LmdbTables, NoRoom, Tables, Transaction
 
 SCHEMA = 2
 TABLES = ("meta", "result", "untold")
@@ -47,6 +47,7 @@ SETTLED_S = 600.0
 _ENTRY = struct.Struct("<QI")
 _LEASE = struct.Struct(">16sQ")
 _UNTOLD = struct.Struct("<8sB")
+_BYTES = struct.Struct("<Q")
 _ID = re.compile(r"[0-9a-z]{8}")
 _READ_BYTES = 2**20
 
@@ -85,6 +86,10 @@ class Results:
         durability: what an entry of the index survives when `keep` returns.
         seal: of the index, unless the store is for this boot alone.
 
+    Attributes:
+        id: of the store.
+        held: how many results and logs are there, and of how many bytes.
+
     Raises:
         StoreError: the store cannot be opened, another version wrote it, or the disk is full.
     """
@@ -111,6 +116,7 @@ class Results:
                     f"version that wrote it, or another folder"
                 )
             self.id = (txn.get("meta", b"id") or b"").decode()
+            self._measure(txn)
         try:
             self._sort_incoming()
         except BaseException:
@@ -163,10 +169,14 @@ class Results:
         keys = [stored_key(ref.task, ref.lease, ref.number) for ref in refs]
         rows = [(key, _ENTRY.pack(ref.size, ref.crc)) for key, ref in zip(keys, refs, strict=True)]
         with self._tables.begin(write=True) as txn:
+            sizes = {key: ref.size for key, ref in zip(keys, refs, strict=True)}
+            before = sum(_stored(txn, key) for key in sizes)
             txn.put_many("result", rows)
             txn.put_many("untold", untold)
             for each in told:
                 txn.delete("untold", each)
+            held = self._changed(txn, sum(sizes.values()) - before)
+        self.held = held  # not before it is committed: what finds no room is tried again
         for key in keys:
             self._move_in(key)
 
@@ -185,10 +195,14 @@ class Results:
         for each in all_of:
             (self.content / stored_name(*each)).unlink(missing_ok=True)
         with self._tables.begin(write=True) as txn:
-            for each in all_of:
-                txn.delete("result", stored_key(*each))
+            keys = {stored_key(*each) for each in all_of}
+            shrunk = sum(_stored(txn, key) for key in keys)
+            for key in keys:
+                txn.delete("result", key)
             for one in gone:
                 txn.delete("untold", _LEASE.pack(*one))
+            held = self._changed(txn, -shrunk)
+        self.held = held
 
     def untold(self, mesh: str) -> list[Untold]:
         """What an earlier life has stored, and not brought to the router of `mesh`."""
@@ -200,6 +214,22 @@ class Results:
                 if whose.decode() == mesh:
                     found.append(Untold(task, lease, mesh, kind, raw[_UNTOLD.size :]))
         return found
+
+    def _measure(self, txn: Transaction) -> None:
+        """See how much there is: an index that does not say so is read once."""
+        said = txn.get("meta", b"bytes")
+        if said is None:
+            size = sum(_ENTRY.unpack(raw)[0] for _, raw in txn.scan("result"))
+            txn.put("meta", b"bytes", _BYTES.pack(size))
+        else:
+            size = _BYTES.unpack(said)[0]
+        self.held = (txn.count("result"), size)
+
+    def _changed(self, txn: Transaction, grown: int) -> tuple[int, int]:
+        """Entries were put or deleted, and with them so many bytes: what is held then."""
+        size = self.held[1] + grown
+        txn.put("meta", b"bytes", _BYTES.pack(size))
+        return txn.count("result"), size
 
     def find(self, task: bytes, lease: int, number: int) -> tuple[Path, int, int]:
         """The file of a result, its size and checksum.
@@ -244,6 +274,8 @@ class Results:
                 txn.delete("result", key)
             for key in found:
                 txn.put("result", key, _ENTRY.pack(_size(files[key]), _checksum(files[key])))
+            txn.delete("meta", b"bytes")
+            self._measure(txn)
         return len(rows) - len(lost), len(lost), len(found)
 
     def is_unindexed(self) -> bool:
@@ -274,6 +306,12 @@ def _key_of(file: Path) -> bytes | None:
     except ValueError:
         return None
     return key
+
+
+def _stored(txn: Transaction, key: bytes) -> int:
+    """How many bytes an entry stands for; 0 without one."""
+    raw = txn.get("result", key)
+    return 0 if raw is None else int(_ENTRY.unpack(raw)[0])
 
 
 def _size(file: Path) -> int:

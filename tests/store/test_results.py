@@ -196,3 +196,21 @@ def test_what_is_not_told_yet_is_known_to_the_next_life_of_the_same_mesh(reopen:
 
     assert store.untold("meshmesh") == [mine]
     assert store.untold("another2") == []
+
+
+def test_what_a_store_holds_is_known_through_every_change_and_in_the_next_life(reopen: Open):
+    store = reopen()
+    assert store.held == (0, 0)
+    store.apply([wait(store, 7, bytes(100)), wait(store, 7, bytes(5), 1), wait(store, 8, b"")])
+    store.apply([wait(store, 8, bytes(20))])  # the same once more
+    assert store.held == (3, 125)
+
+    again = reopen()
+    assert again.held == (3, 125)
+    again.apply([results.Gone(TASK, 7), results.Gone(TASK, 99)])
+    assert again.held == (1, 20)
+
+    (again.content / "00").mkdir(exist_ok=True)
+    again.find(TASK, 8, 0)[0].unlink()
+    again.go_through()
+    assert again.held == reopen().held == (0, 0)
