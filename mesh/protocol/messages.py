@@ -11,12 +11,16 @@ The direction "peer" is a client or a worker: whoever dialled the router.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 from .block import BLOCK_TASKS_MAX as BLOCK_TASKS_MAX
 from .block import Block as Block
 from .block import are_blocks
 from .inputs import are_inputs
+from .message import Message as Message
+from .puts import Put as Put
+from .puts import Take as Take
+from .puts import Taken as Taken
 from .shape import (
     Check,
     is_about,
@@ -39,16 +43,6 @@ from .shape import (
 #: The protocol versions that this code speaks: HELLO says both, WELCOME the router's highest.
 VERSION_MIN = 3
 VERSION_MAX = 3
-
-
-@dataclass(slots=True)
-class Message:
-    """What all messages share: a command number, a shape, and whether the link numbers them."""
-
-    COMMAND: ClassVar[int]
-    SHAPE: ClassVar[tuple[Check, ...]] = ()
-    #: A sequenced message is numbered, acknowledged, and sent again if it was not recorded.
-    SEQUENCED: ClassVar[bool] = True
 
 
 @dataclass(slots=True)
@@ -417,6 +411,9 @@ MESSAGES: dict[int, type[Message]] = {
         Inputs,
         Event,
         Fetched,
+        Put,
+        Take,
+        Taken,
     )
 }
 
