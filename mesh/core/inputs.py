@@ -61,10 +61,12 @@ Record = tuple[int, int, str, bytes]
 
 
 class Inputs:
-    """The inputs of the open tasks in `ledger`. `stored` of them are with workers."""
+    """The inputs of the open tasks in `ledger`. `stored` of them are with workers. `touched` are
+    those that were asked for or taken since somebody began to gather them there."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.stored = 0
+        self.touched: set[bytes] | None = None
         self._ledger = ledger
         self._by_task: dict[bytes, Input] = {}
         self._last: tuple[bytes, bytes, Block | None] = (b"", b"", None)
@@ -76,8 +78,14 @@ class Inputs:
         return len(self._by_task)
 
     def is_needed(self, task: bytes) -> bool:
-        """Whether a task that has not ended takes the result of this one."""
-        return task in self._by_task
+        """Whether a task that has not ended takes the result of this one, or one may have done so
+        since `touched` was begun."""
+        return task in self._by_task or self.touched is not None and task in self.touched
+
+    def touch(self, tasks: list[bytes]) -> None:
+        """These are about to be taken."""
+        if self.touched is not None:
+            self.touched.update(tasks)
 
     def is_known(self, task: bytes) -> bool:
         """Whether memory knows all that there is to know of an input."""
@@ -128,6 +136,7 @@ class Inputs:
 
     def _enter(self, task: bytes, records: dict[bytes, Record]) -> Input:
         entry = self._by_task[task] = Input()
+        self.touch([task])
         found = self._find(task)
         if found is not None and found[0].states[found[1]] < ENDED:
             found[0].is_needed = True

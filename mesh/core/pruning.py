@@ -6,6 +6,9 @@ that, oldest first, but none before its client has heard how it ended, and none 
 that it may be sent again by one that has just lost its connection. If that does not suffice, new
 tasks wait (stall.py) until something has ended and been heard of: they do not come and go at the
 edge of the quota, but wait until a part of it is free, or for some seconds at least.
+
+A block stays as long as one that takes its results: what is lost is made again from its inputs. The
+store puts it aside meanwhile, so that it is not looked at again and again.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..options import show_size
-from ..task import ENDED
+from ..task import ENDED, key, unkey
 
 if TYPE_CHECKING:
     from .router import RouterCore
@@ -49,6 +52,8 @@ class Old(NamedTuple):
     session: str
     heard_s: float  # of a client that is gone: up to when it had heard all
     counts: list[int]  # how many of its tasks are in each state that is an end
+    is_taken: bool = False  # by a block whose record is there
+    size: int = 0
 
 
 class Pruning:
@@ -84,6 +89,7 @@ class Pruning:
 
     def _ask(self) -> None:
         self._is_asking = True
+        self._core.ledger.inputs.touched = set()
         about = (self._from, BLOCKS_MAX)
         self._core.lookups.ask("prunable", about, self._found)
 
@@ -96,7 +102,7 @@ class Pruning:
         too_much = used > quota * (1 - SPARE_PART if is_full else 1)
         before_s = core.ledger.age_s - settings.ttl_s
         settled_s = core.ledger.age_s - 2 * settings.lost_after_s
-        gone = [
+        due = [
             old
             for old in rows
             if old.ended_s < before_s
@@ -104,8 +110,13 @@ class Pruning:
             and old.ended_s < settled_s
             and self._is_heard(old)
         ]
-        more = len(rows) == BLOCKS_MAX and (too_much or len(gone) == len(rows))
+        more = len(rows) == BLOCKS_MAX and (too_much or len(due) == len(rows))
         self._from = rows[-1].place if more else b""
+        held = [(old.place, old.block) for old in due if old.is_taken]
+        if held:
+            core.ledger.writes.append(("hold", held))
+        gone = [old for old in due if not old.is_taken and not self._is_needed(old)]
+        core.ledger.inputs.touched = None
         if gone:
             self._forget(gone)
             core.after_commit(partial(self._go_on, {old.session for old in gone}))
@@ -149,6 +160,13 @@ class Pruning:
                     ledger.sessions.pop(session, None)
 
         self._core.lookups.ask("empty", sessions, found)
+
+    def _is_needed(self, old: Old) -> bool:
+        """Whether a task takes a result of a block that the store, when it was asked, did not know
+        to be taken."""
+        session, first = unkey(old.block)
+        needs = self._core.ledger.inputs.is_needed
+        return any(needs(key(session, first + i)) for i in range(old.size))
 
     def _is_heard(self, old: Old) -> bool:
         """Whether the client that submitted a block has heard how all of it ended."""

@@ -15,6 +15,7 @@ from ..core.ledger import RECORD
 from ..core.pruning import Old
 from ..protocol.outcome import refs_in
 from ..task import ENDED, STATE_OF, Kind, State, key, unkey
+from . import lineage
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
 from .tables import Transaction
@@ -68,6 +69,8 @@ def _tell(txn: Transaction, place: bytes) -> Old:
         session,
         unpack(heard) if heard is not None else 0.0,
         counts,
+        lineage.is_taken(txn, block),
+        size,
     )
 
 
@@ -91,6 +94,8 @@ def prune(txn: Transaction, gone: list[tuple[bytes, bytes, float]]) -> None:
     are told that whatever they have of them is not needed."""
     for place, block, from_s in gone:
         txn.delete("ended", place)
+        for free in lineage.let_go(txn, block):
+            txn.put("ended", place[: _AGE.size] + free, b"")
         header = _header(txn, block)
         if len(header) > 1:
             _prune_block(txn, block, header, from_s)
@@ -114,7 +119,6 @@ def _prune_block(txn: Transaction, block: bytes, header: list[Any], from_s: floa
         if alias is not None and unpack(alias)[:2] == [session, first + i]:
             txn.delete("alias", alias_key(name))
     txn.delete("args", block)
-    txn.delete("inputs", block)
     txn.delete("block", block)
     if group is not None:
         _prune_group(txn, session, group)

@@ -6,6 +6,8 @@ Layout (schema 4; all keys sort):
     block     id of its first task → msgpack header: shared, immutable
     args      the same key         → msgpack list of payloads: immutable
     inputs    the same key         → msgpack list of task ids, one after the other for each task
+    taker     the same key + that of a block which takes its results → nothing
+    held      the same key         → nothing; it would be forgotten, were it not for its takers
     open      the same key         → nothing; while some task of the block has not ended
     ended     age when it ended, the same key → nothing; from then on
     outcome   task id              → kind, lease, store id, body: written once
@@ -38,7 +40,7 @@ from ..core.ledger import RECORD
 from ..core.router import Restored
 from ..errors import StoreError
 from ..task import STATE_OF, Kind, key, show, unkey
-from . import inspection, meaning, pruning, restoring, story
+from . import inspection, lineage, meaning, pruning, restoring, story
 from .durability import Durability
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
@@ -52,11 +54,16 @@ SCHEMA = 4
 #: and 3 no inputs.
 UPGRADED = (2, 3)
 
+#: Tables whose rows hold nothing packed.
+_BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost")
+
 TABLES = (
     "meta",
     "block",
     "args",
     "inputs",
+    "taker",
+    "held",
     "open",
     "ended",
     "outcome",
@@ -98,10 +105,11 @@ class Records:
             )
         self._apply: dict[str, Callable[..., None]] = {
             "block": self._write_block,
-            "inputs": lambda txn, block, inputs: txn.put("inputs", block, pack(inputs)),
+            "inputs": lineage.write_inputs,
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
             "close": pruning.close,
             "prune": pruning.prune,
+            "hold": lineage.hold,
             "drop": pruning.drop,
             "dropped": pruning.dropped,
             "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
@@ -419,7 +427,7 @@ def inspect(data: Path) -> None:
                 rows += 1
                 if table in ("block", "args", "open", "outcome", "tries", "foreign"):
                     unkey(name)
-                if table not in ("meta", "open", "ended", "outcome", "foreign", "lost"):
+                if table not in _BARE:
                     unpack(value)
                 if table == "outcome":
                     Kind(RECORD.unpack_from(value)[0])

@@ -49,11 +49,10 @@ class Mesh(LoneRouter):
                 sent += self.do(Found(token, self.records.look_up(what, about)))
             self.dropped += [message for _, message in sent if type(message) is m.Drop]
 
-    def run(self, count: int = 10, stored: bool = False) -> None:
-        """One block of tasks is submitted and runs."""
-        first, self.next = self.next, self.next + count
-        self.submit(C1, first, count)
-        self.store()
+    def run(self, count: int = 10, stored: bool = False, takes: bytes | None = None) -> None:
+        """One block of tasks is submitted and runs; each `takes` these."""
+        first = self.next
+        self.submit_next(count, takes)
         held = self.core.fleet.workers[W1].held
         leases = list(held)
         kind = Kind.STORED if stored else Kind.VALUE
@@ -64,6 +63,14 @@ class Mesh(LoneRouter):
         counters = list(range(first, first + count))
         ended = [C1, counters, leases, bytes([kind]) * count, bodies]
         self.say(W1, m.Done([ended], 300))
+        self.store()
+
+    def submit_next(self, count: int = 1, takes: bytes | None = None) -> None:
+        """One block of tasks is submitted; each `takes` these."""
+        first, self.next = self.next, self.next + count
+        inputs = None if takes is None else [takes] * count
+        self.say(C1, m.Function(F, "sim:f", b"code", b"V"))
+        self.say(C1, m.Submit([[first, F, {}, None, 0, [b"x"] * count, None, None, inputs]]))
         self.store()
 
     def read(self) -> None:
@@ -247,7 +254,7 @@ def test_at_the_edge_of_the_quota_new_tasks_do_not_come_and_go():
 
 def test_full_once_it_is_forgotten_until_a_part_is_free():
     edge, little = Edge(), int(1000 * (1 - SPARE_PART)) + 1
-    heard = Old(b"place", 1.0, b"block", C1, 9.0, [0, 0, 0, 0])
+    heard = Old(b"place", 1.0, key(C1, 0), C1, 9.0, [0, 0, 0, 0])
     edge.wait(60, 900)
     edge.wait(12, little, heard)
     assert not edge.forgets
@@ -392,3 +399,81 @@ def test_a_block_in_which_nothing_is_a_task_is_as_young_as_any():
     [refused], _ = mesh.records.look_up("prunable", (b"", 9))
 
     assert (refused.block, refused.ended_s) == (key(C1, 2), 90.0)
+
+
+# -- what others take ------------------------------------------------------------------------
+
+
+def test_what_a_task_takes_is_not_forgotten_before_it_has_ended():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run()
+    mesh.core.fleet.workers[W1].window = 0
+    mesh.submit_next(1, key(C1, 3))
+
+    mesh.wait(300)
+
+    assert mesh.known == 10
+
+
+@pytest.mark.parametrize("limit", [{"ttl_s": 100.0}, {"quota": 400}], ids=["age", "quota"])
+def test_what_was_taken_stays_as_long_as_what_took_it_and_goes_with_it(limit: dict[str, Any]):
+    mesh = Mesh(**limit)
+    mesh.run()
+    mesh.wait(60, reading=False)
+    mesh.run(1, takes=key(C1, 3))
+    mesh.run(1, takes=key(C1, 10))
+    if "ttl_s" in limit:
+        mesh.wait(60)
+        assert (mesh.known, mesh.done) == (12, 12)
+
+    mesh.wait(120)
+
+    assert (mesh.known, mesh.done) == (0, 0)
+    with mesh.records.tables.begin() as txn:
+        left = {table for table in TABLES if txn.count(table)}
+    assert left == {"meta", "function", "worker", "host"}
+
+
+def test_what_must_stay_because_it_is_taken_is_looked_at_once():
+    mesh = Mesh(ttl_s=100.0)
+    for _ in range(3 * BLOCKS_MAX):
+        mesh.run(1)
+    mesh.wait(90)
+    mesh.run(1, takes=b"".join(key(C1, i) for i in range(3 * BLOCKS_MAX)))
+    mesh.wait(60)
+    assert mesh.known == 3 * BLOCKS_MAX + 1
+
+    [last], _ = mesh.records.look_up("prunable", (b"", 9))
+
+    assert last.block == key(C1, 3 * BLOCKS_MAX)
+
+
+def test_what_is_taken_while_the_store_is_asked_what_may_go_stays():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run()
+    mesh.wait(99)
+    while not any(what == "prunable" for _, what, _ in mesh.lookups):
+        mesh.tick(1.0)
+    [asked] = [each for each in mesh.lookups if each[1] == "prunable"]
+    mesh.lookups.remove(asked)
+    rows, used = mesh.records.look_up(*asked[1:])
+    rows = [old._replace(ended_s=0.0) for old in rows]
+
+    mesh.run(1, takes=key(C1, 3))
+    mesh.do(Found(asked[0], (rows, used)))
+    mesh.store()
+
+    assert mesh.known == 11
+
+
+def test_a_chain_goes_one_after_the_other():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run(1)
+    for i in range(100):
+        mesh.run(1, takes=key(C1, i))
+    mesh.wait(98)
+    assert mesh.known == 101
+
+    mesh.wait(30)
+
+    assert mesh.known == 0
