@@ -76,6 +76,12 @@ def show_size(count: float) -> str:
     return f"{count:.0f} {unit}" if count >= 9.95 or unit == "B" else f"{count:.1f} {unit}"
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {value!r}")
+    return value
+
+
 def _errors(name: str, value: Any) -> list[str]:
     """Classes of errors as qualified names: the router knows no classes."""
     names: list[str] = []
@@ -99,6 +105,7 @@ OPTIONS: dict[str, tuple[Any, Callable[[str, Any], Any]]] = {
     "backoff": (0.1, _pause),  # seconds before the first retry; doubled for each further one
     "time_limit": (None, _time_limit),  # seconds of one run
     "memory": (None, size_of),  # bytes that one run may use
+    "rerun": (True, _flag),  # made again when its result is lost and somebody waits for it
 }
 
 

@@ -370,6 +370,17 @@ class Fetched(Message):
 
 
 @dataclass(slots=True)
+class Lost(Message):
+    """worker → router. Stored results that are not, or not whole, where they should be: rows of
+    [session, counter, lease, store]. No reply."""
+
+    COMMAND = 48
+    SHAPE = (rows(is_session, is_int, is_int, is_session),)
+
+    rows: list[list[Any]]
+
+
+@dataclass(slots=True)
 class Event(Message):
     """router → client. What a client should know without having asked. May be lost. No reply."""
 
@@ -409,6 +420,7 @@ MESSAGES: dict[int, type[Message]] = {
         Drop,
         Dropped,
         Inputs,
+        Lost,
         Event,
         Fetched,
         Put,
