@@ -73,7 +73,7 @@ def test_every_open_state_can_be_cancelled():
     }
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.ASTRAY}))  # which counts as nothing
 def test_every_way_a_run_ends_leads_to_an_end(kind: Kind):
     assert STATE_OF[kind] >= ENDED
     assert (STATE_OF[kind] is DONE) is (kind in SUCCESS)
