@@ -2,7 +2,7 @@
 
 Entries are spans of pieces, so that a thousand prefetched tasks cost one entry. Slots take from the
 front; what a slot had not read comes back there; a recall takes from the end, which would begin
-last.
+last. What waits for inputs to come begins later still: `arrivals` has it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..protocol.outcome import parse, parse_failure
+from .arrivals import Arrivals
 
 
 class Piece:
@@ -62,10 +63,11 @@ class Piece:
 
 
 class Backlog:
-    """Spans [low, high) of pieces, by index within the piece."""
+    """Spans [low, high) of pieces, by index within the piece; true if some task may begin."""
 
     def __init__(self) -> None:
         self._spans: deque[tuple[Piece, int, int]] = deque()
+        self.arrivals = Arrivals()
 
     def __bool__(self) -> bool:
         return bool(self._spans)
@@ -73,6 +75,7 @@ class Backlog:
     def __iter__(self) -> Iterator[int]:
         for piece, low, high in self._spans:
             yield from range(piece.lease + low, piece.lease + high)
+        yield from self.arrivals
 
     @property
     def front(self) -> tuple[Piece, int, int]:
@@ -81,7 +84,18 @@ class Backlog:
 
     def add(self, piece: Piece) -> None:
         """A new piece, behind all others."""
-        self._spans.append((piece, 0, len(piece.payloads)))
+        if not piece.inputs:
+            self._spans.append((piece, 0, len(piece.payloads)))
+            return
+        self._spans.extend((piece, low, high) for low, high in self.arrivals.take(piece))
+
+    def came(self, name: bytes) -> None:
+        """An input is here: what waits for nothing any more may begin, behind all others."""
+        for piece, at in self.arrivals.came(name):
+            if self._spans and self._spans[-1][0] is piece and self._spans[-1][2] == at:
+                self._spans[-1] = (piece, self._spans[-1][1], at + 1)
+            else:
+                self._spans.append((piece, at, at + 1))
 
     def take(self, count: int) -> tuple[Piece, int, int]:
         """At most `count` tasks of the first span."""
@@ -104,7 +118,7 @@ class Backlog:
 
     def take_end(self, count: int) -> list[int]:
         """At most `count` leases from the end."""
-        leases: list[int] = []
+        leases = self.arrivals.take_end(count)
         while self._spans and len(leases) < count:
             piece, low, high = self._spans.pop()
             keep = max(low, high - (count - len(leases)))
@@ -123,10 +137,11 @@ class Backlog:
                 if low < at:
                     self._spans.insert(nth, (piece, low, at))
                 return True
-        return False
+        return self.arrivals.take_out(piece.lease + at)
 
     def clear(self) -> list[int]:
         """Everything; the leases that were here."""
         leases = list(self)
         self._spans.clear()
+        self.arrivals.clear()
         return leases

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 
 from ..task import State, key
-from .block import Block
+from .block import Block, Tries
 
 _WAITING = int(State.WAITING)
 
@@ -43,8 +43,13 @@ class Due:
 
     def add(self, block: Block, i: int, base_s: float, now: float) -> None:
         """`block`'s task `i` waits as its errors have it."""
-        tries = block.tries[i]
-        tries.due = now + pause_s(base_s, tries.errors, key(block.session, block.first + i))
+        errors = block.tries[i].errors
+        self.pause(block, i, pause_s(base_s, errors, key(block.session, block.first + i)), now)
+
+    def pause(self, block: Block, i: int, seconds: float, now: float) -> None:
+        """`block`'s task `i` waits for so long, whatever happened to it."""
+        tries = block.tries.setdefault(i, Tries())
+        tries.due = now + seconds
         self._added += 1
         heapq.heappush(self._heap, (tries.due, self._added, block, i))
 

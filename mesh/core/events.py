@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..protocol.link import Envelope
+from ..protocol.outcome import Ref
+from .arrivals import Order
 from .backlog import Piece
 
 
@@ -157,6 +159,22 @@ class Weighed:
 
 
 @dataclass(slots=True)
+class Fetched:
+    """The input of this name, a key of stores, is here."""
+
+    name: bytes
+
+
+@dataclass(slots=True)
+class Unfetched:
+    """An input could not be brought here; `is_lost`: no store that was named has it any more."""
+
+    ref: Ref
+    reason: str
+    is_lost: bool
+
+
+@dataclass(slots=True)
 class WorkerTurn:
     """What one turn wants done. `tasks` are (slot, piece, low, high) by index within the piece."""
 
@@ -173,6 +191,7 @@ class WorkerTurn:
     drop: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: not needed any more
     told: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: stored, and recorded
     drop_ticket: int = 0  # that is told under it, after what is to be stored
+    fetch: list[Order] = field(default_factory=list)  # inputs that are to be brought
     stop: str | None = None  # leave the mesh, and why
 
 
@@ -188,5 +207,6 @@ class Settings:
     slot_losses_max: int = 3  # a task that kills its slot this often fails
     worker_losses_max: int = 10  # the same for whole workers: rarely the task's fault
     inline_bytes: int = 8192  # a larger result stays with its worker
+    fetch_timeout_s: float = 60.0  # nothing of an input came for so long: its task goes back
     ttl_s: float = 30 * 86400.0  # so long after its end a task is forgotten: of the router's uptime
     quota_bytes: int = 16 * 2**30  # of the router's records; beyond it the oldest are forgotten

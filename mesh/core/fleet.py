@@ -17,7 +17,7 @@ from typing import Any
 
 from ..options import option
 from ..protocol import messages as m
-from ..protocol.outcome import failure_body
+from ..protocol.outcome import failure_body, parse_astray
 from ..task import ENDED, SUCCESS, Kind, State
 from .block import Block, Tries
 from .events import Settings
@@ -28,6 +28,9 @@ from .peers import Peer, Peers
 from .quarantine import Quarantine
 
 _RUNNING = int(State.RUNNING)
+
+#: A task whose input did not come is given out again after this long: the wire has had a rest.
+ASTRAY_PAUSE_S = 1.0
 
 #: After a recall that brought nothing the next one waits: what a worker holds has begun.
 RECALL_PAUSE_S = 0.05
@@ -269,9 +272,26 @@ class Fleet:
             if tries.slot_losses < self._settings.slot_losses_max:
                 self._ledger.again(block, i, Cause.LOST, lease, worker.who, now)
                 return
+        elif kind == Kind.ASTRAY:
+            self._astray(worker, given, lease, body, now)
+            return
         else:
             self._ledger.ran(given, lease, worker.who, kind, body, now)
         self._ledger.end(block, i, kind, lease, body, worker.who)
+
+    def _astray(self, worker: Member, given: Given, lease: int, body: Any, now: float) -> None:
+        """A task could not begin, because an input did not come to `worker`: it runs elsewhere, or
+        there a moment later, and that counts as nothing."""
+        block, i, _ = given
+        try:
+            ref, is_lost, reason = parse_astray(body)
+        except ValueError as error:
+            ref, is_lost, reason = None, False, f"of an input that cannot be told: {error}"
+        self._ledger.note("astray", block, i, lease=lease, worker=worker.who, why=reason)
+        self._ledger.move(block, i, Cause.RETRIED)
+        self._ledger.due.pause(block, i, ASTRAY_PAUSE_S, now)
+        if ref is not None and is_lost:
+            self._ledger.inputs.is_lost(ref, reason)
 
     def take_returned(self, worker: Member, message: m.Returned, now: float) -> None:
         """A worker gives back what it has not begun."""

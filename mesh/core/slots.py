@@ -1,8 +1,8 @@
 """The slots: what this host runs, and where each lease it holds is.
 
-Leases move one way: backlog → a slot's line → an outcome, gathered for the router or, if the
-result stays here, first waiting for the store. They come back to the backlog's front when a slot
-had not read them, or died before it began them.
+Leases move one way: arrivals → backlog → a slot's line → an outcome, gathered for the router or, if
+the result stays here, first waiting for the store. They come back to the backlog's front when a
+slot had not read them, or died before it began them.
 """
 
 from __future__ import annotations
@@ -397,11 +397,8 @@ class Slots:
 
     def deadline(self, now: float) -> float:
         """When `start` or `enforce` has something to do, if ever."""
-        due = self._guard.deadline()
-        for at in self._start_at.values():
-            if now < at < due:
-                due = at
-        return due
+        starts = [at for at in self._start_at.values() if now < at]
+        return min([self._guard.deadline(), *starts])
 
     def _outcome(self, lease: int, kind: int, body: bytes) -> None:
         piece = self.held.pop(lease)
@@ -438,6 +435,11 @@ class Slots:
                 waits = {} if slot.stuck is None else {"waits_for": slot.stuck}
                 running.append({"pid": slot.pid, "task": task, **waits})
         return {"slots": len(self), "running": running}
+
+    def astray(self, name: bytes, body: bytes) -> None:
+        """An input cannot be had here: what becomes of what takes it the router decides."""
+        for lease in self.backlog.arrivals.failed(name):
+            self._outcome(lease, Kind.ASTRAY, body)
 
     def check(self) -> None:
         """Raise AssertionError if a lease is in two places or in none."""

@@ -5,8 +5,8 @@ prefetched rest, and keeps each outcome until the router has recorded it (the li
 sees a payload's inside, starts no process and opens no file: its actions are carried out by
 processes/worker.py.
 
-Invariant (`check`): every lease it holds is in exactly one place: the backlog, one slot's line, or
-among the outcomes that wait for the store.
+Invariant (`check`): every lease it holds is in exactly one place: among those that wait for inputs,
+the backlog, one slot's line, or among the outcomes that wait for the store.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Gap, Link
+from ..protocol.outcome import astray_body
 from ..task import key, unkey
 from .backlog import Piece
 from .events import (
     Committed,
     Connected,
+    Fetched,
     RouterHeard,
     Settings,
     SlotAnswered,
@@ -30,6 +32,7 @@ from .events import (
     Stalled,
     TakenBack,
     Tick,
+    Unfetched,
     Weighed,
     WorkerTurn,
 )
@@ -103,6 +106,8 @@ class WorkerCore:
             SlotExited: self._on_slot_exited,
             TakenBack: lambda event, now: self.slots.taken_back(event),
             Committed: self._on_committed,
+            Fetched: lambda event, now: self.slots.backlog.came(event.name),
+            Unfetched: self._on_unfetched,
             Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
@@ -144,12 +149,13 @@ class WorkerCore:
             self._given_up = False
             slots.drop_backlog()  # it may have begun elsewhere; what has not is given out anew
             self._hello(now)
-        if self.leaving is not None and slots.backlog:
+        if self.leaving is not None and (slots.backlog or slots.backlog.arrivals):
             self._give_back()
         if self.welcome is not None and not slots.orders.take_back:
             self._answer_recall(now)  # else when it is known what slots have not read
         if self.leaving is None:
             slots.start(now)
+            slots.orders.fetch += slots.backlog.arrivals.orders()
             if self.may_begin(now) and self._recalled is None:
                 slots.fill(now)
                 slots.level()
@@ -271,6 +277,7 @@ class WorkerCore:
             self.slots.take(Piece(row, inputs))
 
     def _take_inputs(self, message: m.Inputs, now: float) -> None:
+        self.slots.backlog.arrivals.places |= message.stores
         for lease, _, kinds, bodies in message.rows:
             self._coming.setdefault(lease, []).extend(zip(kinds, bodies, strict=False))
 
@@ -291,6 +298,8 @@ class WorkerCore:
         self._to_drop, orders.drop_ticket = [], self.slots.next_ticket()
         self._dropping[orders.drop_ticket] = rows
         orders.drop = [(key(session, counter), lease) for session, counter, lease in rows]
+        for gone in orders.drop:
+            self.slots.backlog.arrivals.gone(*gone)
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.slots.committed(event.ticket)
@@ -298,6 +307,10 @@ class WorkerCore:
             rows = self._dropping.pop(ticket)
             if self.welcome is not None:  # else it is asked for again
                 self._send(m.Dropped(rows), now)
+
+    def _on_unfetched(self, event: Unfetched, now: float) -> None:
+        body = astray_body(event.ref, event.is_lost, event.reason)
+        self.slots.astray(event.ref.key, body)
 
     def _take_leave(self, message: m.Leave, now: float) -> None:
         self.leave("the mesh was stopped", message.within_s, now)
@@ -410,3 +423,4 @@ class WorkerCore:
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold. For tests."""
         self.slots.check()
+        self.slots.backlog.arrivals.check()

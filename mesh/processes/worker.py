@@ -32,6 +32,7 @@ from ..transport.poller import Poller
 from ..transport.wake import Wake
 from . import LEAVING_FILE, allocator
 from .children import Children
+from .fetching import Fetching
 from .life import Life, tell_owner
 from .log import Log
 from .serve import Server
@@ -115,6 +116,10 @@ class Worker:
         path = folder.path / f"{self.results.id}.sock"
         self.server = Server(context, path, self.results, self.core.keeping)
         self._joined.callback(self.server.close)
+        self.fetching = Fetching(
+            self.core, self.results, self.writer, self._poller, context, self.host, self.log
+        )
+        self._joined.callback(self.fetching.close)
         self.dialer = sockets.Dialer(context, access.addresses[0])
         self._joined.callback(self.dialer.close, LAST_WORDS_MS)
         self._poller.add(self.dialer.socket)
@@ -134,12 +139,13 @@ class Worker:
         self._heard_at = time.monotonic()
         while True:
             now = time.monotonic()
-            due = core.deadline(now)
+            due = min(core.deadline(now), self.fetching.deadline(now))
             ready = self._poller.wait(due - now)
             now = time.monotonic()
             if now - due > core.settings.heartbeat_s:
                 self._heard_at += now - due  # this process was stopped: no silence of the router's
                 core.rest(now - due)
+                self.fetching.rest(now - due)
             if self.dialer.monitor in ready and "connected" in self.dialer.changes():
                 core.handle(events.Connected(), now)
             if not ready.isdisjoint(self.life.sources):
@@ -149,6 +155,7 @@ class Worker:
                 self._hear_router(now)
             if self.server.socket in ready:
                 self.server.serve()
+            self.fetching.hear(ready, now)
             if self.wake.is_set:
                 self.wake.clear()
                 for event in self.writer.done():
@@ -208,6 +215,9 @@ class Worker:
             untold = Untold(refs[0].task, refs[0].lease, self.mesh, kind, body)
             told, self._told = self._told, []
             self.writer.submit(ticket, [*refs, untold, *told], [])
+        for order in turn.fetch:
+            self.fetching.fetch(order, now)
+        changed |= self.fetching.settle(now) or bool(turn.fetch)
         if turn.drop:
             self.writer.submit(turn.drop_ticket, [Gone(*each) for each in turn.drop], [])
         if len(self._told) > TOLD_MAX:  # else they wait for company
@@ -223,6 +233,7 @@ class Worker:
         else:
             self._stalled = None
             self.core.keeping.stored(*self.results.held)
+            self.fetching.committed(event.ticket, now)
         self.core.handle(event, now)
 
     def _say_stalled(self, reason: str) -> None:

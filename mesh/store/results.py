@@ -11,6 +11,7 @@ looks. So a store opens as fast with a million files as with none.
 
     result    task id + lease u64 + index u16 → size u64, crc32 u32
     untold    task id + lease → mesh, kind, outcome: of what is in no router's records yet
+    copy      the same, for those that another store made → nothing
     meta      the store's id and schema, and how many bytes there are
 
 A store in doubt (`Seal.doubt`) is gone through when it is opened: an index that is damaged is moved
@@ -24,7 +25,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,7 @@ from .seal import Seal, write_synced
 from .tables import LmdbTables, NoRoom, Tables, Transaction
 
 SCHEMA = 2
-TABLES = ("meta", "result", "untold")
+TABLES = ("meta", "result", "untold", "copy")
 
 #: Of a store that was open when the machine went down, the content of files that are so much older
 #: than the newest is not read again: the system writes back what is older than half a minute.
@@ -75,6 +76,18 @@ class Gone(NamedTuple):
 
     task: bytes
     lease: int
+
+
+class Copy(NamedTuple):
+    """What another store made lies in `incoming`. It is `linked` if its file is the other's own:
+    then it is as good as that, and not read for its checksum."""
+
+    ref: Ref
+    linked: bool
+
+
+#: What a store takes.
+Write = Ref | Untold | Told | Gone | Copy
 
 
 class Results:
@@ -134,8 +147,9 @@ class Results:
                 else:
                     left.unlink()
 
-    def apply(self, writes: list[Ref | Untold | Told | Gone]) -> None:
+    def apply(self, writes: list[Write]) -> None:
         """Take in what waits in `incoming`, and let go of what is not needed. Committed on return.
+        A copy that is not what its ref says is removed instead.
 
         Raises:
             NoRoom: the disk is full; to be tried again.
@@ -143,6 +157,7 @@ class Results:
         with self._or_no_room():  # what makes room comes first: the rest may be waiting for it
             self._forget([each for each in writes if isinstance(each, Gone)])
             self._keep(writes)
+            self._copy([each for each in writes if isinstance(each, Copy)])
 
     @contextmanager
     def _or_no_room(self) -> Iterator[None]:
@@ -153,7 +168,7 @@ class Results:
                 raise
             raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
 
-    def _keep(self, writes: list[Ref | Untold | Told | Gone]) -> None:
+    def _keep(self, writes: Sequence[Write]) -> None:
         refs = [each for each in writes if isinstance(each, Ref)]
         untold = [
             (
@@ -180,6 +195,20 @@ class Results:
         for key in keys:
             self._move_in(key)
 
+    def _copy(self, copies: list[Copy]) -> None:
+        whole = []
+        for ref, linked in copies:
+            file = self.incoming / ref.key.hex()
+            if linked or not file.exists() or _checksum(file) == ref.crc:  # not there: moved in
+                whole.append(ref)
+            else:
+                file.unlink()
+        if whole:
+            with self._tables.begin(write=True) as txn:
+                for ref in whole:
+                    txn.put("copy", ref.key, b"")
+            self._keep(whole)
+
     def _move_in(self, key: bytes) -> None:
         """The file of a result goes to its place, unless it is there: without room for it this is
         tried again."""
@@ -199,6 +228,7 @@ class Results:
             shrunk = sum(_stored(txn, key) for key in keys)
             for key in keys:
                 txn.delete("result", key)
+                txn.delete("copy", key)
             for one in gone:
                 txn.delete("untold", _LEASE.pack(*one))
             held = self._changed(txn, -shrunk)
@@ -272,6 +302,7 @@ class Results:
         with self._tables.begin(write=True) as txn:
             for key in lost:
                 txn.delete("result", key)
+                txn.delete("copy", key)
             for key in found:
                 txn.put("result", key, _ENTRY.pack(_size(files[key]), _checksum(files[key])))
             txn.delete("meta", b"bytes")

@@ -57,10 +57,15 @@ class Poller:
         self._by_fd[descriptor] = source
         self._poll.register(descriptor, select.POLLIN)
 
-    def remove(self, descriptor: int) -> None:
-        """Watch a plain descriptor no more."""
-        self._poll.unregister(descriptor)
-        del self._by_fd[descriptor]
+    def remove(self, source: zmq.Socket[Any] | int) -> None:
+        """Watch a ZeroMQ socket, which is still open, or a plain descriptor no more."""
+        if isinstance(source, zmq.Socket):
+            for each in (self._talking, self._new):
+                if source in each:
+                    each.remove(source)
+            source = int(source.getsockopt(zmq.FD))
+        self._poll.unregister(source)
+        del self._by_fd[source]
 
     def wait(self, timeout_s: float, spin_s: float = 0.0) -> set[Any]:
         """The sources that may be readable, within `timeout_s`; perhaps none.

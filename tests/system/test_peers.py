@@ -1,0 +1,106 @@
+"""Inputs go from the worker that holds them to the worker that takes them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sample_tasks as tasks
+from leftovers import Leftovers
+from scripts import another_worker
+
+from mesh import Mesh
+
+
+@pytest.fixture
+def pair(tmp_path: Path, nothing_left_behind: Leftovers) -> Iterator[Mesh]:
+    """Two workers of one slot each, whose stores are on one file system."""
+    folder = tmp_path / "mesh"
+    with Mesh(dir=folder, slots=1) as mesh, another_worker(folder, tmp_path / "other", 1):
+        mesh.wait_for_slots(2, 20)
+        yield mesh
+
+
+@pytest.fixture
+def apart(tmp_path: Path, nothing_left_behind: Leftovers) -> Iterator[Mesh]:
+    """The same, on two file systems: nothing can be linked."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        if os.stat(elsewhere).st_dev == os.stat(tmp_path).st_dev:
+            pytest.skip("/dev/shm is no file system of its own")
+        folder, other = tmp_path / "mesh", Path(elsewhere) / "other"
+        with Mesh(dir=folder, slots=1) as mesh, another_worker(folder, other, 1):
+            mesh.wait_for_slots(2, 20)
+            yield mesh
+
+
+def worker() -> int:
+    """The process of the worker that this runs at."""
+    return os.getppid()
+
+
+def made(count: int) -> tuple[int, Any]:
+    return os.getppid(), np.arange(count)
+
+
+def made_and_held(count: int, begun: str, gate: str) -> tuple[int, Any]:
+    tasks.say_and_hold(begun, gate)
+    return made(count)
+
+
+def summed(*given: tuple[int, Any]) -> tuple[int, list[int], list[int]]:
+    """The worker, those of the inputs, and their sums."""
+    return os.getppid(), [pid for pid, _ in given], [int(array.sum()) for _, array in given]
+
+
+def both_make(mesh: Mesh, count: int, tmp_path: Path) -> list[Any]:
+    """Two results, one with each worker."""
+    pipes = [tasks.pipe_at(tmp_path / f"{each}-{len(os.listdir(tmp_path))}") for each in "bgcf"]
+    futures = [mesh.submit(made_and_held, count, *pipes[:2])]
+    tasks.heard_at(pipes[0])
+    futures.append(mesh.submit(made_and_held, count, *pipes[2:]))
+    tasks.heard_at(pipes[2])
+    for gate in (pipes[1], pipes[3]):
+        tasks.let_go(gate)
+    return futures
+
+
+def check_sum(mesh: Mesh, futures: list[Any], count: int) -> None:
+    """A task takes them all."""
+    here, makers, sums = mesh.submit(summed, *futures).result(30)
+    assert sums == [count * (count - 1) // 2] * len(futures)
+    assert len(set(makers)) == 2 and here in makers
+
+
+def test_an_input_is_linked_where_it_can_be(pair: Mesh, tmp_path: Path) -> None:
+    count = 1_000_000
+    futures = both_make(pair, count, tmp_path)
+    check_sum(pair, futures, count)
+    files = [
+        each.stat().st_ino
+        for store in (tmp_path / "mesh" / "worker", tmp_path / "other")
+        for each in (store / "content").rglob("*")
+        if each.is_file()
+    ]
+    assert (len(files), len(set(files))) == (3, 2)
+
+
+def test_an_input_comes_in_chunks_where_it_cannot_be_linked(apart: Mesh, tmp_path: Path) -> None:
+    count = 1_000_000
+    check_sum(apart, both_make(apart, count, tmp_path), count)
+
+
+def test_an_input_comes_once_however_many_take_it(apart: Mesh, tmp_path: Path) -> None:
+    futures = both_make(apart, 10_000, tmp_path)
+    group = apart.submit_many(summed, [futures[0]] * 50, [futures[1]] * 50)
+    assert {tuple(sums) for _, _, sums in group.results(timeout=30)} == {(49995000, 49995000)}
+
+
+def test_many_inputs_at_once(apart: Mesh) -> None:
+    group = apart.submit_many(made, [50_000] * 40)
+    _, _, sums = apart.submit(summed, *group).result(30)
+    assert sums == [50_000 * 49_999 // 2] * 40
