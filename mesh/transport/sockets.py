@@ -37,6 +37,11 @@ SOCKETS_MAX = 65_000
 #: libzmq's I/O threads: one is enough for a machine's worth of peers.
 IO_THREADS = 1
 
+#: Who finds no router tries again this much later at most. A router that is back waits for the
+#: workers of its last life, and then gives their tasks to others: it has to be found long before.
+#: A thousand that try once a second cost nothing.
+RECONNECT_MS_MAX = 1_000
+
 #: An ipc path has 107 bytes at most; the mesh's id and a socket's name come behind the root.
 ROOT_CHARS_MAX = 70
 
@@ -68,7 +73,7 @@ def _common(socket: zmq.Socket[bytes]) -> None:
     socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES_MAX)  # else a peer announces 2**63 bytes
     socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)  # half-open connections are dropped after 10 s
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5_000)  # the default is no backoff at all
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, 5_000)
     socket.setsockopt(zmq.BACKLOG, 4096)  # a job array starts at once
     socket.setsockopt(zmq.IPV6, 1)
