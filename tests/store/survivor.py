@@ -21,6 +21,7 @@ import keeper
 import zmq
 
 from mesh.client.fetch import Fetcher, Place
+from mesh.core.keeping import Keeping
 from mesh.errors import ResultLost, StoreError
 from mesh.processes.serve import Server
 from mesh.store import inspection, seal
@@ -59,7 +60,7 @@ def of_results(root: Path, seed: int, steps: int) -> tuple[list[str], list[bool]
     root.parent.mkdir(parents=True, exist_ok=True)
     said: list[str] = []
     results, lock = open_results(root, keeper.STORE, "disk", said.append)
-    server = Server(CONTEXT, root / "s", results)
+    server = Server(CONTEXT, root / "s", results, Keeping())
     ended = threading.Event()
     thread = threading.Thread(target=serve, args=[server, ended], daemon=True)
     thread.start()
