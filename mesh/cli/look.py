@@ -37,6 +37,8 @@ def status(place: Place, as_json: bool) -> None:
         "workers": f"{many(len(workers), 'worker')}, {many(slots, 'slot')}, "
         f"{sum(map(_busy, workers))} busy",
         "tasks": ", ".join(f"{count} {state}" for state, count in tasks.items()),
+        "results": _stored(workers),
+        "fetched": _fetched(told["fetches"]),
     }
     for name, text in rows.items():
         click.echo(f"{name:8} {text}")
@@ -72,8 +74,8 @@ def tasks(place: Place, states: tuple[str, ...], limit: int | None, as_json: boo
                 print_json(row)
             return
         shown = print_table(
-            ["ID", "STATE", "OWN ID", "FUNCTION"],
-            ([row["id"], row["state"], row["name"], row["function"]] for row in rows),
+            ["ID", "STATE", "OWN ID", "FUNCTION", "RESULT"],
+            ([row["id"], row["state"], row["name"], row["function"], _result(row)] for row in rows),
         )
     if shown == limit:
         click.echo(f"the first {limit}; a larger --limit shows more, --state fewer", err=True)
@@ -96,12 +98,45 @@ def workers(place: Place, as_json: bool) -> None:
             print_json(row)
         return
     print_table(
-        ["ID", "HOST", "PROCESS", "SLOTS", "BUSY", "HEARD"],
+        ["ID", "HOST", "PROCESS", "SLOTS", "BUSY", "HEARD", "RESULTS", "BYTES", "SERVED"],
         [
-            [row["id"], row["host"], row["pid"], len(row["slots"]), _busy(row), _heard(row)]
+            [
+                row["id"],
+                row["host"],
+                row["pid"],
+                len(row["slots"]),
+                _busy(row),
+                _heard(row),
+                row["results"],
+                show_size(row["stored_bytes"] or 0),
+                sum(way["count"] for way in (row["served"] or {}).values()),
+            ]
             for row in rows
         ],
     )
+
+
+def _stored(workers: list[dict[str, Any]]) -> str:
+    """What workers keep, and the home worker of it."""
+    kept = [worker for worker in workers if worker["results"] is not None]
+    count = sum(worker["results"] for worker in kept)
+    size = show_size(sum(worker["stored_bytes"] for worker in kept))
+    line = f"{many(count, 'file')}, {size}, with {many(len(kept), 'worker')}"
+    home = [show_size(worker["stored_bytes"]) for worker in kept if worker["home"]]
+    return line + (f"; {home[0]} of it at home" if home else "")
+
+
+def _fetched(fetches: dict[str, dict[str, Any]]) -> str:
+    ways = (
+        f"{each['count']} {way} ({show_size(each['size_bytes'])})" for way, each in fetches.items()
+    )
+    return ", ".join(ways)
+
+
+def _result(row: dict[str, Any]) -> str | None:
+    """How big a result is that stays with a worker, and where."""
+    result = row.get("result")
+    return None if result is None else f"{show_size(result['size_bytes'])} {result['host'] or '?'}"
 
 
 def _busy(worker: dict[str, Any]) -> int:

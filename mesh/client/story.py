@@ -6,8 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..options import show_size
+
 #: A lease's number is in the low bits, the epoch of the router that gave it above.
 _EPOCH_SHIFT = 40
+
+#: Of ids that may be many, so many are shown.
+IDS_MAX = 8
 
 #: What the end of a run is called.
 _HOW = {
@@ -30,11 +35,17 @@ class Story(dict[str, Any]):
     """A dict of plain values; as text, lines for people.
 
     Its keys: ``id``, ``name`` (the task's own id), ``function``, ``group``, ``state``, ``options``,
-    ``submitted_at``, and ``runs``, the leases that began or were lost, oldest first, each with
-    ``lease``, ``worker``, ``host``, ``given_at``, ``begun_at``, ``ended_at``, ``took_s``, ``how``,
-    ``error`` and ``message``. Of a task that has not ended also ``errors``, ``slot_losses``,
-    ``worker_losses``; while it runs ``lease``, ``worker``, ``host``, ``given_at``, ``pid``; and
-    ``waits_for``, in words. Times are unix seconds; what is not known is None or not there.
+    ``submitted_at``; ``inputs``, the ids of the tasks whose results it takes; and ``runs``, the
+    leases that began or were lost, oldest first, each with ``lease``, ``worker``, ``host``,
+    ``given_at``, ``begun_at``, ``ended_at``, ``took_s``, ``how``, ``error`` and ``message``.
+
+    ``result`` says where its own is: ``size_bytes``, ``lease``, ``store`` and ``host`` (None: it is
+    with the router), ``is_away``, and how often it was ``fetched`` since the router's start, by
+    way; ``needed_by`` how many tasks that have not ended take it, and some that wait for it.
+
+    Of a task that has not ended also ``errors``, ``slot_losses``, ``worker_losses``; while it runs
+    ``lease``, ``worker``, ``host``, ``given_at``, ``pid``; and ``waits_for``, in words. Times are
+    unix seconds; what is not known is None or not there.
 
     Example:
         >>> print(m.submit(simulate, 2.3).explain())
@@ -50,16 +61,43 @@ class Story(dict[str, Any]):
         group = f", in group {self['group']}" if self.get("group") is not None else ""
         day, clock = _clock(self["submitted_at"])
         lines.append(f"  submitted {day} {clock}{options}{group}".rstrip())
+        if self.get("inputs"):
+            lines.append(f"  takes {_some(self['inputs'])}")
         lines += [f"  {_run(run, day)}" for run in self["runs"]]
         if self.get("lease") is not None:
             process = f", process {self['pid']}" if self.get("pid") else ""
             lines.append(f"  {_run(self, day)}{process}")
         if self.get("waits_for"):
             lines.append(f"  waits for {self['waits_for']}")
+        if self.get("result") is not None:
+            lines.append(f"  {_result(self['result'])}")
+        if self.get("needed_by", {}).get("count"):
+            lines.append(f"  {_needed_by(**self['needed_by'])}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<Story {self['id']} {self['state']}, {len(self['runs'])} runs>"
+
+
+def _result(result: Mapping[str, Any]) -> str:
+    """Where a result is, and how it was fetched."""
+    size = show_size(result["size_bytes"])
+    if result["store"] is None:
+        return f"its result, {size}, is with the router"
+    away = ", which is away" if result.get("is_away") else ""
+    line = f"its result, {size}, is with {result['host'] or '?'}, worker {result['store']}{away}"
+    fetched = result.get("fetched", {})
+    ways = ", ".join(f"{count} {way}" for way, count in fetched.items() if count)
+    return f"{line}; fetched {sum(fetched.values())} times" + (f": {ways}" if ways else "")
+
+
+def _needed_by(count: int, waiting: list[str]) -> str:
+    line = f"{count} {'task takes' if count == 1 else 'tasks take'} its result"
+    return f"{line}; waiting for it: {_some(waiting)}" if waiting else line
+
+
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:IDS_MAX]) + (", …" if len(ids) > IDS_MAX else "")
 
 
 def _run(run: Mapping[str, Any], day: str) -> str:

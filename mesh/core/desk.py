@@ -177,6 +177,7 @@ class Desk:
                 if told["state"] is None and again:  # it has ended since the store was asked
                     ask(partial(found, again=False))
                     return
+                told |= story.of_result(self.core, session, counter, told)
             self._tell(peer, token, now, told)
 
         ask(found)

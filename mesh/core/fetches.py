@@ -41,7 +41,7 @@ class Fetches:
     def told(self) -> dict[str, dict[str, Any]]:
         """By way: how many fetches, and of how many bytes."""
         return {
-            name: {"count": self._all[way], "bytes": self._bytes[way]}
+            name: {"count": self._all[way], "size_bytes": self._bytes[way]}
             for way, name in enumerate(WAYS)
         }
 

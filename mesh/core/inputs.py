@@ -273,6 +273,15 @@ class Inputs:
         results = [self._by_task[task].result for task in split(ids)]
         return {result.store for result in results if result is not None and result.store}
 
+    def needed_by(self, task: bytes, most: int) -> tuple[int, list[str]]:
+        """How many tasks that have not ended take the result of this one, and the ids of some that
+        wait for it."""
+        entry = self._by_task.get(task)
+        if entry is None:
+            return 0, []
+        waiting = entry.waiting[:most]
+        return entry.users, [show(block.session, block.first + i) for block, i in waiting]
+
     def waits_for(self, block: Block, i: int) -> list[str]:
         """The ids of the inputs that a task waits for."""
         if i not in block.missing:

@@ -51,6 +51,6 @@ class Keeping:
 
 def _by_way(counts: list[list[int]]) -> dict[str, dict[str, int]]:
     return {
-        name: {"count": count, "bytes": size}
+        name: {"count": count, "size_bytes": size}
         for name, (count, size) in zip(WAYS, counts, strict=True)
     }

@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..options import option
-from ..task import ENDED, State, show
+from ..task import ENDED, State, key, show
 from .block import Block, Tries
 
 if TYPE_CHECKING:
     from .router import RouterCore
+
+#: Of the tasks that wait for a result, so many are told.
+NEEDED_BY_MAX = 20
 
 
 def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> dict[str, Any]:
@@ -34,6 +37,19 @@ def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> di
     if state is State.WAITING:
         return told | {"waits_for": _time_of(core, block, i, tries, now)}
     return told | {"waits_for": _turn_of(core, now)}
+
+
+def of_result(core: RouterCore, session: str, counter: int, told: dict[str, Any]) -> dict[str, Any]:
+    """Where the result of a task that is done is now, how it was fetched, and who needs it."""
+    count, waiting = core.ledger.inputs.needed_by(key(session, counter), NEEDED_BY_MAX)
+    found: dict[str, Any] = {"needed_by": {"count": count, "waiting": waiting}}
+    result = told.get("result")
+    if result is not None:
+        result = result | {"fetched": core.fetches.of(session, counter)}
+        if result["store"] is not None:
+            result["is_away"] = core.fleet.place_of(result["store"]) is None
+        found["result"] = result
+    return found
 
 
 def _where(core: RouterCore, block: Block, i: int, now: float) -> dict[str, Any]:

@@ -278,9 +278,11 @@ class Records:
                 if len(rows) == limit:
                     break
                 session, counter = unkey(task)
+                stored = story.result_in(txn, record) if record[0] == Kind.STORED else None
                 rows.append(
                     {"id": show(session, counter), "state": state.word}
                     | self._call_of(txn, session, counter)
+                    | ({} if stored is None else {"result": stored})
                 )
         return rows
 
@@ -300,7 +302,7 @@ class Records:
         """What is recorded of one task: None if it does not exist."""
         if not meaning.exists(txn, *task):
             return None
-        _, raw = txn.before("block", key(*task))  # type: ignore[misc]  # it exists
+        block, raw = txn.before("block", key(*task))  # type: ignore[misc]  # it exists
         header = unpack(raw)
         group = header[3]
         return {
@@ -309,6 +311,7 @@ class Records:
             "group": None if group is None else show(task[0], group),
             "options": header[2],
             "submitted_at": header[8] if len(header) > 8 else None,
+            "inputs": story.inputs_of(txn, block, task[1] - unkey(block)[1]),
             **story.read(txn, key(*task)),
         }
 

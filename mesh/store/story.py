@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.ledger import INTERRUPTED, RECORD
-from ..protocol.outcome import parse, parse_failure
-from ..task import STATE_OF, SUCCESS, Kind
+from ..protocol.inputs import split
+from ..protocol.outcome import parse, parse_failure, parse_ref
+from ..task import STATE_OF, SUCCESS, Kind, show, unkey
 from .rows import LEASE, pack, unpack
 from .tables import Transaction
 
@@ -22,6 +23,9 @@ MESSAGE_CHARS_MAX = 300
 
 #: Of a task that was run a million times, the last ones are told.
 RUNS_MAX = 100
+
+#: And of one that takes the results of ten thousand, the first.
+INPUTS_MAX = 100
 
 _FIELDS = ("worker", "given_at", "ended_at", "how", "begun_at", "took_s", "error", "message")
 
@@ -57,7 +61,7 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
         given_back = run["how"] == INTERRUPTED
         how = "interrupted" if given_back else Kind(run["how"]).name.lower()
         runs.append(run | {"how": how})
-    told: dict[str, Any] = {"state": None, "runs": runs}
+    told: dict[str, Any] = {"state": None, "runs": runs, "result": None}
     record = txn.get("outcome", task)
     if record is not None:
         kind, lease, store = RECORD.unpack_from(record)
@@ -65,11 +69,42 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
         last = {"lease": lease, "worker": store.decode().strip("\0") or None}
         last |= {"how": Kind(kind).name.lower(), "begun_at": begun, "took_s": took_s}
         told["state"] = STATE_OF[Kind(kind)].word
+        told["result"] = result_in(txn, record)
         if runs and runs[-1]["lease"] == lease:
             last = runs.pop() | last  # the cap was reached: it is a run as well
         runs.append(last | {"error": error, "message": message})
     told["runs"] = runs[-RUNS_MAX:]
     for run in told["runs"]:
-        host = txn.get("host", run["worker"].encode()) if run["worker"] else None
-        run["host"] = None if host is None else unpack(host)
+        run["host"] = _host_of(txn, run["worker"])
     return told
+
+
+def result_in(txn: Transaction, record: bytes) -> dict[str, Any] | None:
+    """Where the result is that an outcome tells of, and how big: with which store and host, or
+    with the router; None if there is none."""
+    kind, lease, _ = RECORD.unpack_from(record)
+    if kind not in SUCCESS:
+        return None
+    try:
+        rest = parse(record[RECORD.size :]).rest
+        ref = parse_ref(rest) if kind == Kind.STORED else None
+    except ValueError:  # whatever a slot has made of it
+        return None
+    if ref is None:
+        return {"size_bytes": len(rest), "lease": lease, "store": None, "host": None}
+    host = _host_of(txn, ref.holder)
+    return {"size_bytes": ref.size, "lease": ref.lease, "store": ref.holder, "host": host}
+
+
+def inputs_of(txn: Transaction, block: bytes, i: int) -> list[str]:
+    """The ids of the tasks whose results a member of a block takes."""
+    raw = txn.get("inputs", block)
+    if raw is None:
+        return []
+    tasks = dict.fromkeys(split(unpack(raw)[i]))
+    return [show(*unkey(task)) for task in tasks][:INPUTS_MAX]
+
+
+def _host_of(txn: Transaction, store: str | None) -> str | None:
+    host = txn.get("host", store.encode()) if store else None
+    return None if host is None else str(unpack(host))

@@ -44,15 +44,66 @@ def test_status_counts(meshed: Shell) -> None:
 
 def test_status_for_people(meshed: Shell) -> None:
     lines = meshed.mesh("status").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["mesh", "router", "address", "workers", "tasks"]
+    assert [line.split()[0] for line in lines] == [
+        "mesh",
+        "router",
+        "address",
+        "workers",
+        "tasks",
+        "results",
+        "fetched",
+    ]
     assert "1 worker, 2 slots" in lines[3] and "0 queued" in lines[4]
+
+
+def test_where_a_large_result_is_and_how_it_was_fetched(shell: Shell) -> None:
+    up = shell.up()
+    task = shell.submit("--id", "large", "sim:big", 100_000)
+    shell.mesh("wait", task)
+    told = shell.mesh("explain", task, "--json").json
+    (worker,) = shell.mesh("status", "--json").json["workers"]
+    size = told["result"]["size_bytes"]
+    assert size > 100_000 and told["result"]["store"] == worker["id"]
+    assert told["result"]["host"] == socket.gethostname() and told["inputs"] == []
+    assert told["needed_by"] == {"count": 0, "waiting": []}
+    for _ in range(2):
+        shell.mesh("result", task, "-o", shell.folder / "large")
+
+    lines = shell.mesh("explain", task).out.splitlines()
+    where = f"  its result, 100 kB, is with {socket.gethostname()}, worker {worker['id']}"
+    assert lines[-1] == f"{where}; fetched 2 times: 2 local"
+    status = shell.mesh("status", "--json").json
+    assert status["fetches"]["local"] == {"count": 2, "size_bytes": 2 * size}
+    while not status["workers"][0]["results"]:  # a worker tells it five times a second at most
+        status = shell.mesh("status", "--json").json
+    assert status["workers"][0]["stored_bytes"] == size
+    assert "1 file, 100 kB, with 1 worker" in shell.mesh("status").out
+    assert shell.mesh("workers").out.splitlines()[1].split()[-4:] == ["1", "100", "kB", "0"]
+    row = shell.mesh("tasks").out.splitlines()[1]
+    assert row.endswith(f"100 kB {socket.gethostname()}")
+    shell.submit("sim:scaled", 3)
+    shell.mesh("wait", "last")
+    assert "its result, " in (small := shell.mesh("explain", "last").out)
+    assert small.endswith(" B, is with the router\n")
+    shell.mesh("stop")
+    assert up.finish().code == 0
 
 
 def test_workers(meshed: Shell) -> None:
     (row,) = meshed.mesh("workers", "--json").rows
     assert row["schema"] == 1 and len(row["slots"]) == 2
     header, line = meshed.mesh("workers").out.splitlines()
-    assert header.split() == ["ID", "HOST", "PROCESS", "SLOTS", "BUSY", "HEARD"]
+    assert header.split() == [
+        "ID",
+        "HOST",
+        "PROCESS",
+        "SLOTS",
+        "BUSY",
+        "HEARD",
+        "RESULTS",
+        "BYTES",
+        "SERVED",
+    ]
     assert line.split()[:4] == [row["id"], row["host"], str(row["pid"]), "2"]
 
 
@@ -80,8 +131,8 @@ def test_tasks(meshed: Shell) -> None:
 
     few = meshed.mesh("tasks", "--limit", 1)
     header, line = few.out.splitlines()
-    assert header.split() == ["ID", "STATE", "OWN", "ID", "FUNCTION"]
-    assert line.split() == [running, "running", "-", "sim:hold"]
+    assert header.split() == ["ID", "STATE", "OWN", "ID", "FUNCTION", "RESULT"]
+    assert line.split() == [running, "running", "-", "sim:hold", "-"]
     assert "--limit" in few.err
     held.let_go()
     meshed.mesh("wait", running)

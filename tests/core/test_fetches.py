@@ -15,9 +15,9 @@ def test_fetches_are_counted_by_way_and_by_task():
     counted.take(m.Fetched([["k3f9x2m7", 2, LOCAL, 7], ["k3f9x2m7", 3, 99, 7]]))
 
     assert counted.told() == {
-        "local": {"count": 2, "bytes": 17},
-        "direct": {"count": 0, "bytes": 0},
-        "relayed": {"count": 1, "bytes": 5},
+        "local": {"count": 2, "size_bytes": 17},
+        "direct": {"count": 0, "size_bytes": 0},
+        "relayed": {"count": 1, "size_bytes": 5},
     }
     assert counted.of("k3f9x2m7", 1) == {"local": 1, "direct": 0, "relayed": 1}
     assert not any(counted.of("k3f9x2m7", 3).values())
@@ -46,5 +46,5 @@ def test_a_worker_tells_what_it_keeps_when_that_has_changed():
 
     assert keeping.is_changed
     assert (told["results"], told["stored_bytes"]) == (2, 30)
-    assert told["served"]["direct"] == {"count": 1, "bytes": 612}
-    assert told["fetched"]["relayed"] == {"count": 1, "bytes": 9}
+    assert told["served"]["direct"] == {"count": 1, "size_bytes": 612}
+    assert told["fetched"]["relayed"] == {"count": 1, "size_bytes": 9}

@@ -12,6 +12,7 @@ from mesh.protocol import messages as m
 from mesh.task import Kind
 
 OPEN: dict[str, Any] = {"state": None, "runs": []}
+UNNEEDED = {"needed_by": {"count": 0, "waiting": []}}
 
 
 def mesh(**options: Any) -> LoneRouter:
@@ -44,7 +45,7 @@ def test_a_task_that_ends_while_the_store_is_asked_is_told_as_ended():
 
     assert lone.do(Found(token, OPEN)) == []
     ended = OPEN | {"state": "done"}
-    assert lone.do(Found(asked(lone), ended)) == [(C1, m.Tell(1, None, ended))]
+    assert lone.do(Found(asked(lone), ended)) == [(C1, m.Tell(1, None, ended | UNNEEDED))]
 
 
 def test_one_of_which_nobody_knows_the_end_is_told_all_the_same():
@@ -54,7 +55,7 @@ def test_one_of_which_nobody_knows_the_end_is_told_all_the_same():
 
     lone.do(Found(asked(lone), OPEN))
 
-    assert lone.do(Found(asked(lone), OPEN)) == [(C1, m.Tell(1, None, OPEN))]
+    assert lone.do(Found(asked(lone), OPEN)) == [(C1, m.Tell(1, None, OPEN | UNNEEDED))]
 
 
 def test_a_retry_that_is_due_waits_for_no_worker_of_its_own():

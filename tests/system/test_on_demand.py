@@ -63,3 +63,24 @@ def test_a_file_that_is_not_what_it_was_is_lost_not_served(tmp_path: Path, size:
         file.write_bytes(raw[:-1])
         with pytest.raises(ResultLost, match="bytes of"):
             m.future(future.id).result(20)
+
+
+def test_a_task_tells_what_it_takes_and_who_waits_for_it(tmp_path: Path) -> None:
+    with Mesh(dir=tmp_path / "m", slots=1) as m:
+        gate = tasks.pipe_at(tmp_path / "gate")
+        first = m.submit(tasks.hold, gate, bytes(100_000))
+        second = m.submit(len, first)
+        m.flush()
+
+        assert second.explain()["inputs"] == [first.id]
+        assert first.explain()["needed_by"] == {"count": 1, "waiting": [second.id]}
+        assert f"1 task takes its result; waiting for it: {second.id}" in str(first.explain())
+        assert f"takes {first.id}" in str(second.explain())
+
+        tasks.let_go(gate)
+        assert second.result(20) == 100_000
+        told = first.explain()
+        assert told["needed_by"]["count"] == 0 and not told["result"]["is_away"]
+        assert told["result"]["fetched"] == {"local": 0, "direct": 0, "relayed": 0}
+        assert len(first.result(20)) == 100_000
+        assert first.explain()["result"]["fetched"]["local"] == 1
