@@ -87,7 +87,7 @@ class Kind(IntEnum):
     FINAL = 9  #: the user's code raised what `retry_on` does not name; the body is a failure
     OUT_OF_MEMORY = 10  #: stopped because it used more than its `memory`
     UNMET = 11  #: one of its inputs failed, was cancelled or is not known
-    ASTRAY = 12  #: was not begun: an input could not be brought there; runs again
+    ASTRAY = 12  #: one of its inputs could not be had there: counts as nothing
 
 
 #: The kinds that mean success.
@@ -107,5 +107,4 @@ STATE_OF = {
     Kind.FINAL: State.FAILED,
     Kind.OUT_OF_MEMORY: State.FAILED,
     Kind.UNMET: State.FAILED,
-    Kind.ASTRAY: State.FAILED,
 }

@@ -159,19 +159,20 @@ class Weighed:
 
 
 @dataclass(slots=True)
-class Fetched:
+class Arrived:
     """The input of this name, a key of stores, is here."""
 
     name: bytes
 
 
 @dataclass(slots=True)
-class Unfetched:
-    """An input could not be brought here; `is_lost`: no store that was named has it any more."""
+class Missed:
+    """An input could not be brought here. The stores that are `lost` were to have it and have it
+    not, or not whole; if they are none, nobody has answered."""
 
     ref: Ref
     reason: str
-    is_lost: bool
+    lost: list[str]
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..options import option
 from ..protocol import messages as m
-from ..protocol.outcome import failure_body, parse_astray
+from ..protocol.outcome import failure_body
 from ..task import ENDED, SUCCESS, Kind, State
 from .block import Block, Tries
 from .events import Settings
@@ -283,15 +283,9 @@ class Fleet:
         """A task could not begin, because an input did not come to `worker`: it runs elsewhere, or
         there a moment later, and that counts as nothing."""
         block, i, _ = given
-        try:
-            ref, is_lost, reason = parse_astray(body)
-        except ValueError as error:
-            ref, is_lost, reason = None, False, f"of an input that cannot be told: {error}"
-        self._ledger.note("astray", block, i, lease=lease, worker=worker.who, why=reason)
+        self._ledger.note("astray", block, i, lease=lease, worker=worker.who, body=body)
         self._ledger.move(block, i, Cause.RETRIED)
         self._ledger.due.pause(block, i, ASTRAY_PAUSE_S, now)
-        if ref is not None and is_lost:
-            self._ledger.inputs.is_lost(ref, reason)
 
     def take_returned(self, worker: Member, message: m.Returned, now: float) -> None:
         """A worker gives back what it has not begun."""

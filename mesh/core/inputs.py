@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.inputs import INPUT_BYTES, split
-from ..protocol.outcome import Ref, failure_body, parse, parse_failure, parse_ref
+from ..protocol.outcome import failure_body, parse, parse_failure, parse_ref
 from ..task import ENDED, SUCCESS, Kind, State, key, show, unkey
 from .block import Block
 from .life import Cause
@@ -229,16 +229,6 @@ class Inputs:
         for task in split(block.inputs[i]):  # type: ignore[index]  # it has some
             entry = self._by_task[task]
             entry.waiting = [each for each in entry.waiting if each != (block, i)]
-
-    def is_lost(self, ref: Ref, reason: str) -> None:
-        """A worker found that nobody has an input any more: what takes it fails."""
-        entry = self._by_task.get(ref.task)
-        if entry is None or entry.result is None or entry.result.lease != ref.lease:
-            return  # nobody needs it any more, or it is another one by now
-        for block in list(self._ledger.blocks):
-            for i, ids in enumerate(block.inputs or ()):
-                if block.states[i] < ENDED and ref.task in split(ids):
-                    self.fail(block, i, f"its input {show(*unkey(ref.task))} is lost: {reason}")
 
     # -- for dispatch ------------------------------------------------------------------------
 

@@ -17,13 +17,14 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Gap, Link
-from ..protocol.outcome import astray_body
-from ..task import key, unkey
+from ..protocol.outcome import failure_body
+from ..task import key, show, unkey
 from .backlog import Piece
 from .events import (
+    Arrived,
     Committed,
     Connected,
-    Fetched,
+    Missed,
     RouterHeard,
     Settings,
     SlotAnswered,
@@ -32,7 +33,6 @@ from .events import (
     Stalled,
     TakenBack,
     Tick,
-    Unfetched,
     Weighed,
     WorkerTurn,
 )
@@ -106,8 +106,8 @@ class WorkerCore:
             SlotExited: self._on_slot_exited,
             TakenBack: lambda event, now: self.slots.taken_back(event),
             Committed: self._on_committed,
-            Fetched: lambda event, now: self.slots.backlog.came(event.name),
-            Unfetched: self._on_unfetched,
+            Arrived: lambda event, now: self.slots.backlog.came(event.name),
+            Missed: self._on_missed,
             Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
@@ -308,9 +308,15 @@ class WorkerCore:
             if self.welcome is not None:  # else it is asked for again
                 self._send(m.Dropped(rows), now)
 
-    def _on_unfetched(self, event: Unfetched, now: float) -> None:
-        body = astray_body(event.ref, event.is_lost, event.reason)
-        self.slots.astray(event.ref.key, body)
+    def _on_missed(self, event: Missed, now: float) -> None:
+        """An input cannot be had: the router hears who has lost it before what that leads to."""
+        session, counter = unkey(event.ref.task)
+        rows: list[list[Any]] = [[session, counter, event.ref.lease, s] for s in event.lost]
+        if rows and self.welcome is not None:
+            self._send(m.Lost(rows), now)
+        error = "ResultLost" if rows else "ResultUnreachable"
+        text = f"its input {show(session, counter)} did not come: {event.reason}"
+        self.slots.astray(event.ref.key, failure_body(error, text, self.about.get("host", "")))
 
     def _take_leave(self, message: m.Leave, now: float) -> None:
         self.leave("the mesh was stopped", message.within_s, now)

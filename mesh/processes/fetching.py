@@ -4,7 +4,7 @@ What the store has is here at once. The file of a store on the same host is link
 copied, and the link outlives what the other worker does with its own. Everything else comes in
 chunks, written where they belong into a file in `incoming`; the thread that owns the index reads it
 for its checksum, and it is a result like others then, marked as a copy. Which chunk to ask whom for
-is up to core/fetch.py.
+is up to core/chunks.py.
 
 It runs in the worker's loop: it never waits.
 """
@@ -21,7 +21,7 @@ import zmq
 
 from ..core import events
 from ..core.arrivals import Order
-from ..core.fetch import Fetches, Way
+from ..core.chunks import Chunks, Way
 from ..core.worker import WorkerCore
 from ..errors import DISK_FULL, ResultLost
 from ..protocol import transfer
@@ -67,7 +67,7 @@ class Fetching:
     ) -> None:
         self._core, self._results, self._writer = core, results, writer
         self._poller, self._context, self._host, self._log = poller, context, host, log
-        self._fetches = Fetches(core.settings.fetch_timeout_s, random.random)
+        self._chunks = Chunks(core.settings.fetch_timeout_s, random.random)
         self._coming: dict[int, _Coming] = {}
         self._committing: dict[int, tuple[Ref, int | None]] = {}  # ticket → what, and its fetch
         self._dialers: dict[str, tuple[str, Dialer]] = {}  # address → store and connection
@@ -81,13 +81,13 @@ class Fetching:
             self._results.find(ref.task, ref.lease, ref.number)
         except ResultLost as error:
             if order.stores == [self._results.id]:
-                self._core.handle(events.Unfetched(ref, str(error), is_lost=True), now)
+                self._core.handle(events.Missed(ref, str(error), order.stores), now)
             elif self._link(order):
                 self._commit(ref, None)
             else:
                 self._begin(order, now)
         else:
-            self._core.handle(events.Fetched(ref.key), now)
+            self._core.handle(events.Arrived(ref.key), now)
 
     def _link(self, order: Order) -> bool:
         """Whether the file of a holder on this host is ours, too, now."""
@@ -116,8 +116,8 @@ class Fetching:
             return
         addresses = {store: place[0].split() for store, place in order.places.items()}
         stores = [store for store in order.stores if store != self._results.id]
-        self._fetches.patience_s = self._core.settings.fetch_timeout_s
-        token = self._fetches.begin(order.ref, stores, addresses, now)
+        self._chunks.patience_s = self._core.settings.fetch_timeout_s
+        token = self._chunks.begin(order.ref, stores, addresses, now)
         self._coming[token] = coming
 
     def _commit(self, ref: Ref, token: int | None) -> None:
@@ -134,19 +134,21 @@ class Fetching:
                 self._results.find(ref.task, ref.lease, ref.number)
             except ResultLost:
                 if token is None:
-                    self._core.handle(events.Unfetched(ref, "its file has gone", True), now)
+                    self._core.handle(events.Missed(ref, "its file has gone", []), now)
                 else:
                     self._anew(token, now)
                 continue
+            way = transfer.LOCAL if token is None else transfer.DIRECT
+            self._core.keeping.fetched(way, ref.size)
             if token is not None:
                 self._end(token)
-            self._core.handle(events.Fetched(ref.key), now)
+            self._core.handle(events.Arrived(ref.key), now)
 
     def _anew(self, token: int, now: float) -> None:
         """It was not what its ref says: others may have it whole."""
         coming = self._coming[token]
         coming.close()
-        self._fetches.spoiled(token, now)
+        self._chunks.spoiled(token, now)
         self._coming[token] = _Coming(coming.order, coming.path)
 
     # -- in ----------------------------------------------------------------------------------
@@ -155,7 +157,7 @@ class Fetching:
         """Take what has come from holders."""
         for address, (store, dialer) in list(self._dialers.items()):
             if dialer.monitor in ready and "cut" in dialer.changes():
-                self._fetches.cut(address, now)
+                self._chunks.cut(address, now)
             if dialer.socket in ready:
                 for frames in dialer.receive():
                     self._take(Way(store, address), frames, now)
@@ -168,10 +170,10 @@ class Fetching:
             return
         if op == transfer.LOST:
             reason = frames[1].decode("utf-8", "replace") if len(frames) > 1 else "it is gone"
-            self._fetches.lose(token, way.store, reason, now)
+            self._chunks.lose(token, way.store, reason, now)
             return
         content = frames[1] if len(frames) > 1 else b""
-        if not self._fetches.take(token, way, offset, len(content), total, now):
+        if not self._chunks.take(token, way, offset, len(content), total, now):
             return
         coming = self._coming[token]
         try:
@@ -181,36 +183,36 @@ class Fetching:
             coming.path.unlink(missing_ok=True)
             self._no_room(coming.order.ref, error, now)
             return
-        if self._fetches.is_whole(token):
+        if self._chunks.is_whole(token):
             self._commit(coming.order.ref, token)
 
     # -- out, and time -----------------------------------------------------------------------
 
     def settle(self, now: float) -> bool:
         """Ask for what is to be asked for; whether the core was told something."""
-        failures = self._fetches.silent(now)
-        for token, reason, is_lost in failures:
+        failures = self._chunks.silent(now)
+        for token, reason, lost in failures:
             coming = self._coming[token]
             self._end(token)
             coming.path.unlink(missing_ok=True)
-            self._core.handle(events.Unfetched(coming.order.ref, reason, is_lost), now)
-        for way, get in self._fetches.requests(now):
+            self._core.handle(events.Missed(coming.order.ref, reason, lost), now)
+        for way, get in self._chunks.requests(now):
             self._dialer(way).send([transfer.pack_get(get)])
         return bool(failures)
 
     def deadline(self, now: float) -> float:
         """When `settle` is due at the latest."""
-        return self._fetches.deadline(now)
+        return self._chunks.deadline(now)
 
     def rest(self, seconds: float) -> None:
         """This process was stopped for so long."""
-        self._fetches.rest(seconds)
+        self._chunks.rest(seconds)
 
     def _dialer(self, way: Way) -> Dialer:
         """The connection to an address; that which was used longest ago makes room for it."""
         known = self._dialers.pop(way.address, None)
         if known is None:
-            busy = {each.address for each in self._fetches.asked}
+            busy = {each.address for each in self._chunks.asked}
             for address in list(self._dialers):
                 if len(self._dialers) < DIALERS_MAX:
                     break
@@ -230,7 +232,7 @@ class Fetching:
         dialer.close()
 
     def _end(self, token: int) -> None:
-        self._fetches.end(token)
+        self._chunks.end(token)
         self._coming.pop(token).close()
 
     def _no_room(self, ref: Ref, error: OSError, now: float) -> None:
@@ -238,7 +240,7 @@ class Fetching:
         if error.errno not in DISK_FULL:
             raise error
         reason = f"no room in {self._results.incoming}: {error.strerror}"
-        self._core.handle(events.Unfetched(ref, reason, is_lost=False), now)
+        self._core.handle(events.Missed(ref, reason, []), now)
         self._core.handle(events.Stalled(reason), now)
 
     def close(self) -> None:

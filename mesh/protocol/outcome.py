@@ -1,11 +1,9 @@
 """Outcome bodies: what a run leaves behind, as opaque bytes to everybody between slot and client.
 
     body    := flags u8 · begun f64 (unix time) · took f32 (seconds) · log length u32 · log · rest
-    rest    := the pickled value (Kind.VALUE) | ref (Kind.STORED) | astray (Kind.ASTRAY) |
-               failure (all others)
+    rest    := the pickled value (Kind.VALUE) | ref (Kind.STORED) | failure (all others)
     ref     := task id (16 bytes) · lease u64 · number u16 · size u64 · crc32 u32 ·
                store id (8 bytes)
-    astray  := ref · is-lost u8 · the reason
     failure := six length-prefixed texts (kind, message, traceback, host, pid, the class's bases a
                line each) · the pickled exception, or nothing
 
@@ -147,25 +145,6 @@ def parse_ref(raw: Any) -> Ref:
     if len(raw) != REF.size:
         raise ValueError(f"a ref of {len(raw)} bytes, expected {REF.size}")
     return Ref(*REF.unpack(raw))
-
-
-def astray_body(ref: Ref, is_lost: bool, reason: str) -> bytes:
-    """The body of Kind.ASTRAY: which input could not be brought, whether it `is_lost` as far as its
-    worker can tell, and why."""
-    return body(0.0, 0.0, b"", REF.pack(*ref) + bytes([is_lost]) + _clipped(reason))
-
-
-def parse_astray(raw: Any) -> tuple[Ref, bool, str]:
-    """What `astray_body` was made of, of an outcome's body.
-
-    Raises:
-        ValueError: it is none.
-    """
-    rest = parse(raw).rest
-    if len(rest) <= REF.size:
-        raise ValueError(f"{len(rest)} bytes, expected {REF.size + 1} or more")
-    reason = bytes(rest[REF.size + 1 :]).decode("utf-8", "replace")
-    return parse_ref(rest[: REF.size]), bool(rest[REF.size]), reason
 
 
 def refs_in(kind: int, body: bytes) -> list[Ref]:

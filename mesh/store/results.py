@@ -11,7 +11,7 @@ looks. So a store opens as fast with a million files as with none.
 
     result    task id + lease u64 + index u16 → size u64, crc32 u32
     untold    task id + lease → mesh, kind, outcome: of what is in no router's records yet
-    copy      the same, for those that another store made → nothing
+    copy      as result, for those that another store made → nothing
     meta      the store's id and schema, and how many bytes there are
 
 A store in doubt (`Seal.doubt`) is gone through when it is opened: an index that is damaged is moved
@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -86,10 +86,6 @@ class Copy(NamedTuple):
     linked: bool
 
 
-#: What a store takes.
-Write = Ref | Untold | Told | Gone | Copy
-
-
 class Results:
     """The results in `root`.
 
@@ -147,7 +143,7 @@ class Results:
                 else:
                     left.unlink()
 
-    def apply(self, writes: list[Write]) -> None:
+    def apply(self, writes: list[Ref | Untold | Told | Gone | Copy]) -> None:
         """Take in what waits in `incoming`, and let go of what is not needed. Committed on return.
         A copy that is not what its ref says is removed instead.
 
@@ -156,8 +152,8 @@ class Results:
         """
         with self._or_no_room():  # what makes room comes first: the rest may be waiting for it
             self._forget([each for each in writes if isinstance(each, Gone)])
-            self._keep(writes)
-            self._copy([each for each in writes if isinstance(each, Copy)])
+            copies = self._whole([each for each in writes if isinstance(each, Copy)])
+            self._keep(writes, copies)
 
     @contextmanager
     def _or_no_room(self) -> Iterator[None]:
@@ -168,8 +164,8 @@ class Results:
                 raise
             raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
 
-    def _keep(self, writes: Sequence[Write]) -> None:
-        refs = [each for each in writes if isinstance(each, Ref)]
+    def _keep(self, writes: list[Ref | Untold | Told | Gone | Copy], copies: list[Ref]) -> None:
+        refs = [*(each for each in writes if isinstance(each, Ref)), *copies]
         untold = [
             (
                 _LEASE.pack(each.task, each.lease),
@@ -188,6 +184,7 @@ class Results:
             before = sum(_stored(txn, key) for key in sizes)
             txn.put_many("result", rows)
             txn.put_many("untold", untold)
+            txn.put_many("copy", [(ref.key, b"") for ref in copies])
             for each in told:
                 txn.delete("untold", each)
             held = self._changed(txn, sum(sizes.values()) - before)
@@ -195,19 +192,17 @@ class Results:
         for key in keys:
             self._move_in(key)
 
-    def _copy(self, copies: list[Copy]) -> None:
+    def _whole(self, copies: list[Copy]) -> list[Ref]:
+        """Those that are what their refs say; the others are removed. What is not in `incoming` any
+        more was moved when this was tried before."""
         whole = []
         for ref, linked in copies:
             file = self.incoming / ref.key.hex()
-            if linked or not file.exists() or _checksum(file) == ref.crc:  # not there: moved in
+            if linked or not file.exists() or _checksum(file) == ref.crc:
                 whole.append(ref)
             else:
                 file.unlink()
-        if whole:
-            with self._tables.begin(write=True) as txn:
-                for ref in whole:
-                    txn.put("copy", ref.key, b"")
-            self._keep(whole)
+        return whole
 
     def _move_in(self, key: bytes) -> None:
         """The file of a result goes to its place, unless it is there: without room for it this is

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from mesh.core.fetch import (
+from mesh.core.chunks import (
     BUSY_S_MAX,
+    BY_ROUTER,
     CHUNKS_MAX,
-    RELAYED,
     RELAYED_CHUNKS,
     REST_S_MAX,
     SILENT_S,
-    Fetches,
+    Chunks,
     Request,
     Way,
 )
@@ -27,21 +27,21 @@ PATIENCE_S = 60.0
 
 
 class Lone:
-    """Fetches, and a clock."""
+    """Chunks, and a clock."""
 
     def __init__(self, *, can_relay: bool = False) -> None:
         self.now = 100.0
-        self.fetches = Fetches(PATIENCE_S, random.Random(1).random, can_relay=can_relay)
+        self.chunks = Chunks(PATIENCE_S, random.Random(1).random, can_relay=can_relay)
         self.open: list[Request] = []
         self.asked: Counter[Way] = Counter()
 
     def begin(self, chunks: int, *stores: str, number: int = 1) -> int:
         size = chunks * CHUNK_BYTES - 1
         ref = Ref(key("cccccccc", number), 7, 0, size, 0, stores[0].encode())
-        return self.fetches.begin(ref, stores, PLACES, self.now)
+        return self.chunks.begin(ref, stores, PLACES, self.now)
 
     def ask(self) -> list[Request]:
-        new = list(self.fetches.requests(self.now))
+        new = list(self.chunks.requests(self.now))
         self.open += new
         self.asked.update(request.way for request in new)
         return new
@@ -50,15 +50,15 @@ class Lone:
         if request in self.open:
             self.open.remove(request)
         get = request.get
-        if get.token not in self.fetches:
+        if get.token not in self.chunks:
             return False
-        total = self.fetches[get.token].ref.size
+        total = self.chunks[get.token].ref.size
         size = min(CHUNK_BYTES, total - get.offset)
-        return self.fetches.take(get.token, request.way, get.offset, size, total, self.now)
+        return self.chunks.take(get.token, request.way, get.offset, size, total, self.now)
 
     def run(self, *tokens: int) -> None:
         """Until all is there."""
-        while not all(self.fetches.is_whole(token) for token in tokens):
+        while not all(self.chunks.is_whole(token) for token in tokens):
             self.ask()
             assert self.open, "nothing is on its way"
             self.answer(self.open[0])
@@ -87,10 +87,10 @@ def test_what_a_cut_has_interrupted_is_resumed():
     token = lone.begin(20, A)
     for request in lone.ask()[:5]:
         lone.answer(request)
-    lone.fetches.cut(TO_A.address, lone.now)
+    lone.chunks.cut(TO_A.address, lone.now)
     assert not lone.ask(), "it rests"
     lone.open.clear()
-    lone.now = lone.fetches.deadline(lone.now)
+    lone.now = lone.chunks.deadline(lone.now)
     assert len(lone.ask()) == 1, "one shows whether it is there again"
     lone.run(token)
     assert lone.asked == {TO_A: 20 + 3}
@@ -101,7 +101,7 @@ def test_who_is_silent_rests_and_another_holder_is_asked():
     token = lone.begin(10, A, B)
     late = lone.ask()
     lone.now += SILENT_S
-    assert not lone.fetches.silent(lone.now)
+    assert not lone.chunks.silent(lone.now)
     lone.open.clear()
     assert {request.way for request in lone.ask()} == {TO_B}
     assert lone.answer(late[0]), "what comes late counts"
@@ -114,12 +114,12 @@ def test_who_answers_nothing_for_long_is_tried_ever_more_seldom_until_patience_e
     token = lone.begin(10, A)
     tries = 0
     begun = lone.now
-    while not (failures := lone.fetches.silent(lone.now)):
+    while not (failures := lone.chunks.silent(lone.now)):
         tries += bool(lone.ask())
-        lone.now = max(lone.fetches.deadline(lone.now), lone.now)
+        lone.now = max(lone.chunks.deadline(lone.now), lone.now)
     assert lone.now - begun == PATIENCE_S
-    [(failed, reason, is_lost)] = failures
-    assert (failed, is_lost) == (token, False) and A in reason
+    [(failed, reason, lost)] = failures
+    assert (failed, lost) == (token, []) and A in reason
     assert PATIENCE_S / (1.5 * REST_S_MAX + SILENT_S) <= tries <= 20
 
 
@@ -127,10 +127,10 @@ def test_it_comes_back_to_a_holder_that_answers_again():
     lone = Lone(can_relay=True)
     token = lone.begin(100, A)
     lone.ask()
-    lone.fetches.cut(TO_A.address, lone.now)
+    lone.chunks.cut(TO_A.address, lone.now)
     lone.open.clear()
     relayed = lone.ask()
-    assert {request.way for request in relayed} == {Way(A, RELAYED)}
+    assert {request.way for request in relayed} == {Way(A, BY_ROUTER)}
     assert len(relayed) == RELAYED_CHUNKS
     lone.now += REST_S_MAX
     lone.answer(relayed[0])
@@ -144,7 +144,7 @@ def test_what_only_waits_for_room_is_not_relayed():
     lone = Lone(can_relay=True)
     tokens = [lone.begin(20, A, number=number) for number in range(3)]
     for request in lone.ask():
-        lone.fetches.busy(request.get.token, request.get.offset, lone.now)
+        lone.chunks.busy(request.get.token, request.get.offset, lone.now)
     lone.open.clear()
     assert not lone.ask()
     lone.now += BUSY_S_MAX
@@ -157,7 +157,7 @@ def test_a_busy_holder_is_asked_later_and_another_at_once():
     lone = Lone()
     lone.begin(20, A, B)
     for request in lone.ask():
-        lone.fetches.busy(request.get.token, request.get.offset, lone.now)
+        lone.chunks.busy(request.get.token, request.get.offset, lone.now)
     lone.open.clear()
     assert {request.way for request in lone.ask()} == {TO_B}
 
@@ -168,32 +168,32 @@ def test_busy_is_not_away():
     until = lone.now + 3 * PATIENCE_S
     while lone.now < until:
         for request in lone.ask():
-            lone.fetches.busy(request.get.token, request.get.offset, lone.now)
-        assert not lone.fetches.silent(lone.now)
-        lone.now = lone.fetches.deadline(lone.now)
+            lone.chunks.busy(request.get.token, request.get.offset, lone.now)
+        assert not lone.chunks.silent(lone.now)
+        lone.now = lone.chunks.deadline(lone.now)
 
 
 def test_it_is_lost_when_all_who_were_named_say_so():
     lone = Lone()
     token = lone.begin(3, A, B)
     lone.ask()
-    lone.fetches.lose(token, A, "no such result", lone.now)
-    assert not lone.fetches.silent(lone.now)
+    lone.chunks.lose(token, A, "no such result", lone.now)
+    assert not lone.chunks.silent(lone.now)
     assert {request.way for request in lone.ask()} == {TO_B}
-    lone.fetches.lose(token, B, "nor here", lone.now)
-    assert lone.fetches.silent(lone.now) == [(token, "no such result", True)]
+    lone.chunks.lose(token, B, "nor here", lone.now)
+    assert lone.chunks.silent(lone.now) == [(token, "no such result", [A, B])]
 
 
 def test_who_gave_what_is_damaged_is_not_asked_again():
     lone = Lone()
     token = lone.begin(3, A, B)
     lone.run(token)
-    lone.fetches.spoiled(token, lone.now)
+    lone.chunks.spoiled(token, lone.now)
     lone.run(token)
     assert lone.asked == {TO_A: 3, TO_B: 3}
-    lone.fetches.spoiled(token, lone.now)
-    [(_, reason, is_lost)] = lone.fetches.silent(lone.now)
-    assert is_lost and "checksum" in reason
+    lone.chunks.spoiled(token, lone.now)
+    [(_, reason, lost)] = lone.chunks.silent(lone.now)
+    assert lost == [A, B] and "checksum" in reason
 
 
 def test_what_is_not_of_its_size_is_lost_there():
@@ -201,19 +201,19 @@ def test_what_is_not_of_its_size_is_lost_there():
     token = lone.begin(3, A)
     [request, *_] = lone.ask()
     get = request.get
-    assert not lone.fetches.take(token, TO_A, get.offset, CHUNK_BYTES, 5, lone.now)
-    assert lone.fetches.silent(lone.now)[0].is_lost
+    assert not lone.chunks.take(token, TO_A, get.offset, CHUNK_BYTES, 5, lone.now)
+    assert lone.chunks.silent(lone.now)[0].lost == [A]
 
 
 def test_nothing_is_taken_twice_nor_of_a_wrong_length():
     lone = Lone()
     token = lone.begin(3, A)
     [first, *_] = lone.ask()
-    size = lone.fetches[token].ref.size
-    assert not lone.fetches.take(token, TO_A, first.get.offset, 5, size, lone.now)
+    size = lone.chunks[token].ref.size
+    assert not lone.chunks.take(token, TO_A, first.get.offset, 5, size, lone.now)
     assert lone.answer(first)
     assert not lone.answer(first)
-    lone.fetches.end(token)
+    lone.chunks.end(token)
     assert not lone.answer(first)
 
 
@@ -222,9 +222,9 @@ def test_what_has_ended_leaves_its_room_to_others():
     tokens = [lone.begin(20, A, number=number) for number in range(8)]
     lone.ask()
     for token in tokens[:4]:
-        lone.fetches.end(token)
+        lone.chunks.end(token)
     assert len(lone.ask()) == CHUNKS_MAX // 2
-    assert not lone.fetches.silent(lone.now)
+    assert not lone.chunks.silent(lone.now)
 
 
 def test_a_process_that_stood_still_blames_nobody():
@@ -232,6 +232,6 @@ def test_a_process_that_stood_still_blames_nobody():
     lone.begin(20, A)
     lone.ask()
     lone.now += 2 * PATIENCE_S
-    lone.fetches.rest(2 * PATIENCE_S)
-    assert not lone.fetches.silent(lone.now)
-    assert len(lone.fetches.asked) == 1
+    lone.chunks.rest(2 * PATIENCE_S)
+    assert not lone.chunks.silent(lone.now)
+    assert len(lone.chunks.asked) == 1

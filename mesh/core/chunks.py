@@ -1,4 +1,4 @@
-"""Fetch: which chunk of which stored result to ask whom for next.
+"""Chunks: which chunk of which stored result to ask whom for next.
 
 The state machine of everybody who fetches, worker or client: it is told what was heard and what
 time it is, and says what is to be sent. A result is fetched from one holder at a time, the first of
@@ -35,11 +35,11 @@ REST_S, REST_S_MAX = 0.1, 5.0
 BUSY_S, BUSY_S_MAX = 0.005, 0.5
 
 #: The address of the relayed way.
-RELAYED = ""
+BY_ROUTER = ""
 
 
 class Way(NamedTuple):
-    """How a store is reached: at an address, or RELAYED."""
+    """How a store is reached: at an address, or BY_ROUTER."""
 
     store: str
     address: str
@@ -53,11 +53,12 @@ class Request(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A fetch has ended without its result; `is_lost`: all who were named say they have it not."""
+    """A fetch has ended without its result: the stores that are `lost` say that they have it not,
+    or have given what is damaged; others have not answered."""
 
     token: int
     reason: str
-    is_lost: bool
+    lost: list[str]
 
 
 class _Path:
@@ -103,7 +104,7 @@ class Fetch:
         self.patient_until = 0.0
 
 
-class Fetches:
+class Chunks:
     """The fetches of one process. `patience_s`: so long one may get nothing at all; `chance`,
     a number below 1, spreads the rests. `can_relay`: whether there is a router to relay."""
 
@@ -149,10 +150,10 @@ class Fetches:
         fetch = self._fetches[token]
         fetch.ways = [Way(store, each) for store in stores for each in places.get(store, ())]
         if self.can_relay:
-            fetch.ways += [Way(store, RELAYED) for store in stores]
+            fetch.ways += [Way(store, BY_ROUTER) for store in stores]
         for store in stores:
             if not any(way.store == store for way in fetch.ways):
-                fetch.ways.append(Way(store, RELAYED))  # nobody relays: it is waited for
+                fetch.ways.append(Way(store, BY_ROUTER))  # nobody relays: it is waited for
 
     def end(self, token: int) -> None:
         """A fetch is over: what is still asked for it nobody waits for."""
@@ -240,7 +241,7 @@ class Fetches:
 
     def away(self, store: str, now: float) -> None:
         """The router does not reach a store either."""
-        way = Way(store, RELAYED)
+        way = Way(store, BY_ROUTER)
         if way in self._paths:
             self._give_up(way, now)
 
@@ -275,10 +276,10 @@ class Fetches:
             return None
         wait_for_direct = False
         for way in fetch.ways:
-            if way.store in fetch.lost or way.address == RELAYED and not self.can_relay:
+            if way.store in fetch.lost or way.address == BY_ROUTER and not self.can_relay:
                 continue
             path = self._paths.get(way)
-            if way.address == RELAYED and wait_for_direct:
+            if way.address == BY_ROUTER and wait_for_direct:
                 return None
             if path is None:
                 return way
@@ -290,7 +291,7 @@ class Fetches:
     def _room(self, way: Way, path: _Path) -> int:
         if path.failures:
             return 1
-        return RELAYED_CHUNKS if way.address == RELAYED else CHUNKS_MAX
+        return RELAYED_CHUNKS if way.address == BY_ROUTER else CHUNKS_MAX
 
     def silent(self, now: float) -> list[Failure]:
         """See who has been silent for too long: ways rest, and the fetches that have no hope left
@@ -303,10 +304,11 @@ class Fetches:
             stores = {way.store for way in fetch.ways}
             if stores <= fetch.lost.keys():
                 reason = next(iter(fetch.lost.values()), "no store is known to hold it")
-                failures.append(Failure(token, reason, is_lost=True))
+                failures.append(Failure(token, reason, list(fetch.lost)))
             elif now >= fetch.patient_until:
                 names = ", ".join(sorted(stores - fetch.lost.keys()))
-                failures.append(Failure(token, f"store {names} does not answer", is_lost=False))
+                reason = f"store {names} does not answer"
+                failures.append(Failure(token, reason, list(fetch.lost)))
         return failures
 
     def deadline(self, now: float) -> float:
