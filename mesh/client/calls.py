@@ -13,6 +13,7 @@ from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
 from .group import Group
 from .outbox import MESSAGE_BYTES
+from .puts import Puts
 
 #: Positional and keyword arguments.
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -59,8 +60,8 @@ def checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
     return checked
 
 
-def encoded(rows: Iterator[Call], marked: bool, mesh: object) -> Iterator[Encoded]:
-    """Calls on `mesh`, block by block."""
+def encoded(rows: Iterator[Call], marked: bool, mesh: object, puts: Puts) -> Iterator[Encoded]:
+    """Calls on `mesh`, block by block; what is too large for one goes to `puts`."""
     index = 0
     row = next(rows, None)
     while row is not None:
@@ -69,7 +70,7 @@ def encoded(rows: Iterator[Call], marked: bool, mesh: object) -> Iterator[Encode
         while row is not None and len(block.payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
             args, kwargs = row
             try:
-                arguments, inputs = payload.dump_arguments(args, kwargs, mesh)
+                arguments, inputs = puts.fit(*payload.dump_arguments(args, kwargs, mesh))
             except PayloadError as error:
                 block.broken.append((len(block.payloads), error))
                 arguments = inputs = b""

@@ -46,6 +46,7 @@ from .fetch import Fetcher, Place
 from .future import Future
 from .group import Group
 from .outbox import Outbox
+from .puts import Puts
 from .waiting import Waiting
 
 #: When more tasks than BUSY_TASKS have gathered, a loop is submitting: the next message waits
@@ -99,6 +100,7 @@ class Connection:
         self.outbox = Outbox(self._wake.set, router_timeout_s)
         self.waiting = Waiting(self, self.session)
         self._fetcher = Fetcher(self._locate)
+        self.puts = Puts(self, warn, router_timeout_s)
         self._lock = threading.Lock()
         self._questions: dict[int, PlainFuture[Any]] = {}
         self._orders: dict[int, m.Message] = {}
@@ -283,6 +285,7 @@ class Connection:
             self._thread.join()
         self._callbacks.close()  # what has ended has called back
         self._fetcher.close()
+        self.puts.close()
 
     # -- the I/O thread ----------------------------------------------------------------------
 

@@ -301,8 +301,21 @@ class Mesh(concurrent.futures.Executor):
         return named.find(self._connection, id, self._why)
 
     def put(self, obj: Any) -> Future:
-        """Store an object in the mesh; its done future. Not available yet."""
-        raise MeshError("put() is not available yet: pass the object as an argument")
+        """Store an object in the mesh, once, for any number of tasks; its done future.
+
+        When it returns the object is as certain as the mesh's records. The same bytes put again
+        are the same task.
+
+        Raises:
+            PayloadError: it cannot be pickled.
+            QueueFull: the mesh has had no room, or no home worker, for `router_timeout` seconds.
+            StoreError: it was lost on its way.
+
+        Example:
+            >>> table = m.put(big)
+            >>> rows = m.submit_many(look_up, [table] * 1000, range(1000)).results()
+        """
+        return self.submitter.put(obj)
 
     def status(self) -> dict[str, Any]:
         """The mesh's state as plain data: what ``mesh status --json`` prints."""

@@ -15,17 +15,26 @@ from typing import Any
 
 from ..errors import QueueFull
 from ..protocol import messages as m
+from ..protocol import outcome
 from ..protocol.functions import Packed
 from ..protocol.messages import BLOCK_TASKS_MAX
+from ..task import Kind
 
 #: Bytes that may be on their way to the router's disk: milliseconds of its work.
 WINDOW_BYTES = 8 * 1024 * 1024
+
+#: What is put is in a file of the home worker: it counts this part of what fills memory. So much of
+#: a disk may be written to before any of it is in the store.
+CONTENT_PART = 16
 
 #: What a task counts beside its payload.
 TASK_BYTES = 64
 
 #: A message is closed when its payloads reach this size.
 MESSAGE_BYTES = 256 * 1024
+
+#: Puts in one message.
+PUTS_MAX = 256
 
 #: One submitted task: counter, function, options, payload, inputs, alias, mark.
 Item = tuple[int, bytes, dict[str, Any], bytes, bytes, str | None, bytes | None]
@@ -88,6 +97,33 @@ class Outbox:
             self._items.append(group)
         self._wake()
 
+    def await_room(self, size: int) -> None:
+        """Wait until `size` bytes of content may be on their way to a store, besides those that
+        are: before they are written.
+
+        Raises:
+            QueueFull: see `_wait_for`.
+        """
+        with self._lock:
+            self._make_room(size // CONTENT_PART, 0)
+
+    def add_put(
+        self,
+        counter: int,
+        kind: int,
+        body: bytes,
+        is_argument: bool,
+        register: Callable[[int], None],
+    ) -> None:
+        """Queue a put, before what takes it. `register(counter)` is called before anything can
+        answer for it."""
+        put = m.Put([[counter, bytes([kind]), body, int(is_argument)]])
+        with self._lock:
+            self._make_room(0, _size_of(put))
+            self._items.append(put)
+            register(counter)
+        self._wake()
+
     def add_block(self, function: Packed, block: m.Block) -> None:
         """Queue a block made elsewhere, whose counters were reserved."""
         row = _row(block)
@@ -105,13 +141,14 @@ class Outbox:
             )
             self._sent_functions.add(function.digest)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, queued: int | None = None) -> None:
+        """Wait until there is room for `size`; so much is `queued` then, if it differs."""
         if self._is_crowded(size) and self._closed is None:
             self._wake()
             self._wait_for(lambda: self._closed is not None or not self._is_crowded(size), None)
         if self._closed is not None:
             raise self._closed
-        self._queued_bytes += size
+        self._queued_bytes += size if queued is None else queued
 
     def _is_crowded(self, size: int) -> bool:
         there = self._queued_bytes + self._sent_bytes
@@ -184,11 +221,19 @@ class Outbox:
 
 
 def _messages_of(items: list[Item | m.Message]) -> list[tuple[m.Message, int]]:
+    """What is put goes first, together: the store takes it in together, and who takes it is
+    behind."""
     messages: list[tuple[m.Message, int]] = []
+    puts = [row for item in items if type(item) is m.Put for row in item.rows]
+    for at in range(0, len(puts), PUTS_MAX):
+        put = m.Put(puts[at : at + PUTS_MAX])
+        messages.append((put, _size_of(put)))
     gathered: list[Item] = []
     for item in items:
         if type(item) is tuple:
             gathered.append(item)
+            continue
+        if type(item) is m.Put:
             continue
         if gathered:
             messages += _submits(gathered)
@@ -201,9 +246,19 @@ def _messages_of(items: list[Item | m.Message]) -> list[tuple[m.Message, int]]:
 def _size_of(message: m.Message) -> int:
     if isinstance(message, m.Group):
         return TASK_BYTES
+    if isinstance(message, m.Put):
+        return sum(map(_bytes_of_put, message.rows))
     if not isinstance(message, m.Submit):
         return 0
     return sum(map(_bytes_of, message.blocks))
+
+
+def _bytes_of_put(row: list[Any]) -> int:
+    _, kind, body, _ = row
+    size = TASK_BYTES + len(body)
+    if kind[0] == Kind.STORED:
+        size += outcome.parse_ref(outcome.rest_of(body)).size // CONTENT_PART
+    return size
 
 
 def _bytes_of(row: list[Any]) -> int:

@@ -52,7 +52,8 @@ class Submitter:
             alias = options.pop("id", None)
             options = sparse(options)
         connection = self._connection
-        arguments, inputs = payload.dump_arguments(args, kwargs, connection.access.mesh)
+        parts, inputs = payload.dump_arguments(args, kwargs, connection.access.mesh)
+        arguments, inputs = connection.puts.fit(parts, inputs)
         made: list[Future] = []
         connection.outbox.add(
             packed,
@@ -63,6 +64,29 @@ class Submitter:
             None if alias is None else mark(args, kwargs),
             lambda counter: made.append(connection.waiting.future(counter, alias)),
         )
+        return made[0]
+
+    def put(self, obj: Any) -> Future:
+        """See `Mesh.put`."""
+        connection = self._connection
+        try:
+            parts = payload.dump(obj, with_modules=True)
+        except Exception as error:
+            kind = type(obj).__qualname__
+            raise PayloadError(f"{kind} cannot be pickled: {error}") from error
+        made: list[Future] = []
+        known = connection.puts.put(
+            parts,
+            lambda counter: made.append(connection.waiting.future(counter)),
+        )
+        if known is not None:
+            future = Future(connection, connection.session, known[0])
+            future.settle(Kind.STORED, known[1])
+            return future
+        failure = made[0].exception()
+        if failure is not None:
+            connection.puts.forget(made[0].id)
+            raise failure
         return made[0]
 
     def submit_many(
@@ -116,7 +140,7 @@ class Submitter:
         """Encode and send the members of a group, block by block; how many have been."""
         connection = self._connection
         mesh = connection.access.mesh
-        for part in calls.encoded(rows, aliases is not None, mesh):
+        for part in calls.encoded(rows, aliases is not None, mesh, connection.puts):
             index, count = part.index, len(part.payloads)
             for i, error in part.broken:
                 counter = group.first + index + i
@@ -190,7 +214,8 @@ class Submitter:
         counter = connection.outbox.reserve(len(rows) + 1)
         group = Group(connection, connection.session, counter, len(rows))
         mesh = connection.access.mesh
-        encoded = [payload.dump_arguments(args, kwargs, mesh) for args, kwargs in rows]
+        fit = connection.puts.fit
+        encoded = [fit(*payload.dump_arguments(args, kwargs, mesh)) for args, kwargs in rows]
         payloads, inputs = [each[0] for each in encoded], [each[1] for each in encoded]
         connection.waiting.add(group)
         taken = inputs if any(inputs) else None

@@ -237,6 +237,9 @@ class ClientCore:
             if isinstance(message, m.Submit):
                 for row in message.blocks:
                     self.recorded.add(row[0], len(row[5]))
+            elif isinstance(message, m.Put):
+                for row in message.rows:
+                    self.recorded.add(row[0], 1)
 
     def _on_welcome(self, message: m.Welcome, now: float) -> None:
         self.welcome = message

@@ -44,6 +44,7 @@ class Desk:
             "tasks": self._ask_tasks,
             "resolve": self._ask_resolve,
             "locate": self._ask_locate,
+            "home": self._ask_home,
             "group": self._ask_group,
             "explain": self._ask_explain,
             "count": self._ask_count,
@@ -198,6 +199,15 @@ class Desk:
                 self._want_stores.append((peer, token, stores, until))
             else:
                 self._tell(peer, token, now, places)
+
+    def _ask_home(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """Where content is to be left that is put: a store id and its place; None if the mesh has
+        no home worker just now."""
+        home = self.core.fleet.home
+        value = None
+        if home is not None:
+            value = [home.who, *(self.core.fleet.place_of(home.who) or ["", "", ""])]
+        self._tell(peer, token, now, value)
 
     def _ask_group(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A group's record: its size, name, and the members that are older tasks."""

@@ -117,6 +117,13 @@ class Cut:
 
 
 @dataclass(slots=True)
+class TakenIn:
+    """Content that clients have left here is in the store, or is not, and why: rows of TAKEN."""
+
+    rows: list[list[Any]]
+
+
+@dataclass(slots=True)
 class SlotReady:
     """A slot has started and waits for work."""
 
@@ -189,6 +196,7 @@ class WorkerTurn:
     weigh: list[tuple[int, int, int]] = field(default_factory=list)  # slot, lease, its limit
     take_back: list[int] = field(default_factory=list)
     store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
+    take: list[tuple[int, list[list[Any]]]] = field(default_factory=list)  # ticket, rows of TAKE
     drop: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: not needed any more
     told: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: stored, and recorded
     drop_ticket: int = 0  # that is told under it, after what is to be stored

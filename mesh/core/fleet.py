@@ -331,6 +331,14 @@ class Fleet:
             for lease, given in worker.held.items()
         }
 
+    @property
+    def home(self) -> Member | None:
+        """The worker on the router's host that takes what clients put, if it is there."""
+        for worker in self:
+            if worker.peer is not None and worker.recorded and worker.about.get("home"):
+                return worker
+        return None
+
     def place_of(self, store: str) -> list[str] | None:
         """Where a store is served: the address, the host, and the folder there; None while its
         worker is away."""

@@ -96,8 +96,9 @@ class Intake:
                 inputs.update(dict.fromkeys(split(b"".join(block.inputs))))
             end = block.first + len(block.payloads)
             new.append((key(peer.who, block.first), key(peer.who, end)))
-        told = Answers({}, set(), {})
         others = [t for t in inputs if not any(low <= t < high for low, high in new)]
+        puts = ((task, self._core.puts.outcome(task)) for task in others)
+        told = Answers({}, set(), {task: (task, put) for task, put in puts if put is not None})
         self._submit(peer, message, (names, doubtful, others), told, now)
 
     def _submit(

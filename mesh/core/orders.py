@@ -103,7 +103,7 @@ class Orders:
         self._peers.owe(peer, spans)
 
     def parked(self, peer: Peer, spans: list[Any]) -> set[int]:
-        """Which of these tasks are in a SUBMIT of `peer` that waits in its line."""
+        """Which of these tasks are in a SUBMIT or PUT of `peer` that waits in its line."""
         if sum(span[2] for span in spans) > SPAN_TASKS_MAX:
             return set()  # it is refused for that
         own = {
@@ -117,6 +117,8 @@ class Orders:
             if type(envelope.message) is m.Submit:
                 for row in envelope.message.blocks:
                     found |= own.intersection(range(row[0], row[0] + len(row[5])))
+            elif type(envelope.message) is m.Put:
+                found |= own.intersection(row[0] for row in envelope.message.rows)
         return found
 
     def watch_ahead(self, peer: Peer, message: m.Watch, now: float) -> m.Watch:

@@ -178,5 +178,6 @@ class Pruning:
         rows = [(old.place, old.block, old.ended_s + ttl_s) for old in gone]
         ledger.writes.append(("prune", rows))
         for old in gone:
+            self._core.puts.forget(old.block)
             for nth, count in enumerate(old.counts):
                 ledger.counts[ENDED + nth] -= count

@@ -39,6 +39,7 @@ from .orders import Orders
 from .peers import ACK_DELAY_S, Peer, Peers
 from .placement import Placement
 from .pruning import Pruning
+from .puts import Puts
 from .stall import Stall
 
 #: Outcomes in memory that are not on disk yet, of all workers. More than a disk takes in one
@@ -85,6 +86,7 @@ class RouterCore:
         self.fleet = Fleet(self.ledger, self.peers, settings)
         self.placement = Placement(self.ledger, self.fleet, self.peers, self.epoch)
         self.intake = intake = Intake(self)
+        self.puts = Puts(self)
         self.orders = Orders(self)
         self.courier = Courier(self)
         self.desk = Desk(self)
@@ -118,6 +120,7 @@ class RouterCore:
             m.Function: intake.take_function,
             m.Submit: intake.take_submit,
             m.Group: intake.take_group,
+            m.Put: self.puts.take_put,
             m.Watch: self.orders.take_watch,
             m.Cancel: self.orders.take_cancel,
             m.Ask: self.desk.take_ask,
@@ -126,6 +129,7 @@ class RouterCore:
             m.Dropped: self._take_from_worker,
             m.Report: self._take_from_worker,
             m.Fetched: lambda peer, message, now: self.fetches.take(message),
+            m.Taken: self._take_from_worker,
         }
         self._grace = Grace(self, restored, now)
         self._grace.tick(now)
@@ -216,7 +220,9 @@ class RouterCore:
         message = envelope.message
         if not message.SEQUENCED:  # a beat has said all that it has to say
             return
-        if self.stall.may_pass(peer):
+        if type(message) is m.Put and self.stall.why is None:
+            self.puts.ahead(peer, message, now)
+        elif self.stall.may_pass(peer) or self.puts.may_pass(peer):
             left: m.Message = m.Watch([])
             if type(message) is m.Watch:
                 left = self.orders.watch_ahead(peer, message, now)
@@ -279,6 +285,7 @@ class RouterCore:
             if not worker.recorded:
                 self.after_commit(worker.is_recorded)
             self._grace.greeted(hello, now)
+            self.puts.greeted(worker, now)
             self.desk.slots_changed(now)
             if self.stopping:
                 self.peers.send(peer, m.Leave(max(0.0, self._stop_at - now)), now)
@@ -315,6 +322,7 @@ class RouterCore:
         """A peer's connection is no more, however it ended: forget it, but not what a client has
         heard, nor a worker that has not been lost: it may come back."""
         self.peers.drop(peer)
+        self.puts.dropped(peer)
         self.fleet.away(peer, now)
         self.ledger.age_s = now - self._born_at  # what ends from now on is not heard of
         if peer.role == "client" and peer.who in self.ledger.sessions:
@@ -338,6 +346,8 @@ class RouterCore:
             self.fleet.take_returned(worker, message, now)
         elif type(message) is m.Dropped:
             self._drops.dropped(worker, message)
+        elif type(message) is m.Taken:
+            self.puts.taken(worker, message, now)
         else:
             self.fleet.take_report(worker, message)
             self.desk.slots_changed(now)
@@ -406,6 +416,7 @@ class RouterCore:
         self._notices.tick(now)
         self._pruning.tick(now)
         self._drops.tick(now)
+        self.puts.tick(now)
         self._grace.tick(now)
 
     def grace_s(self, now: float) -> float | None:

@@ -17,7 +17,7 @@ from ..protocol.messages import Message
 from .peers import Peer
 
 #: What asks for more room in the store.
-_GROWS: tuple[type[Message], ...] = (m.Function, m.Group, m.Submit)
+_GROWS: tuple[type[Message], ...] = (m.Function, m.Group, m.Submit, m.Put)
 
 
 class Stall:

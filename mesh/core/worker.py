@@ -32,6 +32,7 @@ from .events import (
     SlotReady,
     Stalled,
     TakenBack,
+    TakenIn,
     Tick,
     Weighed,
     WorkerTurn,
@@ -108,6 +109,7 @@ class WorkerCore:
             Committed: self._on_committed,
             Arrived: lambda event, now: self.slots.backlog.came(event.name),
             Missed: self._on_missed,
+            TakenIn: self._on_taken_in,
             Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
@@ -123,6 +125,7 @@ class WorkerCore:
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,
             m.Drop: self._take_drop,
+            m.Take: self._take_take,
             m.Leave: self._take_leave,
         }
 
@@ -300,6 +303,13 @@ class WorkerCore:
         orders.drop = [(key(session, counter), lease) for session, counter, lease in rows]
         for gone in orders.drop:
             self.slots.backlog.arrivals.gone(*gone)
+
+    def _take_take(self, message: m.Take, now: float) -> None:
+        self.slots.orders.take.append((self.slots.next_ticket(), message.rows))
+
+    def _on_taken_in(self, event: TakenIn, now: float) -> None:
+        if self.welcome is not None:  # else it is asked for again
+            self._send(m.Taken(event.rows), now)
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.slots.committed(event.ticket)

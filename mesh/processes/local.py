@@ -169,6 +169,7 @@ class LocalMesh:
             {
                 "folder": str(plan.folder / "worker"),
                 "slots": plan.slots,
+                "home": True,
                 "tasks_max": plan.tasks_max,
                 "memory_max": plan.memory_max,
                 "durability": plan.durability,

@@ -185,8 +185,10 @@ class Slot:
             args, kwargs = payload.load(arguments)
             return function, args, kwargs
         given, arguments = packets.parse_bundle(arguments)
+        if arguments == payload.LAST_INPUT:
+            arguments = given.pop()
         with inputs.given(lambda number: self._value_of(given[number])):
-            args, kwargs = payload.load(arguments)
+            args, kwargs = self._value_of(arguments)
         return function, args, kwargs
 
     def _value_of(self, given: Any) -> Any:

@@ -32,6 +32,7 @@ from ..transport.poller import Poller
 from ..transport.wake import Wake
 from . import LEAVING_FILE, allocator
 from .children import Children
+from .deposits import Deposits
 from .fetching import Fetching
 from .life import Life, tell_owner
 from .log import Log
@@ -61,6 +62,7 @@ class Worker:
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
         memory_max: bytes of resident memory beyond which it is, between two tasks; None: never.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
+        home: it is that on the router's host, and takes what clients put.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class Worker:
         router_timeout_s: float | None = None,
         tasks_max: int | None = None,
         memory_max: int | None = None,
+        home: bool = False,
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log, self.life = log, life
         self.router_timeout_s = router_timeout_s
         self.router_lost = False
+        self._home = home
         self.host = socket.gethostname()
         self.results, self._lock = open_results(
             folder, session_of(os.urandom(8)), durability, log, temporary=temporary
@@ -103,6 +107,7 @@ class Worker:
             self.core, self.results, self._poller, log, memory_max or 0, self._say_stalled
         )
         self.children.start()
+        self.deposits = Deposits(self.results, self.writer)
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
@@ -131,6 +136,7 @@ class Worker:
             "data": self.server.address,
             "content": str(self.results.content),
             "python": sys.version.split()[0],
+            "home": self._home,
         }
 
     def run(self, joined: Callable[[], None] | None = None) -> str:
@@ -163,6 +169,7 @@ class Worker:
             if now >= due:
                 core.handle(events.Tick(), now)
                 self.children.tend(now)
+                self.deposits.tend(now)
                 self._look_for_router(now)
             reason = self._settle(now)
             if joined is not None and core.welcome is not None:
@@ -218,6 +225,8 @@ class Worker:
         for order in turn.fetch:
             self.fetching.fetch(order, now)
         changed |= self.fetching.settle(now) or bool(turn.fetch)
+        for ticket, rows in turn.take:
+            self.deposits.take(ticket, rows)
         if turn.drop:
             self.writer.submit(turn.drop_ticket, [Gone(*each) for each in turn.drop], [])
         if len(self._told) > TOLD_MAX:  # else they wait for company
@@ -234,6 +243,9 @@ class Worker:
             self._stalled = None
             self.core.keeping.stored(*self.results.held)
             self.fetching.committed(event.ticket, now)
+            taken = self.deposits.taken(event.ticket)
+            if taken:
+                self.core.handle(events.TakenIn(taken), now)
         self.core.handle(event, now)
 
     def _say_stalled(self, reason: str) -> None:
@@ -246,7 +258,7 @@ class Worker:
         self.children.close()
         self.writer.submit(self.core.slots.next_ticket(), self._told, [])
         self.writer.close()  # before the files go that it moves
-        shutil.rmtree(self.incoming, ignore_errors=True)  # of a temporary mesh it may be gone
+        self.deposits.close()
         self._joined.close()
         self.results.close()
         self._lock.release()
@@ -304,6 +316,7 @@ def serve(
         router_timeout_s=options.get("router_timeout_s"),
         tasks_max=options.get("tasks_max"),
         memory_max=options.get("memory_max"),
+        home=options.get("home", False),
     )
     try:
         line = access()

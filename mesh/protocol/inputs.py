@@ -24,6 +24,9 @@ INPUT_BYTES = 16
 #: One task takes at most so many: their ids are a megabyte then, as much as a message may well be.
 INPUTS_MAX = 65_536
 
+#: And one more, if its arguments are one.
+_IDS_BYTES_MAX = (INPUTS_MAX + 1) * INPUT_BYTES
+
 #: Classes whose instances call `refer` when they are pickled, and have no buffers.
 REFERRING: set[type] = set()
 
@@ -101,6 +104,6 @@ def split(ids: bytes) -> list[bytes]:
 
 def are_inputs(ids: Any) -> bool:
     """Whether `ids` is a list of task ids, one after the other."""
-    if not isinstance(ids, bytes) or len(ids) % INPUT_BYTES or len(ids) > INPUTS_MAX * INPUT_BYTES:
+    if not isinstance(ids, bytes) or len(ids) % INPUT_BYTES or len(ids) > _IDS_BYTES_MAX:
         return False
     return ids.isascii() or all(each[:8].isascii() for each in split(ids))

@@ -8,8 +8,10 @@ held by `pickle.PickleBuffer`), those buffers out of band, each aligned, behind 
 
 Buffers are views into the payload: unpickling copies nothing, unless the payload is read-only (as
 small ones are), because an array that came can be written to. Arguments are pickled as
-``(args, kwargs)``. What lives in `__main__` or in a local module, or is a lambda, goes by value,
-with cloudpickle, as functions do: a class is the same one for a function and for its arguments.
+``(args, kwargs)``; those too large to travel in a SUBMIT are put, and 0x02 says in place of them
+that they are the task's last input. What lives in `__main__` or in a local module, or is a lambda,
+goes by value, with cloudpickle, as functions do: a class is the same one for a function and for its
+arguments.
 """
 
 from __future__ import annotations
@@ -39,6 +41,12 @@ ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 #: ``((), {})`` pickled: the arguments of every call without any.
 NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
+
+#: In place of the arguments of a call: they are the last of its inputs.
+LAST_INPUT = b"\x02"
+
+#: Larger arguments do not travel in a SUBMIT: they would fill the router's memory and records.
+ARGUMENTS_BYTES_MAX = 64 * 1024
 
 
 def dump(value: Any, *, with_modules: bool = False) -> list[Any]:
@@ -136,6 +144,11 @@ def _with_table(segments: list[Any]) -> list[Any]:
     return parts
 
 
+def size_of(parts: list[Any]) -> int:
+    """The bytes of a payload that has these parts."""
+    return sum(memoryview(part).nbytes for part in parts)
+
+
 def join(parts: list[Any]) -> bytes:
     """One payload of its parts."""
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -172,9 +185,9 @@ def load(payload: Any) -> Any:
 
 def dump_arguments(
     args: tuple[Any, ...], kwargs: dict[str, Any], mesh: object = None
-) -> tuple[bytes, bytes]:
-    """The payload of a call's arguments, and the ids of its inputs, one after the other: of the
-    futures of `mesh` among them.
+) -> tuple[list[Any], bytes]:
+    """The parts of the payload of a call's arguments, and the ids of its inputs, one after the
+    other: of the futures of `mesh` among them.
 
     Raises:
         PayloadError: one of them cannot be pickled; it is named.
@@ -182,14 +195,14 @@ def dump_arguments(
     kinds = frozenset(map(type, args))
     if not kwargs:
         if not args:
-            return NO_ARGUMENTS, b""
+            return [NO_ARGUMENTS], b""
         if ATOMS.issuperset(kinds):
-            return pickle.dumps((args, kwargs), protocol=5), b""
+            return [pickle.dumps((args, kwargs), protocol=5)], b""
     with inputs.gathering(mesh) as gathered:
         try:
             if not kwargs and kinds <= ATOMS | inputs.REFERRING:
-                return pickle.dumps((args, kwargs), protocol=5), b"".join(gathered)
-            return join(dump((args, kwargs), with_modules=True)), b"".join(gathered)
+                return [pickle.dumps((args, kwargs), protocol=5)], b"".join(gathered)
+            return dump((args, kwargs), with_modules=True), b"".join(gathered)
         except Exception as error:
             raise PayloadError(_offender(args, kwargs, error)) from error
 

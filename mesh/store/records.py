@@ -37,6 +37,7 @@ from typing import Any
 
 from ..core.intake import Answers
 from ..core.ledger import RECORD
+from ..core.puts import PUT
 from ..core.router import Restored
 from ..errors import StoreError
 from ..task import STATE_OF, Kind, key, show, unkey
@@ -295,7 +296,7 @@ class Records:
         i = counter - unkey(found[0])[1]
         return {
             "name": names[i] if names is not None and i < len(names) else None,
-            "function": unpack(function)[0] if function is not None else None,
+            "function": _function_name(header[1], function),
         }
 
     def _story(self, txn: Transaction, task: tuple[str, int]) -> dict[str, Any] | None:
@@ -370,6 +371,13 @@ class Records:
     def close(self) -> None:
         """Let go of the tables."""
         self.tables.close()
+
+
+def _function_name(digest: bytes, raw: bytes | None) -> str | None:
+    """What a task calls, as people see it."""
+    if digest == PUT:
+        return "(put)"
+    return None if raw is None else str(unpack(raw)[0])
 
 
 def _may_be_told(row: tuple[str, int, bytes | None, Any]) -> bool:

@@ -3,7 +3,9 @@
 The content of a result is a file, as its slot wrote it; the index in LMDB says whose it is, how
 big and with which checksum. A result exists when its index entry is committed; the content is not
 synced for itself, so that after a power cut an entry may stand over a file that is short or
-wrong: size and checksum tell, and the result is reported lost rather than served wrong.
+wrong: size and checksum tell, and the result is reported lost rather than served wrong. Of what
+clients have put nobody could make another: it is as certain as its entry, and so is synced before
+at level `disk`.
 
 A file is in `content` after its entry is committed, and out of it before its entry goes: whenever
 the worker is killed, what is there without an entry is in `incoming` alone, where the next life
@@ -22,6 +24,7 @@ store's id is also in the file `id`, for what refers to it.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
@@ -33,7 +36,7 @@ from typing import NamedTuple
 from ..errors import DISK_FULL, ResultLost, StoreError
 from ..protocol.outcome import LOG, RESULT, Ref, parse_key, stored_key, stored_name
 from ..task import show, unkey
-from . import folder, inspection
+from . import deposits, folder, inspection
 from .durability import Durability
 from .seal import Seal, write_synced
 from .tables import LmdbTables, NoRoom, Tables, Transaction
@@ -86,6 +89,16 @@ class Copy(NamedTuple):
     linked: bool
 
 
+class Put(NamedTuple):
+    """A client has left this content here."""
+
+    ref: Ref
+
+
+#: What a store takes.
+Write = Ref | Untold | Told | Gone | Copy | Put
+
+
 class Results:
     """The results in `root`.
 
@@ -108,6 +121,7 @@ class Results:
     ) -> None:
         self.content = root / "content"
         self.incoming = root / "incoming"
+        self._is_synced = durability == "disk"
         for made in (self.content, self.incoming):
             made.mkdir(mode=0o700, exist_ok=True)
         self._tables: Tables = LmdbTables(
@@ -134,16 +148,19 @@ class Results:
 
     def _sort_incoming(self) -> None:
         """What the last life was about: content of which there is an entry goes to its place, and
-        what a slot was writing or was to read goes."""
+        what a slot was writing or was to read goes; and what clients have left that are gone."""
+        places = list(deposits.folders(self.incoming))
+        waiting = [left for left in self.incoming.iterdir() if left not in places]
         with self._or_no_room(), self._tables.begin() as txn:
-            for left in list(self.incoming.iterdir()):
+            for left in waiting + [left for place in places for left in place.iterdir()]:
                 key = _key_of(left)
                 if key is not None and txn.get("result", key) is not None:
-                    self._move_in(key)
-                else:
+                    self._move_in(left, key)
+                elif left in waiting:
                     left.unlink()
+        deposits.sweep(self.incoming)
 
-    def apply(self, writes: list[Ref | Untold | Told | Gone | Copy]) -> None:
+    def apply(self, writes: list[Write]) -> None:
         """Take in what waits in `incoming`, and let go of what is not needed. Committed on return.
         A copy that is not what its ref says is removed instead.
 
@@ -154,6 +171,7 @@ class Results:
             self._forget([each for each in writes if isinstance(each, Gone)])
             copies = self._whole([each for each in writes if isinstance(each, Copy)])
             self._keep(writes, copies)
+            self._take_in([each.ref for each in writes if isinstance(each, Put)])
 
     @contextmanager
     def _or_no_room(self) -> Iterator[None]:
@@ -164,7 +182,7 @@ class Results:
                 raise
             raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
 
-    def _keep(self, writes: list[Ref | Untold | Told | Gone | Copy], copies: list[Ref]) -> None:
+    def _keep(self, writes: list[Write], copies: list[Ref]) -> None:
         refs = [*(each for each in writes if isinstance(each, Ref)), *copies]
         untold = [
             (
@@ -190,7 +208,7 @@ class Results:
             held = self._changed(txn, sum(sizes.values()) - before)
         self.held = held  # not before it is committed: what finds no room is tried again
         for key in keys:
-            self._move_in(key)
+            self._move_in(self.incoming / key.hex(), key)
 
     def _whole(self, copies: list[Copy]) -> list[Ref]:
         """Those that are what their refs say; the others are removed. What is not in `incoming` any
@@ -204,13 +222,36 @@ class Results:
                 file.unlink()
         return whole
 
-    def _move_in(self, key: bytes) -> None:
+    def _take_in(self, refs: list[Ref]) -> None:
+        """What clients have left here, if they have: who wants to know asks `find`."""
+        files: dict[bytes, Path] = {}
+        rows = []
+        for ref in refs:
+            file = deposits.path_of(self.incoming, ref.task, ref.lease, ref.number)
+            if _size(file) == ref.size:
+                key = stored_key(ref.task, ref.lease, ref.number)
+                files[key] = file
+                rows.append((key, _ENTRY.pack(ref.size, ref.crc)))
+        if not files:
+            return
+        if self._is_synced:
+            for path in {*files.values(), *(file.parent for file in files.values())}:
+                _sync(path)
+        with self._tables.begin(write=True) as txn:
+            grown = sum(map(_size, files.values())) - sum(_stored(txn, key) for key in files)
+            txn.put_many("result", rows)
+            held = self._changed(txn, grown)
+        self.held = held
+        for key, file in files.items():
+            self._move_in(file, key)
+
+    def _move_in(self, source: Path, key: bytes) -> None:
         """The file of a result goes to its place, unless it is there: without room for it this is
         tried again."""
         file = self._file(key)
         file.parent.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileNotFoundError):
-            (self.incoming / key.hex()).rename(file)
+            source.rename(file)
 
     def _forget(self, gone: list[Gone]) -> None:
         if not gone:
@@ -354,6 +395,15 @@ def _is_whole(file: Path, size: int, crc: int, settled: float) -> bool:
     if _size(file) != size:
         return False
     return file.stat().st_mtime < settled or _checksum(file) == crc
+
+
+def _sync(path: Path) -> None:
+    """What is in a file, or which files are in a folder, survives a power cut from now on."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _checksum(file: Path) -> int:

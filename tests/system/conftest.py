@@ -61,6 +61,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         held.add_done_callback(lambda _: called.set())
         tasks.let_go(gate)
         assert len(m.submit(bytes, 100_000).result(20)) == 100_000 and called.wait(20)
+        assert m.submit(len, bytes(100_000)).result(20) == 100_000
         yield m
 
 

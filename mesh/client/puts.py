@@ -1,0 +1,203 @@
+"""Puts: what a client leaves in the mesh: objects that were put, and arguments that are too large.
+
+The content is written right into the folder of the home worker, part by part: no copy is made of
+the buffers of arrays but that in the file. Then a PUT goes out, before the tasks that take it.
+Bytes on their way count in the outbox's window, so that who puts waits rather than filling a disk.
+
+The same content is stored once: what has a known size and checksum is compared by a digest. That
+of the first is not known, since most content comes once; so there may be two of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import DISK_FULL, QueueFull, StoreError
+from ..processes import spool
+from ..protocol import outcome, payload
+from ..protocol.outcome import RESULT
+from ..store import deposits
+from ..task import Kind, key, show
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+#: Contents that are remembered, to be known again: some hundred bytes each.
+KNOWN_MAX = 4096
+
+#: An object of at most this size is recorded with its put, as a result would be.
+INLINE_BYTES = 8 * 1024
+
+#: A home worker that is not there, or has no room, is looked for so often; of who is away for
+#: longer than a restart takes, it is told.
+LOOK_AGAIN_S = 0.2
+TELL_S = 3.0
+
+#: The home worker of a mesh: its store, where it is served, its host, its folder of contents.
+Home = list[str]
+
+
+class Known(NamedTuple):
+    """Content that is in the mesh: of which task, its digest unless it was the first of its size
+    and checksum, the body of its outcome."""
+
+    counter: int
+    digest: bytes | None
+    body: bytes
+    is_argument: bool
+
+
+class Puts:
+    """What the client of `connection` puts. `warn` takes a line that the user should see; a mesh
+    that takes nothing is waited for `patience_s`."""
+
+    def __init__(
+        self, connection: Connection, warn: Callable[[str], None], patience_s: float
+    ) -> None:
+        self._session = connection.session
+        self._outbox = connection.outbox
+        self._ask = connection.ask
+        self._warn = warn
+        self._patience_s = patience_s
+        self._lock = threading.Lock()
+        self._host = socket.gethostname()
+        self._home: Home | None = None
+        self._depositors: dict[str, deposits.Depositor] = {}
+        self._known: OrderedDict[tuple[int, int], list[Known]] = OrderedDict()
+
+    def fit(self, arguments: list[Any], inputs: bytes) -> tuple[bytes, bytes]:
+        """The payload and the inputs of a call with these `arguments`, the parts of a payload: as
+        they are, or put, if they are large.
+
+        Raises:
+            QueueFull: the mesh has had no room for them for too long, or no home worker.
+        """
+        if len(arguments) == 1 and len(arguments[0]) <= payload.ARGUMENTS_BYTES_MAX:
+            return arguments[0], inputs
+        size = payload.size_of(arguments)
+        if size <= payload.ARGUMENTS_BYTES_MAX:
+            return payload.join(arguments), inputs
+        known = self._store(arguments, size, True, lambda counter: None)
+        return payload.LAST_INPUT, inputs + key(self._session, known.counter)
+
+    def put(self, parts: list[Any], register: Callable[[int], None]) -> tuple[int, bytes] | None:
+        """Put an object, of which these are the parts of the payload. `register(counter)` is called
+        before anything can answer for it. Its counter and the body of its outcome, if it is known
+        already: nothing will answer then.
+
+        Raises:
+            QueueFull: the mesh has had no room for it for too long, or no home worker.
+        """
+        size = payload.size_of(parts)
+        if size <= INLINE_BYTES:
+            body = outcome.body(time.time(), 0.0, b"", payload.join(parts))
+            self._outbox.add_put(self._outbox.reserve(1), Kind.VALUE, body, False, register)
+            return None
+        registered: list[int] = []
+
+        def noted(counter: int) -> None:
+            registered.append(counter)
+            register(counter)
+
+        known = self._store(parts, size, False, noted)
+        return None if registered else (known.counter, known.body)
+
+    def _store(
+        self, parts: list[Any], size: int, is_argument: bool, register: Callable[[int], None]
+    ) -> Known:
+        """Content in the mesh with these bytes: that which is there, or new."""
+        crc = spool.checksum(parts)
+        digest: bytes | None = None
+        with self._lock:
+            alike = list(self._known.get((size, crc), ()))
+        if alike:
+            digest = _digest(parts)
+            for known in alike:  # an argument goes when no task needs it any more
+                if known.digest == digest and (is_argument or not known.is_argument):
+                    return known
+        self._outbox.await_room(size)
+        counter = self._outbox.reserve(1)
+        store = self._leave(key(self._session, counter), counter, parts)
+        ref = outcome.REF.pack(key(self._session, counter), counter, RESULT, size, crc, store)
+        body = outcome.body(time.time(), 0.0, b"", ref)
+        self._outbox.add_put(counter, Kind.STORED, body, is_argument, register)
+        return self._remember((size, crc), Known(counter, digest, body, is_argument))
+
+    def _remember(self, about: tuple[int, int], known: Known) -> Known:
+        with self._lock:
+            self._known.setdefault(about, []).append(known)
+            self._known.move_to_end(about)
+            while len(self._known) > KNOWN_MAX:
+                self._known.popitem(last=False)
+        return known
+
+    def forget(self, id: str) -> None:
+        """A put has failed: the next with its content is another."""
+        with self._lock:
+            for about, alike in self._known.items():
+                self._known[about] = [
+                    each for each in alike if show(self._session, each.counter) != id
+                ]
+
+    def _leave(self, task: bytes, lease: int, parts: list[Any]) -> bytes:
+        """Leave content with the home worker; the id of its store. Waits while there is none, or no
+        room there.
+
+        Raises:
+            QueueFull: that took too long.
+        """
+        begun = time.monotonic()
+        told = False
+        while True:
+            why = "it has no home worker; `mesh worker --home` on the router's host is one"
+            home = self._home or self._ask("home", {})
+            if home is not None:
+                try:
+                    self._write(home, task, lease, parts)
+                    self._home = home
+                    return home[0].encode()
+                except OSError as error:
+                    self._home = None  # it may be another by now
+                    why = f"{error.strerror} ({home[3]})"
+                    if error.errno not in (*DISK_FULL, errno.ENOENT, errno.EWOULDBLOCK):
+                        raise StoreError(f"the mesh cannot take what is put: {why}") from error
+            waited_s = time.monotonic() - begun
+            if waited_s >= self._patience_s:
+                raise QueueFull(f"the mesh has taken nothing for {self._patience_s:g} s: {why}")
+            if waited_s >= TELL_S and not told:
+                told = True
+                self._warn(f"a large object waits, for the mesh cannot take it: {why}")
+            time.sleep(LOOK_AGAIN_S)
+
+    def _write(self, home: Home, task: bytes, lease: int, parts: list[Any]) -> None:
+        store, _, host, content = home
+        incoming = Path(content).parent / "incoming"
+        if host != self._host:
+            raise StoreError("the home worker is on another host")
+        with self._lock:
+            depositor = self._depositors.get(store)
+            if depositor is None or not depositor.is_there:
+                depositor = self._depositors[store] = deposits.Depositor(incoming, self._session)
+        spool.write(deposits.path_of(incoming, task, lease, RESULT), parts)
+
+    def close(self) -> None:
+        """Nothing more is put."""
+        with self._lock:
+            for depositor in self._depositors.values():
+                depositor.leave()
+            self._depositors.clear()
+
+
+def _digest(parts: list[Any]) -> bytes:
+    digest = sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.digest()

@@ -1,0 +1,107 @@
+"""Deposits: content that clients leave with a worker, until it is in its store.
+
+Each client has a folder of its own beside what slots write, and a lock in it for as long as it
+lives: it writes a file there, and says so to the router, which has the worker take it in. What is
+there of a client that is gone is swept.
+
+    incoming/put-SESSION/lock        held by the client
+    incoming/put-SESSION/KEY         as `stored_key` has it, in hexadecimal
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ..protocol.outcome import stored_key
+from ..task import unkey
+
+#: What a client's folder is named after, besides its session.
+PREFIX = "put-"
+
+LOCK = "lock"
+
+#: What a client has said may still be on its way when it is gone: it is not swept before.
+YOUNG_S = 60.0
+
+
+def folder_of(incoming: Path, session: str) -> Path:
+    """Where the client of `session` leaves content."""
+    return incoming / f"{PREFIX}{session}"
+
+
+def path_of(incoming: Path, task: bytes, lease: int, number: int) -> Path:
+    """Where the content of a put waits to be taken in."""
+    folder = folder_of(incoming, unkey(task)[0])
+    return folder / stored_key(task, lease, number).hex()
+
+
+class Depositor:
+    """The place of the client of `session` at one worker.
+
+    Raises:
+        OSError: there is none: the worker is elsewhere, or another user's.
+    """
+
+    def __init__(self, incoming: Path, session: str) -> None:
+        self.incoming = incoming
+        self._folder = folder_of(incoming, session)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its place is: the worker may have made anew what it is in."""
+        return self._folder.is_dir()
+
+    def leave(self) -> None:
+        """Nothing more comes; what was not taken in yet is swept in time."""
+        with suppress(OSError):
+            if os.listdir(self._folder) == [LOCK]:
+                shutil.rmtree(self._folder)
+        os.close(self._lock)
+
+
+def folders(incoming: Path) -> Iterator[Path]:
+    """The places of clients."""
+    return incoming.glob(f"{PREFIX}*")
+
+
+def is_left(folder: Path) -> bool:
+    """Whether the client of a place is gone."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return True  # it was about to come, or to go
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def sweep(incoming: Path, young_s: float = YOUNG_S) -> None:
+    """Remove the places of clients that are gone, and in which nothing was written for so long."""
+    for folder in folders(incoming):
+        with suppress(OSError):
+            if folder.stat().st_mtime <= time.time() - young_s and is_left(folder):
+                shutil.rmtree(folder)
+
+
+def clear(incoming: Path) -> None:
+    """Remove all of `incoming` but the places of clients that live: a temporary mesh's may be
+    gone."""
+    with suppress(OSError):
+        for left in list(incoming.iterdir()):
+            if not left.name.startswith(PREFIX):
+                left.unlink()
+            elif is_left(left):
+                shutil.rmtree(left, ignore_errors=True)
