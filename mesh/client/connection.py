@@ -22,7 +22,7 @@ from typing import Any
 from .. import errors
 from ..core.client import PAGE_TASKS, ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
-from ..core.notices import NO_ROOM, NO_WORKER, OWNER_GONE, ROOM
+from ..core.notices import NO_ROOM, OWNER_GONE, ROOM
 from ..errors import (
     AccessDenied,
     MeshError,
@@ -41,6 +41,7 @@ from ..transport import descriptors, sockets
 from ..transport.access import Access, is_alive
 from ..transport.poller import Poller
 from ..transport.wake import Wake
+from . import notices
 from .callbacks import Callbacks
 from .fetch import Fetcher, Place
 from .future import Future
@@ -414,21 +415,15 @@ class Connection:
         self._warn(f"the router says: {text}")
 
     def _on_event(self, kind: str, about: dict[str, Any]) -> None:
-        if kind == NO_WORKER:
-            self._warn(
-                f"tasks wait ({about.get('queued', '?')}), and the mesh has had no worker with a "
-                f"slot for {about.get('for_s', 0):.0f} s: start one with "
-                f"`mesh worker --access {self.access.folder or 'FILE'}`"
-            )
-        elif kind == NO_ROOM:
-            reason = str(about.get("reason", "its disk is full"))
-            self.outbox.stalled(reason)
-            self._warn(f"the mesh cannot record more, and waits until it can: {reason}")
-        elif kind == OWNER_GONE:
-            self._orphaned = True
+        if kind == NO_ROOM:
+            self.outbox.stalled(str(about.get("reason", "its disk is full")))
         elif kind == ROOM:
             self.outbox.stalled(None)
-            self._warn("the mesh has room again, and goes on")
+        elif kind == OWNER_GONE:
+            self._orphaned = True
+        said = notices.words(kind, about, self.access.folder or "FILE")
+        if said is not None:
+            self._warn(said)
 
     def _on_answer(self, token: int, error: str | None, value: Any) -> None:
         answer = self._questions.pop(token, None)

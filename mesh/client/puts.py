@@ -14,6 +14,7 @@ import errno
 import socket
 import threading
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
@@ -114,7 +115,7 @@ class Puts:
         self, parts: list[Any], size: int, is_argument: bool, register: Callable[[int], None]
     ) -> Known:
         """Content in the mesh with these bytes: that which is there, or new."""
-        crc = spool.checksum(parts)
+        crc = _checksum(parts)
         digest: bytes | None = None
         with self._lock:
             alike = list(self._known.get((size, crc), ()))
@@ -201,3 +202,11 @@ def _digest(parts: list[Any]) -> bytes:
     for part in parts:
         digest.update(part)
     return digest.digest()
+
+
+def _checksum(parts: list[Any]) -> int:
+    """The crc32 of `parts`, one after the other."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc

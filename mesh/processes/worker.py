@@ -24,7 +24,8 @@ from ..errors import MeshError, public_name
 from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
-from ..store.results import Gone, Told, Untold, open_results
+from ..store.opening import open_results
+from ..store.results import Gone, Told, Untold
 from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access

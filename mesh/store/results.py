@@ -25,10 +25,9 @@ store's id is also in the file `id`, for what refers to it.
 from __future__ import annotations
 
 import os
-import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -36,9 +35,9 @@ from typing import NamedTuple
 from ..errors import DISK_FULL, ResultLost, StoreError
 from ..protocol.outcome import LOG, RESULT, Ref, parse_key, stored_key, stored_name
 from ..task import show, unkey
-from . import deposits, folder, inspection
+from . import deposits
 from .durability import Durability
-from .seal import Seal, write_synced
+from .seal import Seal
 from .tables import LmdbTables, NoRoom, Tables, Transaction
 
 SCHEMA = 2
@@ -52,7 +51,6 @@ _ENTRY = struct.Struct("<QI")
 _LEASE = struct.Struct(">16sQ")
 _UNTOLD = struct.Struct("<8sB")
 _BYTES = struct.Struct("<Q")
-_ID = re.compile(r"[0-9a-z]{8}")
 _READ_BYTES = 2**20
 
 
@@ -412,64 +410,6 @@ def _checksum(file: Path) -> int:
         while part := content.read(_READ_BYTES):
             crc = zlib.crc32(part, crc)
     return crc
-
-
-def open_results(
-    root: Path,
-    new_id: str,
-    durability: Durability,
-    say: Callable[[str], None],
-    *,
-    temporary: bool = False,
-) -> tuple[Results, folder.Lock]:
-    """Prepare and own `root`, and open the results in it. If they are in doubt they are gone
-    through first, and `say` is told what was found; a `temporary` store never is.
-
-    Raises:
-        StoreError: see `folder.prepare`, `folder.Lock`, `Results`.
-    """
-    folder.prepare(root)
-    lock = folder.Lock(root)
-    try:
-        if temporary:
-            return Results(root, new_id, durability), lock
-        return _open_kept(root, _id_of(root, new_id), durability, say), lock
-    except BaseException:
-        lock.release()
-        raise
-
-
-def _id_of(root: Path, new_id: str) -> str:
-    """The id of a store whose index may be lost, or a new one."""
-    try:
-        known = (root / "id").read_text().strip()
-    except (OSError, ValueError):
-        return new_id
-    return known if _ID.fullmatch(known) else new_id
-
-
-def _open_kept(
-    root: Path, new_id: str, durability: Durability, say: Callable[[str], None]
-) -> Results:
-    data = root / "index.mdb"
-    seal = Seal(data)
-    doubt = seal.doubt()
-    if doubt is not None:
-        say(f"{data} is inspected: {doubt}")
-        wrong = inspection.damage(data, "results")
-        if wrong is not None:
-            data.replace(root / "index.mdb-damaged")
-            say(f"{data} is damaged: {wrong}. It is kept as index.mdb-damaged")
-    results = Results(root, new_id, durability, seal)
-    try:
-        write_synced(root / "id", results.id)
-        if doubt is not None or results.is_unindexed():
-            whole, lost, found = results.go_through()
-            say(f"{root}: {whole} results are whole, {lost} are lost, {found} are indexed again")
-    except BaseException:
-        results.close()
-        raise
-    return results
 
 
 def inspect(data: Path) -> None:

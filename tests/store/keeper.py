@@ -20,8 +20,8 @@ from typing import Any
 from mesh.core.ledger import RECORD
 from mesh.processes import spool
 from mesh.protocol.outcome import Ref
+from mesh.store.opening import open_results
 from mesh.store.records import TABLES, Records, open_records
-from mesh.store.results import open_results
 from mesh.store.tables import Tables
 from mesh.task import Kind, key
 

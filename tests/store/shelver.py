@@ -19,7 +19,8 @@ from typing import Any
 
 from mesh.processes import spool
 from mesh.protocol.outcome import Ref
-from mesh.store.results import Gone, Results, open_results
+from mesh.store.opening import open_results
+from mesh.store.results import Gone, Results
 from mesh.task import key
 
 STORE = "wwwwwwww"
@@ -42,10 +43,10 @@ def kill_itself_in(call: int) -> None:
     """Die at the point between: the entry is committed, and the file not moved."""
     move, calls = Results._move_in, iter(range(call))
 
-    def last(self: Results, name: bytes) -> Any:
+    def last(self: Results, source: Path, name: bytes) -> Any:
         if next(calls, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        move(self, name)
+        move(self, source, name)
 
     Results._move_in = last  # type: ignore[method-assign]
 

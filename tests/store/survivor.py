@@ -25,8 +25,8 @@ from mesh.core.keeping import Keeping
 from mesh.errors import ResultLost, StoreError
 from mesh.processes.serve import Server
 from mesh.store import inspection, seal
+from mesh.store.opening import open_results
 from mesh.store.records import open_records
-from mesh.store.results import open_results
 
 CONTEXT: zmq.Context = zmq.Context()
 

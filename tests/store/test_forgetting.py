@@ -151,7 +151,7 @@ def test_what_is_let_go_of_goes_though_there_is_no_room_for_what_came_before(
 ):
     from test_results import wait
 
-    def full(store: Results, refs: list) -> None:
+    def full(store: Results, *about: list) -> None:
         raise NoRoom("no room")
 
     store = Results(tmp_path, "wwwwwwww", durability="process")

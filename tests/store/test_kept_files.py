@@ -13,7 +13,8 @@ import pytest
 import shelver
 
 from mesh.errors import ResultLost
-from mesh.store.results import TABLES, Results, open_results
+from mesh.store.opening import open_results
+from mesh.store.results import TABLES, Results
 from mesh.store.tables import LmdbTables
 
 KILLS = 16

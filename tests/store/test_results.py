@@ -12,7 +12,8 @@ from mesh.errors import ResultLost, StoreError
 from mesh.processes import spool
 from mesh.protocol.outcome import Ref
 from mesh.store import results
-from mesh.store.results import Gone, Results, Told, Untold, open_results
+from mesh.store.opening import open_results
+from mesh.store.results import Gone, Results, Told, Untold
 from mesh.store.tables import LmdbTables
 from mesh.task import Kind, key
 

@@ -22,8 +22,9 @@ from mesh.processes import spool, writer
 from mesh.protocol.outcome import stored_key
 from mesh.store import inspection, results, seal
 from mesh.store.durability import LEVELS, Durability
+from mesh.store.opening import open_results
 from mesh.store.records import Records, open_records
-from mesh.store.results import Results, open_results
+from mesh.store.results import Results
 from mesh.store.seal import Seal
 from mesh.transport.wake import Wake
 
