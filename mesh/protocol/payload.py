@@ -36,6 +36,10 @@ ALIGNMENT = 64
 #: A smaller buffer goes into the pickle: a table entry and padding would cost more.
 BUFFER_BYTES_MIN = 4096
 
+#: Large bytes go out of band where they are an argument, or the result, themselves: the pickle
+#: would take a copy of them, and that costs more than all else that is done to them.
+RAW_BYTES_MIN = 128 * 1024
+
 #: Values of these types have no buffers and nothing of `__main__` in them: the plain pickle does.
 ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
@@ -61,7 +65,9 @@ def dump(value: Any, *, with_modules: bool = False) -> list[Any]:
         Exception: whatever pickling raises; the callers say what it was they pickled.
     """
     if type(value) in ATOMS:
-        return [pickle.dumps(value, protocol=5)]
+        if not _is_raw(value):
+            return [pickle.dumps(value, protocol=5)]
+        value = _Raw(value)
     buffers: list[Any] = []
 
     def out_of_band(buffer: pickle.PickleBuffer) -> bool:
@@ -96,6 +102,35 @@ def dump(value: Any, *, with_modules: bool = False) -> list[Any]:
     if not buffers:
         return [head]
     return _with_table([head, *buffers])
+
+
+class _Raw:
+    """Bytes that go out of band."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return type(self.value), (pickle.PickleBuffer(self.value),)
+
+
+def _is_raw(value: Any) -> bool:
+    return type(value) in (bytes, bytearray) and len(value) >= RAW_BYTES_MIN
+
+
+def _without_raw(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The arguments of a call with `_Raw` in place of large bytes, if there are any: each once."""
+    raw = {id(each): _Raw(each) for each in (*args, *kwargs.values()) if _is_raw(each)}
+    if not raw:
+        return None
+    return (
+        tuple(raw.get(id(each), each) for each in args),
+        {name: raw.get(id(each), each) for name, each in kwargs.items()},
+    )
 
 
 def _local_modules(value: Any) -> dict[str, set[str]]:
@@ -192,6 +227,9 @@ def dump_arguments(
     Raises:
         PayloadError: one of them cannot be pickled; it is named.
     """
+    whole = _without_raw(args, kwargs)
+    if whole is not None:
+        args, kwargs = whole
     kinds = frozenset(map(type, args))
     if not kwargs:
         if not args:
