@@ -115,11 +115,11 @@ class Placement:
                 part = ids[at : at + INPUT_BYTES * INPUTS_MAX]
                 count += len(part) // INPUT_BYTES
                 if rows and count > INPUTS_MAX:
-                    self._send_to(worker, m.Inputs(rows, stores), now)
+                    self._send_to(worker, m.Inputs(rows, stores, {}), now)
                     rows, count = [], len(part) // INPUT_BYTES
                 rows.append([lease + nth, part, None, None])
         if rows:
-            self._send_to(worker, m.Inputs(rows, stores), now)
+            self._send_to(worker, m.Inputs(rows, stores, {}), now)
 
     def _send_to(self, worker: Member, message: m.Message, now: float) -> None:
         assert worker.peer is not None

@@ -43,6 +43,9 @@ _BLOBS: dict[type[Message], int] = {
     messages.Inputs: 3,
 }
 
+#: In these the last field is a blob.
+_LAST_IS_BLOB = (messages.Function, messages.Relay)
+
 #: A message's own fields begin here in its header.
 FIRST = 5
 
@@ -79,7 +82,7 @@ def encode(envelope: Envelope) -> list[Any]:
         if inline >= FRAME_BYTES:  # else none of them can be large
             limit = FRAME_BYTES if inline < CROWDED_BYTES else CROWDED_FRAME_BYTES
             header[FIRST] = [_without_large(row, column, frames, limit) for row in header[FIRST]]
-    elif cls is messages.Function and len(header[-1]) >= FRAME_BYTES:
+    elif cls in _LAST_IS_BLOB and len(header[-1]) >= FRAME_BYTES:
         frames.append(header[-1])
         header[-1] = None
     frames[0] = _pack(header)
@@ -148,5 +151,5 @@ def _restore_large(cls: type[Message], body: list[Any], frames: Iterator[Any]) -
             blobs = row[column]
             if None in blobs:
                 row[column] = [next(frames) if blob is None else blob for blob in blobs]
-    elif cls is messages.Function and body[3] is None:
-        body[3] = next(frames)
+    elif cls in _LAST_IS_BLOB and body[-1] is None:
+        body[-1] = next(frames)

@@ -3,6 +3,8 @@
     GET    op u8 · token u64 · task id (16 bytes) · lease u64 · number u16 · offset u64 · length u32
     CHUNK  op u8 · token u64 · offset u64 · total u64, then the bytes as a frame of their own
     LOST   op u8 · token u64, then the reason (utf-8) as a frame of its own
+    BUSY   op u8 · token u64 · offset u64
+    AWAY   op u8 · token u64 · offset u64: the router's, of what it was to relay
 
 A fetcher asks for chunks; each request is a credit, so at most WINDOW_CHUNKS are on their way to
 it, whatever the size. Requests are idempotent: after a cut the missing chunks are asked for again.
@@ -16,7 +18,7 @@ from typing import NamedTuple
 from ..task import SESSION_CHARS
 from .codec import DecodeError
 
-GET, CHUNK, LOST = 1, 2, 3
+GET, CHUNK, LOST, BUSY, AWAY = 1, 2, 3, 4, 5
 
 #: The ways by which the bytes of a result come to who needs them.
 WAYS = ("local", "direct", "relayed")
@@ -31,6 +33,7 @@ WINDOW_CHUNKS = 8
 _GET = struct.Struct("<BQ16sQHQI")
 _CHUNK = struct.Struct("<BQQQ")
 _LOST = struct.Struct("<BQ")
+_LATER = struct.Struct("<BQQ")
 
 
 class Get(NamedTuple):
@@ -75,8 +78,13 @@ def pack_lost(token: int) -> bytes:
     return _LOST.pack(LOST, token)
 
 
+def pack_later(op: int, token: int, offset: int) -> bytes:
+    """The head of BUSY or AWAY: this chunk does not come now."""
+    return _LATER.pack(op, token, offset)
+
+
 def parse_reply(raw: bytes) -> tuple[int, int, int, int]:
-    """(op, token, offset, total) of a reply's head; offset and total are 0 for LOST.
+    """(op, token, offset, total) of a reply's head; what it does not have is 0.
 
     Raises:
         DecodeError: it is none.
@@ -87,4 +95,7 @@ def parse_reply(raw: bytes) -> tuple[int, int, int, int]:
     if len(raw) == _LOST.size and raw[0] == LOST:
         op, token = _LOST.unpack(raw)
         return op, token, 0, 0
+    if len(raw) == _LATER.size and raw[0] in (BUSY, AWAY):
+        op, token, offset = _LATER.unpack(raw)
+        return op, token, offset, 0
     raise DecodeError(f"a reply of {len(raw)} bytes")
