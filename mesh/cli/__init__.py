@@ -28,6 +28,8 @@ COMMANDS = {
     "explain": "explain",
     "wait": "wait",
     "cancel": "cancel",
+    "forget": "forget",
+    "prune": "forget",
     "stop": "stop",
 }
 

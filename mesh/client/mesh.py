@@ -8,18 +8,18 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import MeshError, TaskNotFound
+from ..errors import MeshError
 from ..options import size_of
 from ..processes import SLOT_VARIABLE
 from ..processes.local import LocalMesh
-from . import listing, named, where
+from . import where
+from .asking import Asking
 from .connection import Connection
 from .future import Future
 from .group import Group
-from .named import Named
 from .submit import Submitter
 from .view import View
 
@@ -33,7 +33,7 @@ CANCELLED_S = 5.0
 STOPPED_S = 3.0
 
 
-class Mesh(concurrent.futures.Executor):
+class Mesh(Asking, concurrent.futures.Executor):
     """A mesh: joined, or embedded in this script.
 
     Args:
@@ -239,67 +239,6 @@ class Mesh(concurrent.futures.Executor):
                 f"the mesh has not recorded everything within {timeout:g} s"
             )
 
-    def future(self, id: str) -> Future:
-        """The future of any task of the mesh: by id, unique prefix, own id, or ``last``.
-
-        Raises:
-            TaskNotFound: there is none.
-        """
-        kind, session, counter, _ = self._named(id)
-        if kind != "task":
-            raise TaskNotFound(f"{id!r} is a group: use group({id!r})")
-        return self._connection.watch_task(session, counter)
-
-    def group(self, id: str) -> Group:
-        """Any group of the mesh.
-
-        Raises:
-            TaskNotFound: there is none.
-        """
-        kind, session, counter, size = self._named(id)
-        if kind != "group":
-            raise TaskNotFound(f"{id!r} is a task: use future({id!r})")
-        record = self._connection.ask("group", {"session": session, "first": counter})
-        group = Group(self._connection, session, counter, size, record["name"])
-        for index, older, first, count in record["foreign"]:
-            group.older |= {index + i: (older, first + i) for i in range(count)}
-        self._connection.watch_group(group)
-        return group
-
-    def result(self, id: str, timeout: float | None = None) -> Any:
-        """The result of any task of the mesh, or the list of results of a group.
-
-        Raises:
-            TaskNotFound: there is no such task.
-            TimeoutError: it is not there within `timeout` seconds.
-            BaseException: see `Future.result`.
-        """
-        if self._named(id).kind == "group":
-            return self.group(id).results(timeout=timeout)
-        return self.future(id).result(timeout)
-
-    def cancel(self, id: str) -> int:
-        """Cancel a task or a group, stopping what runs; how many tasks that ended.
-
-        Raises:
-            TaskNotFound: there is none.
-        """
-        spans = self._named(id).spans(self._connection)
-        return int(self._connection.cancel(spans, running=True)["cancelled"])
-
-    def unfinished(self, id: str) -> int:
-        """How many tasks of a task or a group have not ended.
-
-        Raises:
-            TaskNotFound: there is none.
-        """
-        spans = self._named(id).spans(self._connection)
-        return sum(self._connection.count(spans).values())
-
-    def _named(self, id: str) -> Named:
-        self._check_open()
-        return named.find(self._connection, id, self._why)
-
     def put(self, obj: Any) -> Future:
         """Store an object in the mesh, once, for any number of tasks; its done future.
 
@@ -316,32 +255,6 @@ class Mesh(concurrent.futures.Executor):
             >>> rows = m.submit_many(look_up, [table] * 1000, range(1000)).results()
         """
         return self.submitter.put(obj)
-
-    def status(self) -> dict[str, Any]:
-        """The mesh's state as plain data: what ``mesh status --json`` prints."""
-        self._check_open()
-        return {"schema": 1, **self._connection.ask("status", {})}
-
-    def tasks(self, states: Sequence[str] = (), limit: int | None = None) -> Iterator[dict]:
-        """Tasks in these states (default all), lazily, as plain data; see `listing.tasks`."""
-        self._check_open()
-        return listing.tasks(self._connection, states, limit)
-
-    def wait_for_slots(self, n: int, timeout: float | None = None) -> int:
-        """Wait until at least `n` slots are ready; how many are.
-
-        Raises:
-            TimeoutError: that took longer than `timeout` seconds.
-        """
-        self._check_open()
-        try:
-            return int(self._connection.ask("slots", {"count": n}, timeout))
-        except ConnectionError:
-            if timeout is None:
-                raise
-            raise concurrent.futures.TimeoutError(
-                f"the mesh did not have {n} slots within {timeout:g} s"
-            ) from None
 
     def stop(self, *, drain: bool = True, drain_timeout: float | None = None) -> None:
         """End the mesh, for everybody: its workers leave, then its router.

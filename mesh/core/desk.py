@@ -17,6 +17,8 @@ from ..protocol import messages as m
 from ..protocol.shape import is_int, is_seconds, is_session
 from ..task import ENDED, State, key, parse, show
 from . import story
+from .forgetting import Forgetting
+from .orders import SPAN_TASKS_MAX
 from .peers import Peer
 
 if TYPE_CHECKING:
@@ -51,7 +53,10 @@ class Desk:
             "slots": self._ask_slots,
             "lost": self._ask_lost,
             "stop": self._ask_stop,
+            "forget": self._ask_forget,
+            "prune": self._ask_prune,
         }
+        self.forgetting = Forgetting(core)
 
     def take_ask(self, peer: Peer, message: m.Ask, now: float) -> None:
         """Answer one question; an unknown or ill-formed one is told so."""
@@ -255,6 +260,24 @@ class Desk:
             raise ValueError(f"no lease {about['lease']!r}")
         self.core.ledger.writes.append(("lost", about["lease"]))
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
+
+    def _ask_forget(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """Forget tasks that have ended: see `Forgetting.forget`. Answered when that is on disk."""
+        spans = [(session, first, count) for session, first, count in about["spans"]]
+        if not all(is_session(s) and is_int(first) and is_int(n) for s, first, n in spans):
+            raise ValueError(f"no spans: {spans!r}")
+        if sum(count for _, _, count in spans) > SPAN_TASKS_MAX:
+            raise ValueError(f"{SPAN_TASKS_MAX} tasks at a time")
+        self.forgetting.forget(peer, token, spans)
+
+    def _ask_prune(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """Forget what is older than `older_s`, by default `ttl_s`; or tell what that is, if it is a
+        rehearsal: see `Forgetting.prune`."""
+        older_s = about.get("older_s")
+        older_s = self.core.settings.ttl_s if older_s is None else older_s
+        if not is_seconds(older_s):
+            raise ValueError(f"no time: {older_s!r}")
+        self.forgetting.prune(peer, token, older_s, bool(about.get("is_rehearsal")))
 
     def _ask_stop(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         within_s = about.get("within_s", math.inf)

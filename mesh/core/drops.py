@@ -47,6 +47,11 @@ class Drops:
         self._from: dict[str, bytes] = {}  # where the next page of a worker begins, if not anew
         self._next_at = now + 2 * core.settings.lost_after_s
 
+    def hurry(self, now: float) -> None:
+        """Something is on the list that is to go now."""
+        self._next_at = min(self._next_at, now)
+        self.tick(now)
+
     def tick(self, now: float) -> None:
         """See who is to be told."""
         core = self._core

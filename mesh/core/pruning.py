@@ -54,6 +54,7 @@ class Old(NamedTuple):
     counts: list[int]  # how many of its tasks are in each state that is an end
     is_taken: bool = False  # by a block whose record is there
     size: int = 0
+    stored_bytes: int = 0  # of its results that are with workers
 
 
 class Pruning:
@@ -77,6 +78,28 @@ class Pruning:
         if not self._is_asking and now >= self._next_at and core.stall.reason is None:
             self._began_at = now
             self._ask()
+
+    def pause(self) -> bool:
+        """Rest until `go_on`, if it rests now; tasks that are taken meanwhile are gathered."""
+        if self._is_asking:
+            return False
+        self._is_asking = True
+        self._core.ledger.inputs.touched = set()
+        return True
+
+    def go_on(self, now: float) -> None:
+        """The pause is over."""
+        self._is_asking = False
+        self._core.ledger.inputs.touched = None
+        self._next_at = now
+
+    def may_go(self, old: Old) -> bool:
+        """Whether a block may be forgotten because somebody wants that: its client has heard of it,
+        and will not send it again; and nobody takes its results."""
+        settled_s = self._core.ledger.age_s - 2 * self._core.settings.lost_after_s
+        if old.is_taken or self._is_needed(old):
+            return False
+        return old.ended_s < settled_s and self._is_heard(old)
 
     def measured(self, used: int, now: float) -> None:
         """A commit has left the records with so much."""
@@ -118,13 +141,14 @@ class Pruning:
         gone = [old for old in due if not old.is_taken and not self._is_needed(old)]
         core.ledger.inputs.touched = None
         if gone:
-            self._forget(gone)
+            self.forget(gone, core.settings.ttl_s)
             core.after_commit(partial(self._go_on, {old.session for old in gone}))
             return
         if more:
             self._ask()
             return
         self._is_asking = False
+        core.desk.forgetting.go_on()
         pause_s = (now - self._began_at) * (1 / BUSY_PART - 1)
         self._next_at = now + max(PRUNE_BEATS * settings.heartbeat_s, pause_s)
         if used > quota:
@@ -173,10 +197,12 @@ class Pruning:
         owner = self._core.peers.by_who.get(("client", old.session))
         return old.ended_s < (old.heard_s if owner is None else owner.news.heard_s)
 
-    def _forget(self, gone: list[Old]) -> None:
-        ledger, ttl_s = self._core.ledger, self._core.settings.ttl_s
-        rows = [(old.place, old.block, old.ended_s + ttl_s) for old in gone]
-        ledger.writes.append(("prune", rows))
+    def forget(self, gone: list[Old], after_s: float) -> None:
+        """Forget these blocks, and have workers told so `after_s` from their end."""
+        ledger = self._core.ledger
+        rows = [(old.place, old.block, old.ended_s + after_s) for old in gone]
+        if rows:
+            ledger.writes.append(("prune", rows))
         for old in gone:
             self._core.puts.forget(old.block)
             for nth, count in enumerate(old.counts):

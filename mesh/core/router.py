@@ -92,8 +92,8 @@ class RouterCore:
         self.desk = Desk(self)
         self.fetches = Fetches()
         self._notices = Notices(self)
-        self._pruning = Pruning(self)
-        self._drops = Drops(self, now)
+        self.pruning = Pruning(self)
+        self.drops = Drops(self, now)
         self._born_at = now - restored.age_s
         self.ledger.age_s = restored.age_s
         self._ticket = 0
@@ -329,7 +329,7 @@ class RouterCore:
             heard_s = peer.news.heard_of_all(peer.link.sent, self.ledger.age_s)
             self.ledger.writes.append(("age", self.ledger.age_s))  # never behind what is heard
             self.ledger.writes.append(("heard", peer.who, heard_s))
-            self._pruning.forget_sessions([peer.who])
+            self.pruning.forget_sessions([peer.who])
 
     def _take_bye(self, peer: Peer, message: m.Bye, now: float) -> None:
         if peer.role == "worker":
@@ -345,7 +345,7 @@ class RouterCore:
         elif type(message) is m.Returned:
             self.fleet.take_returned(worker, message, now)
         elif type(message) is m.Dropped:
-            self._drops.dropped(worker, message)
+            self.drops.dropped(worker, message)
         elif type(message) is m.Taken:
             self.puts.taken(worker, message, now)
         else:
@@ -384,7 +384,7 @@ class RouterCore:
     def _on_committed(self, event: Committed, now: float) -> None:
         self.committed = event.ticket
         self.stall.end()
-        self._pruning.measured(event.used_bytes, now)
+        self.pruning.measured(event.used_bytes, now)
         while self._unrecorded and self._unrecorded[0][0] <= event.ticket:
             self._unrecorded_bytes -= self._unrecorded.popleft()[1]
         self._keep_promises(now)
@@ -414,8 +414,8 @@ class RouterCore:
         self.fleet.tick(now)
         self.desk.tick(now)
         self._notices.tick(now)
-        self._pruning.tick(now)
-        self._drops.tick(now)
+        self.pruning.tick(now)
+        self.drops.tick(now)
         self.puts.tick(now)
         self._grace.tick(now)
 

@@ -67,14 +67,16 @@ def _prefixed(txn: Transaction, text: str) -> list[tuple[str, int]]:
         if not session.startswith(prefix.encode()) or len(found) > CANDIDATES_MAX:
             break
         task = (session.decode(), int(number))
-        if txn.get("group", key(*task)) is not None or exists(txn, *task):
+        known = (txn.get(table, key(*task)) is not None for table in ("group", "foreign"))
+        if any(known) or exists(txn, *task):
             found.append(task)
     return found
 
 
 def exists(txn: Transaction, session: str, counter: int) -> bool:
-    """Whether some block holds this task."""
+    """Whether some block holds this task, and it is not forgotten."""
     found = txn.before("block", key(session, counter))
     if found is None or found[0][:8] != session.encode():
         return False
-    return bool(counter - unkey(found[0])[1] < unpack(found[1])[0])
+    header, index = unpack(found[1]), counter - unkey(found[0])[1]
+    return index < header[0] and not (len(header) > 9 and index in header[9])

@@ -13,7 +13,7 @@ from typing import Any
 from ..core.drops import Due
 from ..core.ledger import RECORD
 from ..core.pruning import Old
-from ..protocol.outcome import refs_in
+from ..protocol.outcome import Ref, refs_in
 from ..task import ENDED, STATE_OF, Kind, State, key, unkey
 from . import lineage
 from .meaning import alias_key
@@ -59,8 +59,11 @@ def _tell(txn: Transaction, place: bytes) -> Old:
     session, first = unkey(block)
     size = _header(txn, block)[0]
     counts = [0] * (len(State) - ENDED)
+    stored = 0
     for _, record in txn.scan("outcome", block, key(session, first + size)):
         counts[STATE_OF[Kind(record[0])] - ENDED] += 1
+        if record[0] == Kind.STORED:
+            stored += sum(ref.size for ref in _refs_in(record[0], record[RECORD.size :]))
     heard = txn.get("heard", session.encode())
     return Old(
         place,
@@ -71,6 +74,7 @@ def _tell(txn: Transaction, place: bytes) -> Old:
         counts,
         lineage.is_taken(txn, block),
         size,
+        stored,
     )
 
 
@@ -105,19 +109,9 @@ def _prune_block(txn: Transaction, block: bytes, header: list[Any], from_s: floa
     session, first = unkey(block)
     size, names, group = header[0], header[5], header[3]
     stop = key(session, first + size)
-    for task, record in list(txn.scan("outcome", block, stop)):
-        kind, lease, store = RECORD.unpack_from(record)
-        if kind == Kind.STORED:
-            txn.delete("lost", LEASE.pack(lease))
-        if _is_with_worker(kind, record[RECORD.size :]):
-            drop(txn, store.decode(), task, lease, from_s)
-    for table in ("outcome", "tries", "run", "foreign"):
-        for each in [each for each, _ in txn.scan(table, block, stop)]:
-            txn.delete(table, each)
+    _clear(txn, block, stop, from_s)
     for i, name in enumerate(names or ()):
-        alias = None if name is None else txn.get("alias", alias_key(name))
-        if alias is not None and unpack(alias)[:2] == [session, first + i]:
-            txn.delete("alias", alias_key(name))
+        _free(txn, name, session, first + i)
     txn.delete("args", block)
     txn.delete("block", block)
     if group is not None:
@@ -127,6 +121,76 @@ def _prune_block(txn: Transaction, block: bytes, header: list[Any], from_s: floa
         txn.delete("heard", session.encode())
 
 
+def _clear(txn: Transaction, start: bytes, stop: bytes, from_s: float) -> None:
+    """How these tasks went goes, and what workers have of them."""
+    for task, record in list(txn.scan("outcome", start, stop)):
+        kind, lease, store = RECORD.unpack_from(record)
+        if kind == Kind.STORED:
+            txn.delete("lost", LEASE.pack(lease))
+        if _refs_in(kind, record[RECORD.size :]):
+            drop(txn, store.decode(), task, lease, from_s)
+    for table in ("outcome", "tries", "run", "foreign"):
+        for each in [each for each, _ in txn.scan(table, start, stop)]:
+            txn.delete(table, each)
+
+
+def _free(txn: Transaction, name: str | None, session: str, counter: int) -> None:
+    """An alias means nothing any more, if it means this task."""
+    alias = None if name is None else txn.get("alias", alias_key(name))
+    if alias is not None and unpack(alias)[:2] == [session, counter]:
+        txn.delete("alias", alias_key(name))  # type: ignore[arg-type]  # it has one
+
+
+def forgettable(
+    txn: Transaction, spans: list[tuple[str, int, int]]
+) -> list[tuple[bytes, list[tuple[int, int]]]]:
+    """The blocks that hold some of these tasks; and of those that have ended index and kind."""
+    rows: list[tuple[bytes, list[tuple[int, int]]]] = []
+    for session, first, count in spans:
+        stop = key(session, first + count)
+        before = txn.before("block", key(session, first))
+        start = key(session, first)
+        if before is not None and before[0][:8] == session.encode():
+            start = before[0]
+        for block, raw in txn.scan("block", start, stop):
+            low = unkey(block)[1]
+            high = min(stop, key(session, low + unpack(raw)[0]))
+            ended = txn.scan("outcome", max(block, key(session, first)), high)
+            rows.append((block, [(unkey(task)[1] - low, record[0]) for task, record in ended]))
+    return rows
+
+
+def forget(txn: Transaction, block: bytes, gone: list[int], age_s: float) -> None:
+    """Forget members of a block that have ended: they are holes from now on. The header stays, so
+    that the block is known if it is sent again, and goes in its time with what else has ended."""
+    header = _header(txn, block)
+    if len(header) < 2:
+        return
+    session, first = unkey(block)
+    size, group, names, holes = header[0], header[3], header[5], {*header[7]}
+    header += [None, b""][len(header) - 8 :]  # one of an older layout knows no time
+    for i in gone:
+        _clear(txn, key(session, first + i), key(session, first + i + 1), age_s)
+        if names is not None:
+            _free(txn, names[i], session, first + i)
+            names[i] = None
+    header[7] = bytes(sorted(holes.union(gone)))
+    header[9] = bytes(sorted({*header[9], *gone}))
+    txn.put("block", block, pack(header))
+    if len(header[7]) < size:
+        args = unpack(txn.get("args", block) or b"\x90")
+        kept = [b"" if i in gone else each for i, each in enumerate(args)]
+        txn.put("args", block, pack(kept))
+        return
+    txn.delete("args", block)
+    for free in lineage.let_go(txn, block):
+        txn.put("ended", _AGE.pack(math.ceil(age_s * 1000)) + free, b"")
+    for each in [each for each, _ in txn.scan("foreign", block, key(session, first + size))]:
+        txn.delete("foreign", each)
+    if group is not None:
+        _prune_group(txn, session, group)
+
+
 def _prune_group(txn: Transaction, session: str, group: int) -> None:
     """A group goes with the last of its members."""
     raw = txn.get("group", key(session, group))
@@ -134,17 +198,25 @@ def _prune_group(txn: Transaction, session: str, group: int) -> None:
         return
     size = unpack(raw)[0]
     for member, _ in txn.scan("block", key(session, group + 1), key(session, group + 1 + size)):
-        if _header(txn, member)[3] == group:
+        header = _header(txn, member)
+        if header[3] == group and not _is_forgotten(txn, member, header):
             return
     txn.delete("group", key(session, group))
 
 
-def _is_with_worker(kind: int, body: bytes) -> bool:
-    """Whether some of an outcome, its value or its log, is in its worker's store."""
+def _is_forgotten(txn: Transaction, block: bytes, header: list[Any]) -> bool:
+    """Whether there is nothing left of a block: no task of its own, and no older one."""
+    session, first = unkey(block)
+    older = txn.scan("foreign", block, key(session, first + header[0]))
+    return len(header[7]) == header[0] and not any(True for _ in older)
+
+
+def _refs_in(kind: int, body: bytes) -> list[Ref]:
+    """What of an outcome, its value and its log, is in its worker's store."""
     try:
-        return bool(refs_in(kind, body))
+        return refs_in(kind, body)
     except ValueError:  # whatever a slot has made of it
-        return False
+        return []
 
 
 def drop(txn: Transaction, store: str, task: bytes, lease: int, from_s: float) -> None:

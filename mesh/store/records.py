@@ -110,6 +110,7 @@ class Records:
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
             "close": pruning.close,
             "prune": pruning.prune,
+            "forget": pruning.forget,
             "hold": lineage.hold,
             "drop": pruning.drop,
             "dropped": pruning.dropped,
@@ -132,6 +133,7 @@ class Records:
             "group": self._group,
             "story": self._story,
             "prunable": pruning.prunable,
+            "forgettable": pruning.forgettable,
             "empty": pruning.empty,
             "drops": pruning.drops,
         }

@@ -166,3 +166,46 @@ def test_what_is_let_go_of_goes_though_there_is_no_room_for_what_came_before(
     store.apply(writes)
     assert store.find(task, 8, 0)[1] == 5
     store.close()
+
+
+def forgettable(records: Records, first: int, count: int) -> list:
+    return records.look_up("forgettable", [(SESSION, first, count)])
+
+
+def test_members_of_a_block_are_forgotten_with_their_aliases_and_a_group_with_its_last(
+    records: Records,
+):
+    records.apply([("group", key(SESSION, 0), 4, "sweep")])
+    records.apply([block(SESSION, 1, 2, names=["a", "b"], group=0)])
+    records.apply([block(SESSION, 3, 2, names=["c", None], group=0, index=2)])
+    end(records, SESSION, 1, 2)
+    end(records, SESSION, 3, 2)
+    assert [(each, [i for i, _ in ended]) for each, ended in forgettable(records, 2, 2)] == [
+        (key(SESSION, 1), [1]),
+        (key(SESSION, 3), [0]),
+    ]
+
+    records.apply([("forget", key(SESSION, 1), [1], 5.0), ("forget", key(SESSION, 3), [0], 5.0)])
+
+    assert meanings(records, "a", "b", "c") == [["task", SESSION, 1, 1], None, None]
+    assert meanings(records, f"{SESSION}.2", f"{SESSION}.0") == [None, ["group", SESSION, 0, 4]]
+    assert records.payloads(key(SESSION, 1)) == [b"1", b""]
+    assert records.look_up("story", (SESSION, 2)) is None
+
+    records.apply([("forget", key(SESSION, 1), [0], 5.0), ("forget", key(SESSION, 3), [1], 5.0)])
+
+    assert meanings(records, "a", f"{SESSION}.0", f"{SESSION}.4", "last") == [None] * 4
+    assert [old.counts for old in prunable(records)] == [[0, 0, 0, 0]] * 2
+    prune(records, key(SESSION, 1), key(SESSION, 3))
+    assert prunable(records) == []
+
+
+def test_a_block_that_is_forgotten_is_known_if_it_is_sent_again(records: Records):
+    records.apply([block(SESSION, 0, 1)])
+    end(records, SESSION, 0, 1)
+    records.apply([("forget", key(SESSION, 0), [0], 5.0)])
+
+    asked = ([], [key(SESSION, 0)], [])
+
+    assert records.look_up("submitted", asked).recorded == {key(SESSION, 0)}
+    assert forgettable(records, 0, 1) == [(key(SESSION, 0), [])]

@@ -1,0 +1,162 @@
+"""Asking: what can be asked of a mesh, and what is done by id: half of `Mesh`.
+
+Everything here goes for the tasks of all scripts, of today and of last week.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..core.client import pages
+from ..errors import TaskNotFound
+from . import listing, named
+from .connection import Connection
+from .future import Future
+from .group import Group
+from .named import Named
+
+#: How long pruning may take: it goes through all that is old.
+PRUNED_S = 600.0
+
+
+class Asking:
+    """The part of `Mesh` that asks its router."""
+
+    _connection: Connection
+    _why: str
+
+    def _check_open(self) -> None:
+        raise NotImplementedError
+
+    def future(self, id: str) -> Future:
+        """The future of any task of the mesh: by id, unique prefix, own id, or ``last``.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        kind, session, counter, _ = self._named(id)
+        if kind != "task":
+            raise TaskNotFound(f"{id!r} is a group: use group({id!r})")
+        return self._connection.watch_task(session, counter)
+
+    def group(self, id: str) -> Group:
+        """Any group of the mesh.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        kind, session, counter, size = self._named(id)
+        if kind != "group":
+            raise TaskNotFound(f"{id!r} is a task: use future({id!r})")
+        record = self._connection.ask("group", {"session": session, "first": counter})
+        group = Group(self._connection, session, counter, size, record["name"])
+        for index, older, first, count in record["foreign"]:
+            group.older |= {index + i: (older, first + i) for i in range(count)}
+        self._connection.watch_group(group)
+        return group
+
+    def result(self, id: str, timeout: float | None = None) -> Any:
+        """The result of any task of the mesh, or the list of results of a group.
+
+        Raises:
+            TaskNotFound: there is no such task.
+            TimeoutError: it is not there within `timeout` seconds.
+            BaseException: see `Future.result`.
+        """
+        if self._named(id).kind == "group":
+            return self.group(id).results(timeout=timeout)
+        return self.future(id).result(timeout)
+
+    def cancel(self, id: str) -> int:
+        """Cancel a task or a group, stopping what runs; how many tasks that ended.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        spans = self._named(id).spans(self._connection)
+        return int(self._connection.cancel(spans, running=True)["cancelled"])
+
+    def unfinished(self, id: str) -> int:
+        """How many tasks of a task or a group have not ended.
+
+        Raises:
+            TaskNotFound: there is none.
+        """
+        spans = self._named(id).spans(self._connection)
+        return sum(self._connection.count(spans).values())
+
+    def _named(self, id: str) -> Named:
+        self._check_open()
+        return named.find(self._connection, id, self._why)
+
+    def status(self) -> dict[str, Any]:
+        """The mesh's state as plain data: what ``mesh status --json`` prints."""
+        self._check_open()
+        return {"schema": 1, **self._connection.ask("status", {})}
+
+    def tasks(self, states: Sequence[str] = (), limit: int | None = None) -> Iterator[dict]:
+        """Tasks in these states (default all), lazily, as plain data; see `listing.tasks`."""
+        self._check_open()
+        return listing.tasks(self._connection, states, limit)
+
+    def wait_for_slots(self, n: int, timeout: float | None = None) -> int:
+        """Wait until at least `n` slots are ready; how many are.
+
+        Raises:
+            TimeoutError: that took longer than `timeout` seconds.
+        """
+        self._check_open()
+        try:
+            return int(self._connection.ask("slots", {"count": n}, timeout))
+        except ConnectionError:
+            if timeout is None:
+                raise
+            raise concurrent.futures.TimeoutError(
+                f"the mesh did not have {n} slots within {timeout:g} s"
+            ) from None
+
+    def forget(self, id: str) -> dict[str, int]:
+        """Forget a task or a group now, with its results and output, and free its alias; what it
+        takes on disks is free soon after.
+
+        Returns:
+            How many tasks were `forgotten`, and how many not: because they have not ended (`open`),
+            or because one that has not takes their results (`needed`).
+
+        Raises:
+            TaskNotFound: there is none.
+
+        Example:
+            >>> m.forget("T=2.30")
+            {'forgotten': 1, 'open': 0, 'needed': 0}
+        """
+        tally = {"forgotten": 0, "open": 0, "needed": 0}
+        for page in pages(self._named(id).spans(self._connection)):
+            for word, count in self._connection.ask("forget", {"spans": page}).items():
+                tally[word] += count
+        return tally
+
+    def prune(self, older_than: float | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        """Forget all tasks that ended long ago, as the mesh does by itself.
+
+        Args:
+            older_than: how long ago, in seconds during which the mesh was up; default its `ttl_s`.
+            dry_run: forget nothing, and tell what that would be.
+
+        Returns:
+            How many `tasks` those were, the `stored_bytes` of their results, and how many as old
+            were `kept`: their client has not heard of them yet, or another task takes their
+            results.
+
+        Raises:
+            ValueError: `older_than` is no time.
+        """
+        if older_than is not None and not 0 <= older_than < math.inf:
+            raise ValueError(f"older_than must be 0 s or more, not {older_than!r}")
+        self._check_open()
+        about = {"older_s": older_than, "is_rehearsal": dry_run}
+        told: dict[str, int] = self._connection.ask("prune", about, PRUNED_S)
+        return told
