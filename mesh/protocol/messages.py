@@ -16,7 +16,13 @@ from typing import Any
 from .block import BLOCK_TASKS_MAX as BLOCK_TASKS_MAX
 from .block import Block as Block
 from .block import are_blocks
-from .inputs import are_inputs
+from .data import Copied as Copied
+from .data import Fetched as Fetched
+from .data import Holders as Holders
+from .data import Inputs as Inputs
+from .data import Lost as Lost
+from .data import Relay as Relay
+from .data import Where as Where
 from .message import Message as Message
 from .puts import Put as Put
 from .puts import Take as Take
@@ -256,21 +262,6 @@ class Tasks(Message):
 
 
 @dataclass(slots=True)
-class Inputs(Message):
-    """router → worker. What tasks take that come in the next TASKS: rows of [lease, task ids,
-    kinds, bodies], in the order in which their payloads number them; a lease of very many has
-    several. A body is a value, or a ref; `stores` says where those are that refs name: [addresses,
-    host, folder]; `copies`, by task, which others of them hold the same. No reply."""
-
-    COMMAND = 29
-    SHAPE = (rows(is_int, are_inputs, is_kinds, is_blobs), is_map, is_map)
-
-    rows: list[list[Any]]
-    stores: dict[str, list[str]]
-    copies: dict[str, list[str]]
-
-
-@dataclass(slots=True)
 class Done(Message):
     """worker → router. Rows of [session, counters, leases, kinds, bodies], and how many tasks
     the worker will hold from now on. The link's acknowledgement says: recorded, let go."""
@@ -356,77 +347,6 @@ class Dropped(Message):
     SHAPE = (rows(is_session, is_int, is_int),)
 
     leases: list[list[Any]]
-
-
-@dataclass(slots=True)
-class Fetched(Message):
-    """peer → router. What it has fetched: rows of [session, counter, way, bytes]; the ways are
-    those of `transfer.WAYS`, by number. May be lost. No reply."""
-
-    COMMAND = 52
-    SEQUENCED = False
-    SHAPE = (rows(is_session, is_int, is_small, is_int),)
-
-    rows: list[list[Any]]
-
-
-@dataclass(slots=True)
-class Lost(Message):
-    """worker → router. Stored results that are not, or not whole, where they should be: rows of
-    [session, counter, lease, store]. No reply."""
-
-    COMMAND = 48
-    SHAPE = (rows(is_session, is_int, is_int, is_session),)
-
-    rows: list[list[Any]]
-
-
-@dataclass(slots=True)
-class Copied(Message):
-    """worker → router. It has a copy of what these leases stored: rows of [session, counter,
-    lease]. No reply."""
-
-    COMMAND = 40
-    SHAPE = (rows(is_session, is_int, is_int),)
-
-    leases: list[list[Any]]
-
-
-@dataclass(slots=True)
-class Where(Message):
-    """worker → router. Who holds what these leases stored, and where is that now: rows of [session,
-    counter, lease, the store that the ref names]. Reply: HOLDERS."""
-
-    COMMAND = 41
-    SHAPE = (rows(is_session, is_int, is_int, is_session),)
-
-    leases: list[list[Any]]
-
-
-@dataclass(slots=True)
-class Holders(Message):
-    """router → worker. The answer to WHERE: `stores` and `copies` as in INPUTS. No reply."""
-
-    COMMAND = 42
-    SHAPE = (is_map, is_map)
-
-    stores: dict[str, list[str]]
-    copies: dict[str, list[str]]
-
-
-@dataclass(slots=True)
-class Relay(Message):
-    """peer → router, router → peer. One message of a transfer, between two that cannot reach each
-    other: its `head`, and the frame behind it. May be lost. Reply: see README.md."""
-
-    COMMAND = 43
-    SEQUENCED = False
-    SHAPE = (is_text, is_int, is_bytes, is_blob)
-
-    store: str
-    number: int
-    head: bytes
-    content: Any
 
 
 @dataclass(slots=True)

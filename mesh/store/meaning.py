@@ -80,3 +80,24 @@ def exists(txn: Transaction, session: str, counter: int) -> bool:
         return False
     header, index = unpack(found[1]), counter - unkey(found[0])[1]
     return index < header[0] and not (len(header) > 9 and index in header[9])
+
+
+def group(txn: Transaction, group: bytes) -> dict[str, Any] | None:
+    """A group's record: its size, its name, and its members that are older tasks."""
+    raw = txn.get("group", group)
+    if raw is None:
+        return None
+    size, name = unpack(raw)
+    session, counter = unkey(group)
+    first = counter + 1  # members follow their group's own id
+    members = txn.scan("foreign", key(session, first), key(session, first + size))
+    foreign: list[list[Any]] = []
+    for member, task in members:  # in runs: a sweep that is found again is a single one
+        i, (session, counter) = unkey(member)[1] - first, unkey(task)
+        if foreign:
+            run = foreign[-1]
+            if [i, session, counter] == [run[0] + run[3], run[1], run[2] + run[3]]:
+                run[3] += 1
+                continue
+        foreign.append([i, session, counter, 1])
+    return {"size": size, "name": name, "foreign": foreign}

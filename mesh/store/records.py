@@ -130,7 +130,7 @@ class Records:
             "outcomes": self._outcomes,
             "ended": self._ended,
             "texts": meaning.texts,
-            "group": self._group,
+            "group": meaning.group,
             "story": self._story,
             "prunable": pruning.prunable,
             "forgettable": pruning.forgettable,
@@ -317,25 +317,6 @@ class Records:
             "inputs": story.inputs_of(txn, block, task[1] - unkey(block)[1]),
             **story.read(txn, key(*task)),
         }
-
-    def _group(self, txn: Transaction, group: bytes) -> dict[str, Any] | None:
-        raw = txn.get("group", group)
-        if raw is None:
-            return None
-        size, name = unpack(raw)
-        session, counter = unkey(group)
-        first = counter + 1  # members follow their group's own id
-        members = txn.scan("foreign", key(session, first), key(session, first + size))
-        foreign: list[list[Any]] = []
-        for member, task in members:  # in runs: a sweep that is found again is a single one
-            i, (session, counter) = unkey(member)[1] - first, unkey(task)
-            if foreign:
-                run = foreign[-1]
-                if [i, session, counter] == [run[0] + run[3], run[1], run[2] + run[3]]:
-                    run[3] += 1
-                    continue
-            foreign.append([i, session, counter, 1])
-        return {"size": size, "name": name, "foreign": foreign}
 
     # -- reading for dispatch, and at start ------------------------------------------------
 
