@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -31,8 +31,10 @@ from ..task import Kind, key, show
 if TYPE_CHECKING:
     from .connection import Connection
 
-#: Contents that are remembered, to be known again: some hundred bytes each.
-KNOWN_MAX = 4096
+#: Contents are remembered, to be known again: of so many sizes, and so many of each; some hundred
+#: bytes of memory each.
+SIZES_MAX = 256
+OF_A_SIZE_MAX = 256
 
 #: An object of at most this size is recorded with its put, as a result would be.
 INLINE_BYTES = 8 * 1024
@@ -47,10 +49,11 @@ Home = list[str]
 
 
 class Known(NamedTuple):
-    """Content that is in the mesh: of which task, its digest unless it was the first of its size
-    and checksum, the body of its outcome."""
+    """Content that is in the mesh: of which task, its checksum, its digest unless it was the first
+    of its size and checksum, the body of its outcome."""
 
     counter: int
+    crc: int
     digest: bytes | None
     body: bytes
     is_argument: bool
@@ -72,7 +75,7 @@ class Puts:
         self._host = socket.gethostname()
         self._home: Home | None = None
         self._depositors: dict[str, deposits.Depositor] = {}
-        self._known: OrderedDict[tuple[int, int], list[Known]] = OrderedDict()
+        self._known: OrderedDict[int, deque[Known]] = OrderedDict()  # by size
 
     def fit(self, arguments: list[Any], inputs: bytes) -> tuple[bytes, bytes]:
         """The payload and the inputs of a call with these `arguments`, the parts of a payload: as
@@ -115,10 +118,8 @@ class Puts:
         self, parts: list[Any], size: int, is_argument: bool, register: Callable[[int], None]
     ) -> Known:
         """Content in the mesh with these bytes: that which is there, or new."""
-        crc = _checksum(parts)
         digest: bytes | None = None
-        with self._lock:
-            alike = list(self._known.get((size, crc), ()))
+        alike = self._alike(parts, size)
         if alike:
             digest = _digest(parts)
             for known in alike:  # an argument goes when no task needs it any more
@@ -126,31 +127,37 @@ class Puts:
                     return known
         self._outbox.await_room(size)
         counter = self._outbox.reserve(1)
-        store = self._leave(key(self._session, counter), counter, parts)
+        store, crc = self._leave(key(self._session, counter), counter, parts)
         ref = outcome.REF.pack(key(self._session, counter), counter, RESULT, size, crc, store)
         body = outcome.body(time.time(), 0.0, b"", ref)
         self._outbox.add_put(counter, Kind.STORED, body, is_argument, register)
-        return self._remember((size, crc), Known(counter, digest, body, is_argument))
+        return self._remember(size, Known(counter, crc, digest, body, is_argument))
 
-    def _remember(self, about: tuple[int, int], known: Known) -> Known:
+    def _alike(self, parts: list[Any], size: int) -> list[Known]:
+        """What is known of this size and checksum: that is looked at only if the size is known."""
         with self._lock:
-            self._known.setdefault(about, []).append(known)
-            self._known.move_to_end(about)
-            while len(self._known) > KNOWN_MAX:
+            alike = list(self._known.get(size, ()))
+        crc = _checksum(parts) if alike else 0
+        return [known for known in alike if known.crc == crc]
+
+    def _remember(self, size: int, known: Known) -> Known:
+        with self._lock:
+            self._known.setdefault(size, deque(maxlen=OF_A_SIZE_MAX)).append(known)
+            self._known.move_to_end(size)
+            while len(self._known) > SIZES_MAX:
                 self._known.popitem(last=False)
         return known
 
     def forget(self, id: str) -> None:
         """A put has failed: the next with its content is another."""
         with self._lock:
-            for about, alike in self._known.items():
-                self._known[about] = [
-                    each for each in alike if show(self._session, each.counter) != id
-                ]
+            for alike in self._known.values():
+                for known in [each for each in alike if show(self._session, each.counter) == id]:
+                    alike.remove(known)
 
-    def _leave(self, task: bytes, lease: int, parts: list[Any]) -> bytes:
-        """Leave content with the home worker; the id of its store. Waits while there is none, or no
-        room there.
+    def _leave(self, task: bytes, lease: int, parts: list[Any]) -> tuple[bytes, int]:
+        """Leave content with the home worker; the id of its store, and the checksum. Waits while
+        there is none, or no room there.
 
         Raises:
             QueueFull: that took too long.
@@ -162,9 +169,9 @@ class Puts:
             home = self._home or self._ask("home", {})
             if home is not None:
                 try:
-                    self._write(home, task, lease, parts)
+                    crc = self._write(home, task, lease, parts)
                     self._home = home
-                    return home[0].encode()
+                    return home[0].encode(), crc
                 except OSError as error:
                     self._home = None  # it may be another by now
                     why = f"{error.strerror} ({home[3]})"
@@ -178,7 +185,7 @@ class Puts:
                 self._warn(f"a large object waits, for the mesh cannot take it: {why}")
             time.sleep(LOOK_AGAIN_S)
 
-    def _write(self, home: Home, task: bytes, lease: int, parts: list[Any]) -> None:
+    def _write(self, home: Home, task: bytes, lease: int, parts: list[Any]) -> int:
         store, _, host, content = home
         incoming = Path(content).parent / "incoming"
         if host != self._host:
@@ -186,8 +193,10 @@ class Puts:
         with self._lock:
             depositor = self._depositors.get(store)
             if depositor is None or not depositor.is_there:
+                if depositor is not None:
+                    depositor.leave()
                 depositor = self._depositors[store] = deposits.Depositor(incoming, self._session)
-        spool.write(deposits.path_of(incoming, task, lease, RESULT), parts)
+        return spool.write(deposits.path_of(incoming, task, lease, RESULT), parts)[1]
 
     def close(self) -> None:
         """Nothing more is put."""
