@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from ..core.drops import Due
@@ -244,3 +245,12 @@ def dropped(txn: Transaction, store: str, leases: list[list[Any]]) -> None:
     """The worker of a store has let go of these: session, counter, lease."""
     for session, counter, lease in leases:
         txn.delete("drop", store.encode() + key(session, counter) + LEASE.pack(lease))
+
+
+#: Its answers to the router's questions, by name.
+LOOK_UP: dict[str, Callable[[Transaction, Any], Any]] = {
+    "prunable": prunable,
+    "forgettable": forgettable,
+    "empty": empty,
+    "drops": drops,
+}

@@ -132,10 +132,7 @@ class Records:
             "texts": meaning.texts,
             "group": meaning.group,
             "story": self._story,
-            "prunable": pruning.prunable,
-            "forgettable": pruning.forgettable,
-            "empty": pruning.empty,
-            "drops": pruning.drops,
+            **pruning.LOOK_UP,
         }
 
     def _upgrade(self, txn: Transaction, schema: int) -> None:
