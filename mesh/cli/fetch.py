@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import pprint
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
@@ -46,10 +45,11 @@ def result(place: Place, id: str, output: str | None, timeout: float | None, as_
         if not runs:
             check_ended(mesh, place, id)
         found = find(mesh, id)
-        value = value_of(mesh, found, timeout)
         if output is not None:
-            write(output, value)
-        elif as_json:
+            told_of_file(output, *saved(mesh, found, output, timeout))
+            return
+        value = value_of(mesh, found, timeout)
+        if as_json:
             print_values(found, value)
         else:
             print_value(value)
@@ -140,15 +140,40 @@ def value_of(mesh: Mesh, found: Future | Group, timeout: float | None) -> Any:
             before = f"{len(errors)} of {many(len(found), 'task')} did not succeed; the first:"
             raise TaskEnded(found[first].id, errors[first], before)
         return found.results()
+    check_success(found, timeout)
+    return found.result()
+
+
+def check_success(found: Future, timeout: float | None) -> None:
+    """Raise how a task ended, unless it is done.
+
+    Raises:
+        TaskEnded, MeshError: see `value_of`.
+    """
     try:
         error = found.exception(timeout)
     except CancelledError:
         error = CancelledError(f"task {found.id} was cancelled")
-    if error is None:
-        return found.result()
-    if is_of_the_task(error):
+    if error is not None and is_of_the_task(error):
         raise TaskEnded(found.id, error)
-    raise error
+    if error is not None:
+        raise error
+
+
+def saved(mesh: Mesh, found: Future | Group, output: str, timeout: float | None) -> tuple[int, str]:
+    """Write a value to a file, without having all of it in memory if it is that of a task.
+
+    Raises:
+        TaskEnded, TimeoutError, MeshError: see `value_of`; or the file cannot be written.
+    """
+    from ..client.group import Group
+    from ..client.saving import save, save_value
+
+    if isinstance(found, Group):
+        return save_value(value_of(mesh, found, timeout), output)
+    await_end(mesh, found, timeout)
+    check_success(found, timeout)
+    return save(found, output)
 
 
 def print_value(value: Any) -> None:
@@ -175,19 +200,7 @@ def print_values(found: Future | Group, value: Any) -> None:
             raise MeshError(f"the result of {id} cannot be JSON: {error}; use -o FILE") from None
 
 
-def write(output: str, value: Any) -> None:
-    """Write a value to a file; ``-`` is standard output."""
-    kind = ""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        content = bytes(value)
-    elif isinstance(value, str):
-        content = value.encode("utf-8", "surrogatepass")
-    else:
-        content = pickle.dumps(value, protocol=5)
-        kind = f", a pickle of {type(value).__qualname__}"
-    try:
-        with click.open_file(output, "wb") as file:
-            file.write(content)
-    except OSError as error:
-        raise MeshError(f"{output} cannot be written: {error.strerror}") from error
-    click.echo(f"wrote {many(len(content), 'byte')} to {output}{kind}", err=True)
+def told_of_file(output: str, size: int, kind: str) -> None:
+    """What has been written to a file."""
+    of = f", a pickle of {kind}" if kind else ""
+    click.echo(f"wrote {many(size, 'byte')} to {output}{of}", err=True)

@@ -43,7 +43,7 @@ from ..transport.poller import Poller
 from ..transport.wake import Wake
 from . import notices
 from .callbacks import Callbacks
-from .fetch import Fetcher, Place
+from .fetch import Fetcher, Into, Place
 from .future import Future
 from .group import Group
 from .outbox import Outbox
@@ -232,11 +232,11 @@ class Connection:
                 "this process is a fork of the one that opened the mesh: open a Mesh of its own"
             )
 
-    def fetch(self, ref: outcome.Ref, timeout: float | None = None) -> Any:
+    def fetch(self, ref: outcome.Ref, timeout: float | None = None, into: Into = bytearray) -> Any:
         """The bytes of a stored result. That it is lost the router is told: its alias is free
         then, and the same call runs again."""
         try:
-            return self._fetcher.fetch(ref, timeout)
+            return self._fetcher.fetch(ref, timeout, into)
         except ResultLost:
             if ref.number == outcome.RESULT:
                 with suppress(MeshError):  # without a router: whoever asks next tells it

@@ -34,6 +34,9 @@ LOOK_AGAIN_S = 2.0
 #: Fetches that the router has not been told of; it is told of the last ones.
 FETCHED_MAX = 10_000
 
+#: Makes room for so many bytes: something that slices of bytes can be assigned to.
+Into = Callable[[int], Any]
+
 
 class Place(NamedTuple):
     """Where a store is served, and where it lies."""
@@ -57,8 +60,9 @@ class Fetcher:
         self._token = 0
         self.fetched: deque[list[Any]] = deque(maxlen=FETCHED_MAX)  # rows that are not told yet
 
-    def fetch(self, ref: Ref, timeout: float | None = None) -> bytearray | memoryview:
-        """The bytes of `ref`: from this host a mapping of its file, else as much memory.
+    def fetch(self, ref: Ref, timeout: float | None = None, into: Into = bytearray) -> Any:
+        """The bytes of `ref`: from this host a mapping of its file, else what `into` has made for
+        so many, by default memory.
 
         Raises:
             ResultLost: its holder says that it does not have them, or not whole.
@@ -71,7 +75,7 @@ class Fetcher:
         if place is not None and (local := self._local(place, ref)) is not None:
             self._count(ref, transfer.LOCAL)
             return local
-        content = bytearray(ref.size)
+        content = into(ref.size)
         missing = list(range(0, ref.size, transfer.CHUNK_BYTES))[::-1]
         while missing:
             before = len(missing)
@@ -120,7 +124,7 @@ class Fetcher:
         self,
         address: str,
         ref: Ref,
-        content: bytearray,
+        content: Any,
         missing: list[int],
         deadline: float | None,
     ) -> list[int]:

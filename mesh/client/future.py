@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TaskNotFound
@@ -157,6 +157,15 @@ class Future(concurrent.futures.Future):
         if told is None:
             raise TaskNotFound(f"no task {self.id} on this mesh, or not any more")
         return Story(told)
+
+    @property
+    def raw(self) -> tuple[int, Any] | None:
+        """How it ended, as it came: kind and body; None while it has not, as far as is known."""
+        return self._raw
+
+    def fetch(self, ref: Any, timeout: float | None, into: Callable[[int], Any]) -> Any:
+        """What a worker keeps of it: see `Fetcher.fetch`."""
+        return self._connection.fetch(ref, timeout, into)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._wait().__await__()

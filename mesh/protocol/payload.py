@@ -116,6 +116,13 @@ class _Raw:
         return type(self.value), (pickle.PickleBuffer(self.value),)
 
 
+#: The pickles of bytes that are out of band, and of nothing else.
+_RAW_HEADS = {
+    pickle.dumps(_Raw(kind()), protocol=5, buffer_callback=lambda buffer: False)
+    for kind in (bytes, bytearray)
+}
+
+
 def _is_raw(value: Any) -> bool:
     return type(value) in (bytes, bytearray) and len(value) >= RAW_BYTES_MIN
 
@@ -189,6 +196,24 @@ def join(parts: list[Any]) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def is_plain(payload: Any) -> bool:
+    """Whether a payload is a pickle as it stands."""
+    view = memoryview(payload)
+    return not len(view) or view[0] != _BUFFERED
+
+
+def raw(payload: Any) -> memoryview | None:
+    """The bytes that a payload is of, if its value is nothing but large bytes: nothing is copied.
+
+    Raises:
+        PayloadError: it is no payload.
+    """
+    if is_plain(payload):
+        return None
+    head, *buffers = _segments(memoryview(payload))
+    return buffers[0] if len(buffers) == 1 and bytes(head[:256]) in _RAW_HEADS else None
+
+
 def load(payload: Any) -> Any:
     """The object in `payload`; its buffers are views of it.
 
@@ -201,6 +226,12 @@ def load(payload: Any) -> Any:
         return pickle.loads(view)
     if view.readonly:
         view = memoryview(bytearray(view))
+    segments = _segments(view)
+    return pickle.loads(segments[0], buffers=segments[1:])
+
+
+def _segments(view: memoryview) -> list[memoryview]:
+    """The pickle of a buffered payload, and its buffers."""
     try:
         _, count = _COUNT.unpack_from(view)
         at = _COUNT.size + count * _SIZE.size
@@ -215,7 +246,7 @@ def load(payload: Any) -> Any:
         raise PayloadError(f"a payload with a damaged table: {error}") from None
     if not 0 < len(segments) == count:
         raise PayloadError(f"a payload with a damaged table: {len(segments)} of {count} sizes")
-    return pickle.loads(segments[0], buffers=segments[1:])
+    return segments
 
 
 def dump_arguments(

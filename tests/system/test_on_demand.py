@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sample_tasks as tasks
+from scripts import Script
 from test_stores import content
 
-from mesh import Mesh, ResultLost
+from mesh import Mesh, MeshError, ResultLost
+from mesh.client.saving import save
 
 LARGE = 40_000_000
 
@@ -52,7 +58,7 @@ def test_an_array_of_this_host_is_a_view_of_the_file_whatever_becomes_of_that(
 @pytest.mark.parametrize("size", [20_000, LARGE], ids=["read", "mapped"])
 def test_a_file_that_is_not_what_it_was_is_lost_not_served(tmp_path: Path, size: int) -> None:
     with Mesh(dir=tmp_path / "m", slots=1) as m:
-        future = m.submit(tasks.nap, 0, bytes(size))
+        future = m.submit(bytes, size)
         assert future.wait(20)
         [file] = content(tmp_path / "m/worker")
         raw = bytearray(file.read_bytes())
@@ -84,3 +90,77 @@ def test_a_task_tells_what_it_takes_and_who_waits_for_it(tmp_path: Path) -> None
         assert told["result"]["fetched"] == {"local": 0, "direct": 0, "relayed": 0}
         assert len(first.result(20)) == 100_000
         assert first.explain()["result"]["fetched"]["local"] == 1
+
+
+def saving_script(id: str, file: Path, elsewhere: bool) -> str:
+    """Writes the result of a task to a file, as if on another host if told so, and prints the
+    memory that no file backs, before and at its most, in kB."""
+    return f"""
+        from pathlib import Path
+        from mesh import Mesh
+        from mesh.client import saving
+        def now():
+            lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+        most, copy = [0], saving._copy
+        def watched(*arguments):
+            most[0] = max(most[0], now())
+            return copy(*arguments)
+        saving._copy = watched
+        with Mesh({str(file.parent / "m")!r}) as m:
+            if {elsewhere}:
+                m._connection._fetcher._host = "elsewhere"
+            future = m.future({id!r})
+            future.wait()
+            before = now()
+            saving.save(future, {str(file)!r})
+            print(before, most[0])
+        """
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same host", "fetched"])
+def test_a_large_result_goes_to_a_file_without_being_in_memory(
+    tmp_path: Path, script: type[Script], elsewhere: bool
+) -> None:
+    with Mesh(dir=tmp_path / "m", slots=1) as m:
+        for call, check in (
+            (m.submit(bytes, LARGE), lambda file: file.read_bytes() == bytes(LARGE)),
+            (
+                m.submit(counted, LARGE),
+                lambda file: np.array_equal(pickle.loads(file.read_bytes()), counted(LARGE)),
+            ),
+        ):
+            file = tmp_path / "value"
+            assert call.wait(20)
+            before, most = map(
+                int, script(saving_script(call.id, file, elsewhere)).finish().split()
+            )
+            assert (most - before) * 1024 < LARGE // 4
+            assert check(file)
+            assert sorted(each.name for each in tmp_path.glob("value*")) == ["value"]
+
+
+def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
+    with Mesh(dir=tmp_path / "m", slots=1) as m:
+        future = m.submit(bytes, LARGE)
+        file = tmp_path / "value"
+        file.write_text("before")
+        link = tmp_path / "link"
+        link.symlink_to(file)
+        os.truncate(file, 3)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE // 2, limits[1]))
+        try:
+            assert future.wait(20)
+            with pytest.raises(MeshError, match="cannot be written"):
+                save(future, str(file))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert file.read_text() == "bef" and not list(tmp_path.glob("*.part"))
+
+        assert save(future, str(link)) == (LARGE, "")
+        assert link.is_symlink() and file.stat().st_size == LARGE
+        save(future, os.devnull)
+        assert not Path(os.devnull).is_file()
