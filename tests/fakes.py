@@ -26,15 +26,18 @@ from mesh.core.events import (
     Stalled,
     Tick,
 )
+from mesh.core.ledger import RECORD
 from mesh.core.router import RouterCore
 from mesh.core.worker import WorkerCore
 from mesh.protocol import messages as m
 from mesh.protocol.codec import DecodeError, decode, encode
+from mesh.protocol.inputs import split
 from mesh.protocol.link import Envelope
-from mesh.protocol.outcome import failure_body
+from mesh.protocol.outcome import REF, failure_body, parse
+from mesh.protocol.outcome import body as body_of
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import MemoryTables
-from mesh.task import Kind, key, show, unkey
+from mesh.task import SUCCESS, Kind, key, show, unkey
 
 Frames = list[bytes]
 
@@ -95,6 +98,7 @@ class World:
         self.late: list[tuple[bytes, Frames]] = []  # of broken connections, not yet at the router
         self.workers: dict[str, Worker] = {}
         self.clients: dict[str, Client] = {}
+        self.tasks: dict[tuple[str, int], Task] = {}  # all that were ever submitted
         self.stopped: set[str] = set()  # who stands still, by name; the router is "router"
         self.missed: list[Client] = []  # stopped clients whose connection broke meanwhile
         self.router: Router | None = None
@@ -254,15 +258,27 @@ class World:
 
     # -- what is known -----------------------------------------------------------------------
 
-    def recorded(self, session: str, counter: int) -> bytes | None:
-        """The outcome of a task as the store has it."""
-        [(_, _, outcome, _)] = self._records.look_up("outcomes", [(session, counter, 1)])
-        return outcome
+    def recorded(self, session: str, counter: int, *, older: bool = False) -> bytes | None:
+        """The outcome of a task as the store has it; or that of the `older` one that it is."""
+        [(_, _, outcome, meant)] = self._records.look_up("outcomes", [(session, counter, 1)])
+        return meant[2] if older and meant is not None else outcome
 
     def is_recorded(self, session: str, counter: int) -> bool:
         """Whether the store has the task."""
         text = show(session, counter), (session, counter)
         return self._records.look_up("texts", [text]) != [None]
+
+    def check_given(self, task: tuple[str, int], given: list[tuple[int, bytes]]) -> None:
+        """What a task was begun with is what the tasks that it takes have come to."""
+        submitted = self.tasks.get(task)
+        if submitted is None:
+            return  # of a test that submits by itself
+        assert len(given) == len(submitted.inputs), f"{show(*task)} lacks inputs"
+        for where, (kind, body) in zip(submitted.inputs, given, strict=True):
+            assert kind in SUCCESS, f"{show(*task)} was given what failed"
+            if kind == Kind.VALUE:
+                payload = self.tasks[where].payload
+                assert body == b"value of " + payload, f"{show(*task)} was given {body!r}"
 
 
 def on_wire(envelope: Envelope) -> Frames:
@@ -283,6 +299,7 @@ class Router:
         self.left = False
         self._handed = 0
         self._payloads: dict[bytes, list[Any]] = {}
+        self._kept: dict[bytes, bytes] = {}  # outcomes that others take
         self.due = self.core.deadline(world.now)
 
     def receive(self, id: bytes, frames: Frames) -> None:
@@ -314,6 +331,7 @@ class Router:
                 self._payloads[about[0]] = [about[3]]
             if what not in ("counts", "age", "heard", "begun"):
                 self.world.say(f"router writes   {describe_write(what, about)}")
+        self._kept.update(turn.kept)
         gone: list[bytes] = []
         for id, envelope in turn.sends:
             self._complete(envelope.message)
@@ -335,6 +353,12 @@ class Router:
                 piece: Slice = row[5]
                 payloads = self._payloads.get(piece.block) or self.records.payloads(piece.block)
                 row[5] = payloads[piece.low : piece.high]
+        elif type(message) is m.Inputs:
+            for row in message.rows:
+                records = [
+                    self._kept.get(each) or self.records.outcome(each) for each in split(row[1])
+                ]
+                row[2:] = bytes(record[0] for record in records), list(map(_given_of, records))
         elif type(message) is m.Function:
             known = self._payloads.get(message.digest)
             message.payload = known[0] if known else self.records.function(message.digest)
@@ -377,6 +401,12 @@ class Router:
         """What was committed and found is told to the core."""
         while self.events:
             self.handle(self.events.popleft())
+
+
+def _given_of(record: bytes) -> bytes:
+    """An outcome as its takers get it. Values of tests are no more than that."""
+    body = record[RECORD.size :]
+    return bytes(parse(body).rest) if record[0] == Kind.STORED else body
 
 
 @dataclass
@@ -528,11 +558,15 @@ class Worker:
         process.read()
         lease, function, _ = process.tasks.popleft()
         assert function in process.knows, "a task came before its function"
-        process.answers.append((lease, kind, body, took_s, kind == Kind.STORED))
         piece = self.core.slots.held.get(lease)
         if piece is not None:
             task = piece.session, piece.counter(lease)
             self.runs[task] = self.runs.get(task, 0) + 1
+            self.world.check_given(task, piece.inputs.get(lease, []))
+            if kind == Kind.STORED:
+                ref = REF.pack(key(*task), lease, 0, 9, 9, self.who.encode())
+                body = body_of(1.0, took_s, b"", ref)
+        process.answers.append((lease, kind, body, took_s, kind == Kind.STORED))
         process.read()
 
     def hear_slot(self, number: int) -> None:
@@ -585,6 +619,7 @@ class Task:
     payload: bytes
     options: dict[str, Any]
     alias: str | None = None
+    inputs: list[tuple[str, int]] = field(default_factory=list)
     older: tuple[str, int] | None = None
     ended: tuple[int, bytes] | None = None
     recorded: bool = False
@@ -649,8 +684,9 @@ class Client:
         names: list[str | None] | None = None,
         first: int | None = None,
         group: str | None = None,
+        inputs: list[list[tuple[str, int]]] | None = None,
     ) -> int:
-        """Submit tasks as blocks; the first one's counter."""
+        """Submit tasks as blocks; the first one's counter. `inputs` are what each takes."""
         now = self.world.now
         if function not in self._introduced:
             self._introduced.add(function)
@@ -665,13 +701,16 @@ class Client:
         options = options or {}
         for i, payload in enumerate(payloads):
             alias = names[i] if names is not None else None
-            self.tasks[first + i] = Task(payload, options, alias)
+            task = Task(payload, options, alias, inputs[i] if inputs is not None else [])
+            self.tasks[first + i] = self.world.tasks[self.session, first + i] = task
         for low in range(0, len(payloads), m.BLOCK_TASKS_MAX):
             part = payloads[low : low + m.BLOCK_TASKS_MAX]
             high = low + len(part)
             marks = [payload[:8] for payload in part] if names is not None else None
             row = [first + low, function, options, own, low if own is not None else 0, part]
-            row += [names[low:high] if names is not None else None, marks, None]
+            row += [names[low:high] if names is not None else None, marks]
+            takes = [b"".join(key(*each) for each in own) for own in (inputs or [])[low:high]]
+            row.append(takes if any(takes) else None)
             self._unrecorded.append((len(part), list(range(first + low, first + high))))
             self.core.send(m.Submit([row]), len(part), now)
         return first
@@ -783,7 +822,7 @@ def name_of(id: bytes) -> str:
 def outcome_of(payload: bytes, runs: int) -> tuple[int, bytes] | None:
     """How a task with this payload ends when its slot is done with it; None if it stays."""
     if payload.startswith(STORED):
-        return Kind.STORED, b"ref"
+        return Kind.STORED, b""  # the ref is made where it is stored
     if payload.startswith(ERROR) or payload.startswith(FLAKY) and runs < 1:
         return Kind.ERROR, failure_body("TaskFailed", "as it was told")
     if payload.startswith((OK, FLAKY)):
@@ -877,6 +916,10 @@ WORDS: dict[type[m.Message], Callable[[Any], str]] = {
     m.Ask: lambda ask: f"{ask.what} {describe_about(ask.about)}".strip(),
     m.Tell: lambda tell: f"{tell.error}: {tell.value}" if tell.error else str(tell.value),
     m.Tasks: describe_pieces,
+    m.Inputs: lambda inputs: "; ".join(
+        f"of {lease(row[0])}: {', '.join(show(*unkey(each)) for each in split(row[1]))}"
+        for row in inputs.rows
+    ),
     m.Done: lambda done: (
         "; ".join(f"{ends(run[0], run[1], run[3])} by {leases(run[2])}" for run in done.runs)
         + f", takes {done.window}"

@@ -202,14 +202,14 @@ class Inputs:
             entry = self._by_task.get(task)
             waiting = [] if entry is None else entry.waiting
             for block, i in list(waiting):
-                if block.states[i] < ENDED:
-                    self.fail(block, i, cause)
+                self.fail(block, i, cause)
         self._is_failing = False
 
     def fail(self, block: Block, i: int, cause: str) -> None:
-        """A task ends unrun, for this cause."""
-        body = failure_body("DependencyFailed", cause)
-        self._ledger.end(block, i, Kind.UNMET, 0, body)
+        """A task ends unrun, for this cause, unless it has ended: of another input that failed."""
+        if block.states[i] < ENDED:
+            body = failure_body("DependencyFailed", cause)
+            self._ledger.end(block, i, Kind.UNMET, 0, body)
 
     def let_go(self, block: Block, i: int) -> None:
         """A task has ended, and needs its inputs no more."""

@@ -209,7 +209,29 @@ class Tale:
             client.submit(payloads, function, options, names)
         else:
             group = "a group" if self.chance.random() < 0.5 else None
-            client.submit(payloads, function, options, group=group)
+            inputs = self.inputs(client, count, group) if self.chance.random() < 0.5 else None
+            client.submit(payloads, function, options, group=group, inputs=inputs)
+
+    def inputs(self, client: Client, count: int, group: str | None) -> list[list[tuple[str, int]]]:
+        """What the tasks that `client` submits next take: a few of its own and of others, or those
+        before them in their block; now and then one that nobody has submitted."""
+        known = [
+            (each.session, counter)
+            for each in self.everybody()
+            for counter in each.tasks
+            if each is client or self.world.is_recorded(each.session, counter)
+        ]
+        known = known[-12:] + ([(client.session, 9999)] if self.chance.random() < 0.05 else [])
+        first = client.counter + (group is not None)
+        taken = []
+        for i in range(count):
+            several = (
+                self.chance.choices(known, k=self.chance.choice([0, 1, 1, 2])) if known else []
+            )
+            if i and self.chance.random() < 0.3:
+                several.append((client.session, first + self.chance.randrange(i)))
+            taken.append(list(dict.fromkeys(several)))
+        return taken
 
     def cancel(self) -> None:
         """A client ends some tasks of its own."""

@@ -38,6 +38,7 @@ def test_whatever_happens_every_task_ends_once_and_its_client_hears_it(seed: int
         for counter, task in client.tasks.items():
             ended_as_recorded(world, client, counter, task)
             ended_as_it_should(task)
+            ended_after_what_it_takes(world, client.session, counter, task)
     assert len(world.outcomes) == sum(world.router.core.ledger.counts)
     each_alias_was_computed_once(world)
 
@@ -77,6 +78,8 @@ def ended_as_it_should(task: Task) -> None:
         allowed.add(Kind.TIMED_OUT)
     if "memory" in task.options or task.older is not None:
         allowed.add(Kind.OUT_OF_MEMORY)
+    if task.inputs or task.older is not None:
+        allowed.add(Kind.UNMET)
     if task.alias == "fought over":
         allowed.add(Kind.REFUSED)
     if task.payload.startswith(STORED):
@@ -88,6 +91,26 @@ def ended_as_it_should(task: Task) -> None:
     elif task.payload.startswith(FLAKY):
         allowed |= {Kind.VALUE, Kind.ERROR}
     assert kind in allowed, task
+
+
+def ended_after_what_it_takes(world: World, session: str, counter: int, task: Task) -> None:
+    """Nothing is recorded of a task unless all that it takes has come to something; and it fails
+    of that alone if some of it has failed, or was not there when the task was submitted."""
+    if task.older is not None or not task.inputs:
+        return
+    ends = [end_of(world, *each) for each in task.inputs]
+    end = end_of(world, session, counter)
+    if end in SUCCESS:
+        assert all(each in SUCCESS for each in ends), task
+    elif end == Kind.UNMET:
+        payloads = [world.tasks[each].payload for each in task.inputs if each in world.tasks]
+        assert not all(each in SUCCESS for each in ends) or b"ok late" in payloads, task
+
+
+def end_of(world: World, session: str, counter: int) -> int | None:
+    """The recorded kind of a task, or of the older one that it is."""
+    record = world.recorded(session, counter, older=True)
+    return None if record is None else record[0]
 
 
 def each_alias_was_computed_once(world: World) -> None:

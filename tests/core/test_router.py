@@ -17,7 +17,7 @@ from mesh.core.news import NEWS_BYTES_MAX
 from mesh.core.peers import ACK_DELAY_S
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
-from mesh.task import Kind
+from mesh.task import Kind, key
 
 
 def kinds(sent: list) -> list[tuple[str, type]]:
@@ -418,3 +418,19 @@ def test_who_watched_and_has_gone_is_forgotten_while_the_task_is_open():
         lone.do(Gone(watcher.encode()))
 
     assert len(block.watchers) <= 2
+
+
+def test_what_fails_with_several_of_its_block_fails_once():
+    """The second takes the first, and both take what nobody has submitted."""
+    lone = LoneRouter()
+    lone.hello(C1)
+    lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
+    nobody, first = key(C1, 99), key(C1, 0)
+    row = [0, F, {}, None, 0, [b"x"] * 2, None, None, [nobody, first + nobody]]
+    lone.say(C1, m.Submit([row]))
+    [(token, _, _)] = lone.lookups
+
+    told = lone.do(Found(token, Answers({}, set(), {nobody: (nobody, None)})))
+
+    [[_, counters, kinds, _]] = told[0][1].runs
+    assert (counters, kinds) == ([0, 1], bytes([Kind.UNMET] * 2))
