@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mesh.core import events
+from mesh.core.arrivals import Order
 from mesh.core.client import ClientCore
 from mesh.core.events import (
     Committed,
@@ -90,6 +91,8 @@ class World:
         self.hear = hear
         self.tables = MemoryTables(TABLES)
         self.full = False  # whether the router's disk has no room
+        self.files: set[tuple[bytes, int]] = set()  # stored results: task, lease
+        self.lost: set[bytes] = set()  # tasks whose results were ever lost
         self.lives = 0  # of workers, so far
         self._records = Records(self.tables, BIRTH, "meshmesh")
         self.outcomes: dict[bytes, tuple[bytes, int]] = {}  # recorded, in which life of the router
@@ -263,10 +266,21 @@ class World:
         [(_, _, outcome, meant)] = self._records.look_up("outcomes", [(session, counter, 1)])
         return meant[2] if older and meant is not None else outcome
 
+    def meant(self, session: str, counter: int) -> bytes:
+        """The task that a task is: itself, or an older one."""
+        [(_, _, _, meant)] = self._records.look_up("outcomes", [(session, counter, 1)])
+        return key(session, counter) if meant is None else key(*meant[:2])
+
     def is_recorded(self, session: str, counter: int) -> bool:
         """Whether the store has the task."""
         text = show(session, counter), (session, counter)
         return self._records.look_up("texts", [text]) != [None]
+
+    def lose(self, file: tuple[bytes, int]) -> None:
+        """A stored result is gone: nobody has noticed yet."""
+        self.files.discard(file)
+        self.lost.add(file[0])
+        self.say(f"the result of {show(*unkey(file[0]))} by lease {lease(file[1])} is gone")
 
     def check_given(self, task: tuple[str, int], given: list[tuple[int, bytes]]) -> None:
         """What a task was begun with is what the tasks that it takes have come to."""
@@ -395,6 +409,9 @@ class Router:
             if what == "outcomes":
                 for task, record in about[0]:
                     known = self.world.outcomes.setdefault(task, (record, self.world.routers))
+                    if task in self.world.lost and (known[0][0], record[0]) == (Kind.STORED,) * 2:
+                        self.world.outcomes[task] = (record, self.world.routers)  # made again
+                        continue
                     assert known[0] == record, f"{show(*unkey(task))} changed its outcome"
 
     def tell(self) -> None:
@@ -444,6 +461,7 @@ class Worker:
         self.core.about = {"host": f"host-{who}", "pid": 1, "data": f"ipc://{who}"}
         self.slots: dict[int, Process] = {}
         self.storing: deque[int] = deque()
+        self.coming: deque[Order] = deque()  # inputs that are on their way
         self.runs: dict[tuple[str, int], int] = {}  # how often each task was finished here
         self.left: str | None = None
         self.how = "dies"  # what an interrupted slot does: it "dies", "answers" or "ignores" it
@@ -502,6 +520,7 @@ class Worker:
             weight = self.weights.get(number, 0) if number in self.running else 0
             size = min(weight, limit + 1)  # no more is looked at
             self.handle(events.Weighed(number, lease, size))
+        self.coming.extend(turn.fetch)
         self.storing.extend(ticket for ticket, _, _ in turn.store)
         self.storing.extend([turn.drop_ticket] if turn.drop else [])
         if turn.take_back or turn.kills or turn.weigh:
@@ -564,6 +583,7 @@ class Worker:
             self.runs[task] = self.runs.get(task, 0) + 1
             self.world.check_given(task, piece.inputs.get(lease, []))
             if kind == Kind.STORED:
+                self.world.files.add((key(*task), lease))
                 ref = REF.pack(key(*task), lease, 0, 9, 9, self.who.encode())
                 body = body_of(1.0, took_s, b"", ref)
         process.answers.append((lease, kind, body, took_s, kind == Kind.STORED))
@@ -594,6 +614,14 @@ class Worker:
         ticket = max(self.storing)
         self.storing.clear()
         self.handle(Committed(ticket))
+
+    def bring(self) -> None:
+        """An input comes from where it is, or it is found that it is nowhere."""
+        ref = self.coming.popleft().ref
+        if (ref.task, ref.lease) in self.world.files:
+            self.handle(events.Arrived(ref.key))
+        else:
+            self.handle(events.Missed(ref, "its file has gone", [ref.holder]))
 
     @property
     def running(self) -> dict[int, tuple[int, bytes]]:
@@ -783,7 +811,12 @@ class Client:
     def _ended(self, session: str, counter: int, kind: int, body: Any) -> None:
         end, life = (kind, bytes(body)), self.world.routers
         before = self.heard.setdefault((session, counter), (*end, life))
-        assert before[:2] == end or before[2] < life, f"{show(session, counter)} ended otherwise"
+        is_again = (
+            key(session, counter) in self.world.lost and (before[0], kind) == (Kind.STORED,) * 2
+        )
+        assert before[:2] == end or before[2] < life or is_again, (
+            f"{show(session, counter)} ended otherwise"
+        )
         if session == self.session and counter in self.tasks:
             task = self.tasks[counter]
             if task.ended is None:
@@ -920,6 +953,7 @@ WORDS: dict[type[m.Message], Callable[[Any], str]] = {
         f"of {lease(row[0])}: {', '.join(show(*unkey(each)) for each in split(row[1]))}"
         for row in inputs.rows
     ),
+    m.Lost: lambda lost: "; ".join(f"{show(*row[:2])} by {lease(row[2])}" for row in lost.rows),
     m.Done: lambda done: (
         "; ".join(f"{ends(run[0], run[1], run[3])} by {leases(run[2])}" for run in done.runs)
         + f", takes {done.window}"
@@ -959,6 +993,8 @@ def describe_write(what: str, about: list[Any]) -> str:
         return f"run of {show(*unkey(task))} by lease {lease(number)}: {kind}"
     if what in ("close", "group"):
         return f"{what} {show(*unkey(about[0]))}"
+    if what == "found":
+        return f"found: no more lost is the result of lease {lease(about[0])}"
     if what == "lost":
         return f"lost: the result of lease {lease(about[0])}"
     if what == "worker":

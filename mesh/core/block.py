@@ -51,6 +51,8 @@ class Block:
         missing: index → how many of those are not there yet, only for those that wait for them.
         is_needed: whether another task takes the result of one of these.
         is_doubtful: whether one of these was begun before all of its inputs were known to be there.
+        is_reopened: whether it had ended, and is here for what is made again alone.
+        recovering: index → record, of those that are done and are made again.
         watchers: peers, other than the owner, who want to hear of its tasks.
     """
 
@@ -62,10 +64,12 @@ class Block:
         "inputs",
         "is_doubtful",
         "is_needed",
+        "is_reopened",
         "left",
         "missing",
         "names",
         "options",
+        "recovering",
         "sequence",
         "session",
         "size",
@@ -102,7 +106,8 @@ class Block:
         self.watchers: set[bytes] = set()
         self.inputs = inputs
         self.missing: dict[int, int] = {}
-        self.is_needed = self.is_doubtful = False
+        self.is_needed = self.is_doubtful = self.is_reopened = False
+        self.recovering: dict[int, Any] = {}
 
     @property
     def key(self) -> bytes:
@@ -113,6 +118,10 @@ class Block:
     def priority(self) -> int:
         """Larger goes first."""
         return int(self.options.get("priority", 0))
+
+    def is_open(self, i: int) -> bool:
+        """Whether a task has not ended, for those who wait for it: what is made again has."""
+        return self.states[i] < ENDED and i not in self.recovering
 
     def queued_runs(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """The maximal runs of queued tasks in [low, high)."""

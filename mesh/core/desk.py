@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
 from ..protocol.shape import is_int, is_seconds, is_session
-from ..task import ENDED, State, key, parse, show
+from ..task import ENDED, State, key, parse, show, unkey
 from . import story
 from .forgetting import Forgetting
 from .orders import SPAN_TASKS_MAX
@@ -52,6 +52,7 @@ class Desk:
             "count": self._ask_count,
             "slots": self._ask_slots,
             "lost": self._ask_lost,
+            "again": self._ask_again,
             "stop": self._ask_stop,
             "forget": self._ask_forget,
             "prune": self._ask_prune,
@@ -78,13 +79,14 @@ class Desk:
             self.core.peers.send(peer, m.Tell(token, None, value), now)
 
     def _ask_status(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        counts = self.core.ledger.counts
+        counts = self.core.recovery.counts()
         value = {
             "mesh": self.core.mesh,
             "router": {"epoch": self.core.epoch},  # the shell adds pid, address, uptime, memory
             "workers": self._workers(now),
             "fetches": self.core.fetches.told(),
             "tasks": {state.word: counts[state] for state in State},
+            "recovering": len(self.core.recovery.running),
             "settings": asdict(self.core.settings),
         }
         self._tell(peer, token, now, value)
@@ -135,8 +137,13 @@ class Desk:
         self.core.lookups.ask(
             "ended",
             (ended, limit - len(rows), key(session, counter + 1) if all_open_told else b""),
-            lambda answer, now: self._tell(peer, token, now, rows + answer),
+            lambda answer, now: self._tell(peer, token, now, rows + self._marked(answer)),
         )
+
+    def _marked(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Ended tasks, with those marked that are made again."""
+        running = {show(*unkey(task)) for task in self.core.recovery.running}
+        return [row | {"recovering": True} if row["id"] in running else row for row in rows]
 
     def _open_tasks(
         self, states: set[State], limit: int, session: str, counter: int
@@ -147,7 +154,7 @@ class Desk:
                 if len(rows) == limit:
                     return rows
                 state = block.states[i]
-                if state < ENDED and state in states:
+                if state in states and block.is_open(i):
                     rows.append(
                         {
                             "id": show(block.session, block.first + i),
@@ -231,6 +238,9 @@ class Desk:
                 for state in State:
                     if state < ENDED:
                         counts[state.word] += block.states.count(state, low, high)
+                for i in block.recovering:
+                    if low <= i < high:
+                        counts[State(block.states[i]).word] -= 1
         self._tell(peer, token, now, counts)
 
     def _ask_slots(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
@@ -260,6 +270,14 @@ class Desk:
             raise ValueError(f"no lease {about['lease']!r}")
         self.core.ledger.writes.append(("lost", about["lease"]))
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
+
+    def _ask_again(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """The client that submitted a task waits for its result, which is lost. Answered when that
+        has been made again."""
+        session, counter, lease = about["session"], about["counter"], about["lease"]
+        if session != peer.who or not is_int(counter) or not is_int(lease):
+            raise ValueError(f"{show(session, counter)} is not a task of {peer.who}")
+        self.core.recovery.wait(peer, token, key(session, counter), lease)
 
     def _ask_forget(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """Forget tasks that have ended: see `Forgetting.forget`. Answered when that is on disk."""

@@ -280,12 +280,14 @@ class Fleet:
         self._ledger.end(block, i, kind, lease, body, worker.who)
 
     def _astray(self, worker: Member, given: Given, lease: int, body: Any, now: float) -> None:
-        """A task could not begin, because an input did not come to `worker`: it runs elsewhere, or
-        there a moment later, and that counts as nothing."""
+        """A task could not begin, because an input did not come to `worker`: it waits until that
+        has been made again, if it is lost, else a moment, and that counts as nothing."""
         block, i, _ = given
         self._ledger.note("astray", block, i, lease=lease, worker=worker.who, body=body)
-        self._ledger.move(block, i, Cause.RETRIED)
-        self._ledger.due.pause(block, i, ASTRAY_PAUSE_S, now)
+        self._ledger.move(block, i, Cause.RETURNED)
+        if block.inputs is None or not self._ledger.inputs.is_held(block, i):
+            self._ledger.move(block, i, Cause.HELD)
+            self._ledger.due.pause(block, i, ASTRAY_PAUSE_S, now)
 
     def take_returned(self, worker: Member, message: m.Returned, now: float) -> None:
         """A worker gives back what it has not begun."""

@@ -83,7 +83,8 @@ class Forgetting:
             session, first = unkey(block_key)
             gone = []
             for i, kind in members:
-                if ledger.inputs.is_needed(key(session, first + i)):
+                task = key(session, first + i)
+                if ledger.inputs.is_needed(task) or task in self._core.recovery.running:
                     tally["needed"] += 1
                     continue
                 gone.append(i)

@@ -42,22 +42,29 @@ class Input:
 
     Attributes:
         origin: where it is among the open tasks; None if it never was there.
-        result: once it is done.
+        result: once it is done; not while it is lost.
+        is_lost: whether it was done, and is to be made again.
+        cause: why it never will be.
         users: how many tasks that have not ended take it.
         waiting: those of them that were not ready when they were last looked at.
     """
 
-    __slots__ = ("origin", "result", "users", "waiting")
+    __slots__ = ("cause", "is_lost", "origin", "result", "users", "waiting")
 
     def __init__(self) -> None:
         self.origin: tuple[Block, int] | None = None
         self.result: Result | None = None
+        self.is_lost = False
+        self.cause: str | None = None
         self.users = 0
         self.waiting: list[tuple[Block, int]] = []
 
 
-#: What the store knows of a task: how it ended, its lease, its store, its body.
+#: What the store knows of a task: how it ended, its lease, its store, its body. The store is
+#: NOWHERE if its result is lost.
 Record = tuple[int, int, str, bytes]
+
+NOWHERE = "\0" * 8
 
 
 class Inputs:
@@ -71,6 +78,8 @@ class Inputs:
         self._by_task: dict[bytes, Input] = {}
         self._last: tuple[bytes, bytes, Block | None] = (b"", b"", None)
         self._released: dict[Block, list[int]] = {}
+        self._lost: set[bytes] = set()
+        self._newly_lost: list[bytes] = []
         self._failing: deque[tuple[bytes, str]] = deque()
         self._is_failing = False
 
@@ -109,13 +118,16 @@ class Inputs:
 
     # -- coming ------------------------------------------------------------------------------
 
-    def take_in(self, block: Block, records: dict[bytes, Record]) -> dict[int, str]:
-        """A block that is new, or was brought back: its tasks wait for their inputs. Those whose
-        inputs will never be there are returned, with the cause. `records` are of the inputs that
-        are not known here: who is in neither does not exist."""
+    def take_in(
+        self, block: Block, records: dict[bytes, Record], members: range | None = None
+    ) -> dict[int, str]:
+        """A block that is new, or was brought back: its tasks, or some `members`, wait for their
+        inputs. Those whose inputs will never be there are returned, with the cause. `records` are
+        of the inputs that are not known here: who is in neither does not exist."""
         unmet: dict[int, str] = {}
-        by_task, states = self._by_task, block.states
-        for i, ids in enumerate(block.inputs or ()):
+        by_task, states, inputs = self._by_task, block.states, block.inputs or []
+        for i in range(len(inputs)) if members is None else members:
+            ids = inputs[i]
             if not ids or states[i] >= ENDED:
                 continue
             missing = 0
@@ -127,7 +139,10 @@ class Inputs:
                     entry.waiting.append((block, i))
                     missing += 1
                     origin = entry.origin
-                    if origin is None or origin[0] is block and origin[1] >= i:  # behind this one
+                    if entry.is_lost:
+                        if entry.cause is not None:
+                            unmet.setdefault(i, entry.cause)
+                    elif origin is None or origin[0] is block and origin[1] >= i:  # behind this one
                         unmet.setdefault(i, _cause(task, records.get(task)))
             if missing:
                 block.missing[i] = missing
@@ -141,8 +156,15 @@ class Inputs:
         if found is not None and found[0].states[found[1]] < ENDED:
             found[0].is_needed = True
             entry.origin = found
+            if found[1] in found[0].recovering:
+                self._is_lost(task, entry)
         elif task in records and records[task][0] in SUCCESS:
-            entry.result = self._result(*records[task])
+            kind, _, store, _ = records[task]
+            if kind == Kind.STORED and store == NOWHERE:
+                self._is_lost(task, entry)
+                self._newly_lost.append(task)
+            else:
+                entry.result = self._result(*records[task])
         return entry
 
     def _result(self, kind: int, lease: int, store: str, body: Any) -> Result:
@@ -150,6 +172,45 @@ class Inputs:
             return Result(lease, "", 0)
         self.stored += 1
         return Result(lease, store, parse_ref(parse(body).rest).size)
+
+    # -- what is lost ------------------------------------------------------------------------
+
+    def _is_lost(self, task: bytes, entry: Input) -> None:
+        entry.is_lost, entry.result = True, None
+        self._lost.add(task)
+
+    def lose(self, task: bytes, lease: int, store: str) -> bool:
+        """What `lease` of a task left in `store` is gone: whether that is to be made again, because
+        others take it. Those that are ready are looked at when their turn comes."""
+        entry = self._by_task.get(task)
+        result = None if entry is None else entry.result
+        if entry is None or result is None or (result.lease, result.store) != (lease, store):
+            return False
+        self.stored -= 1
+        self._is_lost(task, entry)
+        return True
+
+    def take_lost(self) -> list[bytes]:
+        """What was lost before somebody took it, and is to be made again."""
+        lost, self._newly_lost = self._newly_lost, []
+        return lost
+
+    def is_lost(self, task: bytes) -> bool:
+        """Whether others take the result of a task, and it is lost."""
+        return task in self._lost
+
+    def is_made_again(self, task: bytes, block: Block, i: int) -> None:
+        """A task runs once more, as the one of `block`."""
+        entry = self._by_task.get(task)
+        if entry is not None:
+            entry.origin, entry.cause = (block, i), None
+
+    def give_up(self, task: bytes, cause: str) -> None:
+        """What is lost will not be made again: who takes it fails."""
+        entry = self._by_task.get(task)
+        if entry is not None and entry.is_lost:
+            entry.cause = f"its input {show(*unkey(task))} cannot be had: {cause}"[:CAUSE_CHARS_MAX]
+            self._fail(task, entry.cause)
 
     # -- what becomes of them ----------------------------------------------------------------
 
@@ -162,6 +223,9 @@ class Inputs:
             self._fail(task, _cause(task, (kind, lease, store, body)))
             return False
         entry.result = self._result(kind, lease, store, body)
+        if entry.is_lost:
+            entry.is_lost = False
+            self._lost.discard(task)
         waiting, entry.waiting = entry.waiting, []
         ledger = self._ledger
         for block, i in waiting:
@@ -219,6 +283,7 @@ class Inputs:
             entry.users -= 1
             if not entry.users:
                 del self._by_task[task]
+                self._lost.discard(task)
                 self.stored -= entry.result is not None and bool(entry.result.store)
 
     def stop_waiting(self, block: Block, i: int) -> None:
@@ -233,27 +298,30 @@ class Inputs:
     # -- for dispatch ------------------------------------------------------------------------
 
     def hold(self, block: Block, low: int, high: int) -> bool:
-        """Whether queued tasks among these lack an input after all: those wait again, the others
-        are ready."""
-        if not block.is_doubtful:
+        """Whether queued tasks among these lack an input after all: those wait again, or fail if it
+        will never be there; the others are ready."""
+        if not block.is_doubtful and not self._lost:
             return False
-        lacking = [i for i in range(low, high) if self._lacks(block, i)]
-        for i in lacking:
-            self._ledger.move(block, i, Cause.HELD)
+        lacking = [i for i in range(low, high) if self.is_held(block, i)]
         if lacking:
             for start, end in reversed(list(block.queued_runs(low, high))):
                 self._ledger.ready.push(block, start, end, first=True)
         return bool(lacking)
 
-    def _lacks(self, block: Block, i: int) -> bool:
-        missing = 0
+    def is_held(self, block: Block, i: int) -> bool:
+        """Whether a queued task lacks an input: it waits again, or has failed."""
+        missing, cause = 0, None
         for task in split(block.inputs[i]):  # type: ignore[index]  # it has some
             entry = self._by_task[task]
             if entry.result is None:
                 entry.waiting.append((block, i))
                 missing += 1
+                cause = cause or entry.cause
         if missing:
             block.missing[i] = missing
+            self._ledger.move(block, i, Cause.HELD)
+        if cause is not None:
+            self.fail(block, i, cause)
         return missing > 0
 
     def stores_of(self, ids: bytes) -> set[str]:
@@ -293,9 +361,12 @@ class Inputs:
                 for task in tasks:
                     users[task] = users.get(task, 0) + 1
                 if i in block.missing:
-                    assert block.missing[i] == len(missing), (block.key, i, missing)
-                    for task in missing:
-                        assert (block, i) in self._by_task[task].waiting, (block.key, i)
+                    known = [self._by_task[task] for task in missing]
+                    waited = [each for each in known if (block, i) in each.waiting]
+                    assert block.missing[i] == len(waited) > 0, (block.key, i, missing)
+                    others = [each for each in known if each not in waited]
+                    assert all(each.is_lost for each in others), (block.key, i, missing)
+        assert self._lost == {task for task, each in self._by_task.items() if each.is_lost}
         assert users == {task: entry.users for task, entry in self._by_task.items()}
 
 

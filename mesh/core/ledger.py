@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..options import option
 from ..task import ENDED, STATE_OF, Kind, State, key
@@ -20,6 +20,9 @@ from .journal import Journal
 from .life import Cause, step
 from .peers import Peer, Peers
 from .ready import Ready
+
+if TYPE_CHECKING:
+    from .recovery import Recovery
 
 #: What the router puts before an outcome's body: kind, lease, store id of the worker.
 RECORD = struct.Struct("<BQ8s")
@@ -65,6 +68,7 @@ class Ledger:
         cancelled: who is to hear, when it is on disk, that a task was cancelled, with its body.
         late: stored results that came when their task had ended: (session, counter, lease, store).
         inputs: which tasks take the results of which.
+        recovery: what is made again. Set by who makes the ledger.
         kept: outcomes in `writes` that tasks take which have not ended.
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
@@ -93,6 +97,7 @@ class Ledger:
         self.cancelled: list[tuple[Peer, str, int, Any]] = []
         self.late: list[tuple[str, int, int, str]] = []
         self.inputs = Inputs(self)
+        self.recovery: Recovery
         self.kept: list[tuple[bytes, bytes]] = []
         self.journal = Journal()
         self.ahead_s = 0.0
@@ -159,6 +164,8 @@ class Ledger:
     def release(self, now: float) -> None:
         """Those whose time has come are ready."""
         for block, i in self.due.pop(now):
+            if i in block.missing:
+                continue  # it waits for more than its time
             self.move(block, i, Cause.RELEASED)
             self.ready.push(block, i, i + 1, first=True)
 
@@ -228,6 +235,9 @@ class Ledger:
                     self.late.append((session, counters[nth], leases[nth], store.decode()))
                 self.note("superseded", block, i, lease=leases[nth], worker=store.decode())
                 continue
+            if block.recovering and i in block.recovering:
+                self.recovery.made(block, i, kinds[nth], leases[nth], store, bodies[nth])
+                continue
             self.counts[state] -= 1
             block.states[i] = _DONE
             block.left -= 1
@@ -267,7 +277,11 @@ class Ledger:
     def end(
         self, block: Block, i: int, kind: int, lease: int, body: Any, who: str = NOBODY
     ) -> None:
-        """Record how a task ended, other than by success; on worker `who`, if it was on one."""
+        """Record how a task ended, other than by success; on worker `who`, if it was on one. One
+        that was made again keeps its record."""
+        if i in block.recovering:
+            self.recovery.failed(block, i, kind, lease, body, who)
+            return
         self.move(block, i, CAUSE_OF[STATE_OF[Kind(kind)]])
         block.left -= 1
         counter = block.first + i
@@ -303,14 +317,20 @@ class Ledger:
             holder = self.blocks.names.get(block.names[i])  # type: ignore[arg-type]
             if holder is not None and holder[0] is block and holder[1] == i:
                 del self.blocks.names[block.names[i]]  # type: ignore[arg-type]
+        self.close_if_ended(block)
+
+    def close_if_ended(self, block: Block) -> None:
+        """A block leaves memory with its last task; that it has ended is recorded once."""
         if not block.left:
             self.blocks.drop(block)
-            self.writes.append(("close", block.key, self.age_s))
+            if not block.is_reopened:
+                self.writes.append(("close", block.key, self.age_s))
 
     def check(self) -> None:
         """Raise AssertionError if what is derived disagrees with what it is derived from."""
         self.blocks.check()
         self.inputs.check()
+        self.recovery.check()
         counts = [0] * ENDED
         for block in self.blocks:
             for state in block.states:

@@ -49,7 +49,7 @@ class Orders:
             for block, low, high in self._ledger.blocks.overlapping(session, first, count):
                 self._watch(peer, block)
                 for i in range(low, high):
-                    if block.states[i] < ENDED:
+                    if block.is_open(i):
                         open_ones.add(block.first + i)
             wanted = [c for c in range(first, first + count) if c not in open_ones]
             spans += _spans(session, wanted)
@@ -84,7 +84,7 @@ class Orders:
     def _watch_open(self, peer: Peer, session: str, counter: int) -> bool:
         """Whether a task is open; `peer` will hear of it then."""
         found = self._ledger.blocks.find(session, counter)
-        if found is None or found[0].states[found[1]] >= ENDED:
+        if found is None or not found[0].is_open(found[1]):
             return False
         self._watch(peer, found[0])
         return True
@@ -154,7 +154,7 @@ class Orders:
             for session, first, count in message.spans
             for block, low, high in self._ledger.blocks.overlapping(session, first, count)
             for i in range(low, high)
-            if block.states[i] < ENDED
+            if block.is_open(i)
         ]
         left = self._end_tasks(tasks, tally, bool(message.running), now)
         if message.running:
@@ -207,7 +207,7 @@ class Orders:
             found = self._ledger.blocks.find(session, counter)
             if outcome is not None:
                 self._peers.tell(peer, session, [counter], [outcome[0]], [outcome[RECORD.size :]])
-            elif found is not None and found[0].states[found[1]] < ENDED:
+            elif found is not None and found[0].is_open(found[1]):
                 self._watch(peer, found[0])
             else:  # it ended while the store was being asked
                 missed.append((session, counter, 1))

@@ -189,6 +189,8 @@ class Pruning:
         """Whether a task takes a result of a block that the store, when it was asked, did not know
         to be taken."""
         session, first = unkey(old.block)
+        if self._core.ledger.blocks.find(session, first) is not None:
+            return True  # some of it is made again
         needs = self._core.ledger.inputs.is_needed
         return any(needs(key(session, first + i)) for i in range(old.size))
 

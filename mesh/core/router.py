@@ -40,12 +40,12 @@ from .peers import ACK_DELAY_S, Peer, Peers
 from .placement import Placement
 from .pruning import Pruning
 from .puts import Puts
+from .recovery import Recovery
 from .stall import Stall
 
 #: Outcomes in memory that are not on disk yet, of all workers. More than a disk takes in one
 #: commit, and little, for each is there several times.
 UNRECORDED_BYTES_MAX = 4 * 1024 * 1024
-
 
 #: What a worker was known to run: its incarnation, and rows of session, counter, lease, since when.
 Begun = tuple[bytes, list[tuple[str, int, int, float]]]
@@ -83,6 +83,7 @@ class RouterCore:
         self.lookups = Lookups()
         self.stall = Stall()
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
+        self.recovery = self.ledger.recovery = Recovery(self)
         self.fleet = Fleet(self.ledger, self.peers, settings)
         self.placement = Placement(self.ledger, self.fleet, self.peers, self.epoch)
         self.intake = intake = Intake(self)
@@ -128,6 +129,7 @@ class RouterCore:
             m.Returned: self._take_from_worker,
             m.Dropped: self._take_from_worker,
             m.Report: self._take_from_worker,
+            m.Lost: lambda peer, message, now: self.recovery.take_lost(peer, message),
             m.Fetched: lambda peer, message, now: self.fetches.take(message),
             m.Taken: self._take_from_worker,
         }
@@ -151,11 +153,12 @@ class RouterCore:
                 self.ledger.release(now)
             self.placement.dispatch(now)
         self.courier.settle(now)
+        self.recovery.settle(now)
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
         turn.kept, self.ledger.kept = self.ledger.kept, []
         if turn.writes:
-            turn.writes.append(("counts", list(self.ledger.counts[ENDED:])))
+            turn.writes.append(("counts", self.recovery.counts()[ENDED:]))
             self._ticket += 1
             turn.ticket = self._ticket
             self._unrecorded.append((self._ticket, self.ledger.write_bytes))

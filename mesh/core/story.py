@@ -25,6 +25,8 @@ def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> di
         return {}
     block, i = found
     state = State(block.states[i])
+    if i in block.recovering:  # to its record it is done
+        return {"recovering": state.word}
     tries = block.tries.get(i) or Tries()
     told: dict[str, Any] = {
         "state": state.word,

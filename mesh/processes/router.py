@@ -114,6 +114,7 @@ class Payloads:
         return bytes(kinds), values
 
     def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
+        self._drop(name)  # of what was made again
         size = sum(map(len, payloads)) + PAYLOAD_OVERHEAD_BYTES * len(payloads)
         self._kept[name] = (ticket, payloads, size)
         self._bytes += size

@@ -10,7 +10,8 @@ Layout (schema 4; all keys sort):
     held      the same key         → nothing; it would be forgotten, were it not for its takers
     open      the same key         → nothing; while some task of the block has not ended
     ended     age when it ended, the same key → nothing; from then on
-    outcome   task id              → kind, lease, store id, body: written once
+    outcome   task id              → kind, lease, store id, body: written once, and anew when what
+                                     was lost has been made again
     tries     task id              → how often it was begun in vain
     run       task id + lease      → a run that did not end its task: see store/story.py
     alias     a user's id          → the task it means, and what call that was
@@ -123,6 +124,7 @@ class Records:
             "group": self._write_group,
             "worker": self._write_worker,
             "lost": lambda txn, lease: txn.put("lost", LEASE.pack(lease), b""),
+            "found": lambda txn, lease: txn.delete("lost", LEASE.pack(lease)),
             "counts": lambda txn, counts: txn.put("meta", b"counts", pack(counts)),
         }
         self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
@@ -133,6 +135,7 @@ class Records:
             "group": meaning.group,
             "story": self._story,
             **pruning.LOOK_UP,
+            "makers": restoring.makers,
         }
 
     def _upgrade(self, txn: Transaction, schema: int) -> None:
@@ -239,21 +242,14 @@ class Records:
             if raw is not None:
                 record = unpack(raw)
                 outcome = txn.get("outcome", key(record[0], record[1]))
-                if not self._is_lost(txn, outcome):
+                if not restoring.is_lost(txn, outcome):
                     found[alias] = (record, outcome)
         recorded = {block for block in blocks if txn.get("block", block) is not None}
         inputs = {}
         for task in tasks:
             meant = txn.get("foreign", task) or task
-            inputs[task] = (meant, txn.get("outcome", meant))
+            inputs[task] = (meant, restoring.outcome(txn, meant))
         return Answers(found, recorded, inputs)
-
-    def _is_lost(self, txn: Transaction, outcome: bytes | None) -> bool:
-        """Whether an outcome stands for a result that its holder has lost."""
-        if outcome is None or outcome[0] != Kind.STORED:
-            return False
-        _, lease, _ = RECORD.unpack_from(outcome)
-        return txn.get("lost", LEASE.pack(lease)) is not None
 
     def _outcomes(
         self, txn: Transaction, spans: list[tuple[str, int, int]]

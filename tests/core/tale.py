@@ -25,7 +25,8 @@ from fakes import (
 
 from mesh.core.events import Settings
 from mesh.protocol import messages as m
-from mesh.task import show
+from mesh.protocol.outcome import parse, parse_ref
+from mesh.task import Kind, key, show
 
 EVENTS = 250
 
@@ -36,7 +37,18 @@ SESSIONS = ("cccccccc", "dddddddd", "eeeeeeee", "ffffffff")
 MEMORY = 1000
 
 #: What a seed may do to its mesh, beside what always happens.
-TROUBLES = ("wire", "cuts", "slots", "workers", "router", "time", "stops", "clients", "disk")
+TROUBLES = (
+    "wire",
+    "cuts",
+    "slots",
+    "workers",
+    "router",
+    "time",
+    "stops",
+    "clients",
+    "disk",
+    "files",
+)
 
 
 class Tale:
@@ -80,6 +92,7 @@ class Tale:
             "time": [(1, lambda: self.wait(20))],
             "stops": [(3, self.stand_still), (4, self.wake_up)],
             "clients": [(1, self.client_dies)],
+            "files": [(8, self.file_is_lost), (4, self.ask_again), (8, self.submit)],
             "disk": [(2, self.stall), (1, self.fill), (2, self.free)],
         }
         moves = common + [move for each in sorted(self.troubles) for move in rare[each]]
@@ -143,6 +156,8 @@ class Tale:
         if not self.world.workers:
             return
         worker = self.chance.choice(list(self.world.workers.values()))
+        if worker.coming and self.awake(worker.who):
+            worker.bring()
         for number, process in list(worker.slots.items()):
             if self.chance.random() < 0.3:
                 continue
@@ -177,7 +192,7 @@ class Tale:
         client = self.awake_client()
         if client is None:
             return
-        kinds = [OK] * 8 + [STORED, ERROR, FLAKY]
+        kinds = [OK] * 8 + [STORED] * (16 if "files" in self.troubles else 1) + [ERROR, FLAKY]
         kinds += [KILLER] if "slots" in self.troubles else []
         kinds += [FOREVER] if self.chance.random() < 0.1 else []
         count = self.chance.choice([1, 1, 2, 3, 8])
@@ -191,6 +206,7 @@ class Tale:
                 ("priority", 1),
                 ("time_limit", 0.5),
                 ("memory", MEMORY),
+                ("rerun", False),
             )
             if self.chance.random() < 0.2
         }
@@ -353,6 +369,26 @@ class Tale:
         if self.awake("router"):
             self.world.router.commit()
 
+    def file_is_lost(self) -> None:
+        """A stored result is gone; one that somebody takes, if there is any."""
+        tasks = self.world.tasks.values()
+        taken = {key(*each) for task in tasks if task.ended is None for each in task.inputs}
+        files = sorted(self.world.files)
+        files = [file for file in files if file[0] in taken] or files
+        if files:
+            self.world.lose(self.chance.choice(files))
+
+    def ask_again(self) -> None:
+        """A client finds that a result of its own is lost, and waits for it."""
+        client = self.awake_client()
+        for counter, task in client.tasks.items() if client is not None else ():
+            if task.ended is None or task.ended[0] != Kind.STORED or task.older is not None:
+                continue
+            ref = parse_ref(parse(task.ended[1]).rest)
+            if (ref.task, ref.lease) not in self.world.files:
+                client.ask("again", session=client.session, counter=counter, lease=ref.lease)
+                return
+
     def client_dies(self) -> None:
         """A client dies, and perhaps another comes; one is always there."""
         free = SESSIONS[len(self.world.clients) + len(self.dead) :]
@@ -470,6 +506,8 @@ class Tale:
         for worker in world.workers.values():
             if worker.storing:
                 worker.stored()
+            while worker.coming:
+                worker.bring()
             for number, process in list(worker.slots.items()):
                 if process.dead is not None:
                     worker.bury(number)
