@@ -619,7 +619,7 @@ class Worker:
         """An input comes from where it is, or it is found that it is nowhere."""
         ref = self.coming.popleft().ref
         if (ref.task, ref.lease) in self.world.files:
-            self.handle(events.Arrived(ref.key))
+            self.handle(events.Arrived(ref))
         else:
             self.handle(events.Missed(ref, "its file has gone", [ref.holder]))
 

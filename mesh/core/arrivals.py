@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..protocol.outcome import RESULT, Ref, parse_ref, stored_key
-from ..task import Kind
+from ..task import Kind, show, unkey
 
 if TYPE_CHECKING:
     from .backlog import Piece
@@ -65,12 +65,13 @@ class Arrivals:
 
     Attributes:
         places: where stores are, as far as the router has said.
-        copies: stores that hold copies of a task's result besides the one that its ref names.
+        holders: by task, who has what there are several holders of, as the router has said it of
+            what comes next.
     """
 
     def __init__(self) -> None:
         self.places: Places = {}
-        self.copies: dict[bytes, list[str]] = {}
+        self.holders: dict[str, list[str]] = {}
         self._leases: dict[int, Waiting] = {}
         self._inputs: dict[bytes, Input] = {}
         self._line: deque[bytes] = deque()
@@ -118,8 +119,13 @@ class Arrivals:
             needed = self._inputs[name] = Input(ref)
             if name not in self._coming:
                 self._line.append(name)
-        needed.stores += [s for s in self.copies.get(ref.task, ()) if s not in needed.stores]
+        self._name_holders(needed)
         needed.leases.append(lease)
+
+    def _name_holders(self, needed: Input) -> None:
+        """The order in which the router names them comes first."""
+        named = self.holders.get(show(*unkey(needed.ref.task)), ())
+        needed.stores = list(dict.fromkeys([*named, *needed.stores]))
 
     def take_out(self, lease: int) -> bool:
         """One lease; False if it is not here. What is on its way for it comes, and what is in line
@@ -162,8 +168,19 @@ class Arrivals:
             if on_way and on_way + needed.ref.size > COMING_BYTES_MAX:
                 return
             self._coming[self._line.popleft()] = needed.ref.size
-            places = {s: self.places[s] for s in needed.stores if s in self.places}
-            yield Order(needed.ref, needed.stores, places)
+            yield self._order(needed)
+
+    def _order(self, needed: Input) -> Order:
+        places = {s: self.places[s] for s in needed.stores if s in self.places}
+        return Order(needed.ref, needed.stores, places)
+
+    def moved(self) -> Iterator[Order]:
+        """What is on its way, with the holders that are known by now."""
+        for name in self._coming:
+            needed = self._inputs.get(name)
+            if needed is not None:
+                self._name_holders(needed)
+                yield self._order(needed)
 
     def came(self, name: bytes) -> list[tuple[Piece, int]]:
         """An input is here: the tasks that wait for nothing any more."""

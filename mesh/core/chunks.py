@@ -34,6 +34,9 @@ REST_S, REST_S_MAX = 0.1, 5.0
 #: A holder that is busy is asked again after this long, doubled each time up to the second.
 BUSY_S, BUSY_S_MAX = 0.005, 0.5
 
+#: While a fetch has trouble, it is asked this often who else holds what it fetches.
+DOUBT_S = 1.0
+
 #: The address of the relayed way.
 BY_ROUTER = ""
 
@@ -90,9 +93,12 @@ class Fetch:
         lost: the stores that do not have it, with what they said.
         givers: the stores of which chunks have come.
         patient_until: if nothing comes before, it ends.
+        doubt_at: when it may be asked again who else holds it.
     """
 
-    __slots__ = ("asked", "givers", "lost", "missing", "patient_until", "ref", "ways")
+    __slots__ = (
+        "asked", "doubt_at", "givers", "lost", "missing", "patient_until", "ref", "ways",
+    )  # fmt: skip
 
     def __init__(self, ref: Ref) -> None:
         self.ref = ref
@@ -101,7 +107,7 @@ class Fetch:
         self.ways: list[Way] = []
         self.lost: dict[str, str] = {}
         self.givers: set[str] = set()
-        self.patient_until = 0.0
+        self.patient_until = self.doubt_at = 0.0
 
 
 class Chunks:
@@ -135,18 +141,16 @@ class Chunks:
 
     # -- beginning and end -------------------------------------------------------------------
 
-    def begin(self, ref: Ref, stores: Sequence[str], places: dict[str, list[str]],
-              now: float) -> int:  # fmt: skip
-        """Fetch `ref` from the first of `stores` that has it; `places` are the addresses at which
-        they may be reached. The token of the fetch."""
+    def begin(self, ref: Ref, now: float) -> int:
+        """Fetch `ref`, from where `place` says. The token of the fetch."""
         self._token += 1
         fetch = self._fetches[self._token] = Fetch(ref)
         fetch.patient_until = now + self.patience_s
-        self.place(self._token, stores, places)
         return self._token
 
     def place(self, token: int, stores: Sequence[str], places: dict[str, list[str]]) -> None:
-        """Where the holders of what is fetched are, as far as is known now."""
+        """It is fetched from the first of `stores` that has it; `places` are the addresses at which
+        they may be reached, as far as is known now."""
         fetch = self._fetches[token]
         fetch.ways = [Way(store, each) for store in stores for each in places.get(store, ())]
         if self.can_relay:
@@ -270,6 +274,19 @@ class Chunks:
                     still.append(token)
             hungry = still
 
+    def doubtful(self, now: float) -> list[Ref]:
+        """What others should be found for: a holder is busy, silent or not known to be anywhere."""
+        refs = []
+        for fetch in self._fetches.values():
+            if now < fetch.doubt_at or not fetch.missing:
+                continue
+            direct = [way for way in fetch.ways if way.address != BY_ROUTER]
+            paths = [self._paths.get(way) for way in direct if way.store not in fetch.lost]
+            if all(path is not None and (path.failures or path.busy) for path in paths):
+                fetch.doubt_at = now + DOUBT_S
+                refs.append(fetch.ref)
+        return refs
+
     def _way(self, fetch: Fetch, now: float) -> Way | None:
         """The way over which the next chunk is to be asked for; None if that has to wait."""
         if len(fetch.asked) >= WINDOW_CHUNKS:
@@ -302,7 +319,7 @@ class Chunks:
         failures = []
         for token, fetch in self._fetches.items():
             stores = {way.store for way in fetch.ways}
-            if stores <= fetch.lost.keys():
+            if fetch.missing and stores <= fetch.lost.keys():
                 reason = next(iter(fetch.lost.values()), "no store is known to hold it")
                 failures.append(Failure(token, reason, list(fetch.lost)))
             elif now >= fetch.patient_until:
@@ -317,6 +334,9 @@ class Chunks:
             return math.inf
         due = min(fetch.patient_until for fetch in self._fetches.values())
         hungry = any(fetch.missing for fetch in self._fetches.values())
+        for fetch in self._fetches.values():
+            if fetch.missing and fetch.doubt_at > now:
+                due = min(due, fetch.doubt_at)
         for path in self._paths.values():
             if path.open:
                 due = min(due, path.heard_at + SILENT_S)

@@ -86,7 +86,7 @@ class Drops:
         is_old = row.from_s <= self._core.ledger.age_s
         return is_old or ("client", row.session) not in self._core.peers.by_who
 
-    def dropped(self, worker: Member, message: m.Dropped) -> None:
+    def dropped(self, worker: Member, message: m.Dropped, now: float) -> None:
         """A worker has let go of what it was told to."""
         self._core.ledger.writes.append(("dropped", worker.who, message.leases))
         if worker.peer is not None and self._asked.get(worker.who) is worker.peer:

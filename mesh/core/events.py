@@ -167,9 +167,9 @@ class Weighed:
 
 @dataclass(slots=True)
 class Arrived:
-    """The input of this name, a key of stores, is here."""
+    """This input is here."""
 
-    name: bytes
+    ref: Ref
 
 
 @dataclass(slots=True)
@@ -201,6 +201,7 @@ class WorkerTurn:
     told: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: stored, and recorded
     drop_ticket: int = 0  # that is told under it, after what is to be stored
     fetch: list[Order] = field(default_factory=list)  # inputs that are to be brought
+    moved: list[Order] = field(default_factory=list)  # who holds those that are on their way
     stop: str | None = None  # leave the mesh, and why
 
 

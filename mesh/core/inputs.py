@@ -47,9 +47,12 @@ class Input:
         cause: why it never will be.
         users: how many tasks that have not ended take it.
         waiting: those of them that were not ready when they were last looked at.
+        copies: the stores that hold its result, too; `turn` is how often they were named.
     """
 
-    __slots__ = ("cause", "is_lost", "origin", "result", "users", "waiting")
+    __slots__ = (
+        "cause", "copies", "is_lost", "origin", "result", "turn", "users", "waiting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.origin: tuple[Block, int] | None = None
@@ -58,6 +61,8 @@ class Input:
         self.cause: str | None = None
         self.users = 0
         self.waiting: list[tuple[Block, int]] = []
+        self.copies: list[str] = []
+        self.turn = 0
 
 
 #: What the store knows of a task: how it ended, its lease, its store, its body. The store is
@@ -69,11 +74,13 @@ NOWHERE = "\0" * 8
 
 class Inputs:
     """The inputs of the open tasks in `ledger`. `stored` of them are with workers. `touched` are
-    those that were asked for or taken since somebody began to gather them there."""
+    those that were asked for or taken since somebody began to gather them there; `stranded` the
+    tasks that wait for nothing but a store, one of those."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.stored = 0
         self.touched: set[bytes] | None = None
+        self.stranded: dict[tuple[Block, int], list[str]] = {}
         self._ledger = ledger
         self._by_task: dict[bytes, Input] = {}
         self._last: tuple[bytes, bytes, Block | None] = (b"", b"", None)
@@ -85,6 +92,10 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self._by_task)
+
+    def get(self, task: bytes) -> Input | None:
+        """What is known of an input that some open task takes."""
+        return self._by_task.get(task)
 
     def is_needed(self, task: bytes) -> bool:
         """Whether a task that has not ended takes the result of this one, or one may have done so
@@ -227,16 +238,19 @@ class Inputs:
             entry.is_lost = False
             self._lost.discard(task)
         waiting, entry.waiting = entry.waiting, []
-        ledger = self._ledger
         for block, i in waiting:
             if block.states[i] != _WAITING or i not in block.missing:
                 continue
             block.missing[i] -= 1
             if not block.missing[i]:
                 del block.missing[i]
-                ledger.move(block, i, Cause.RELEASED)
-                self._released.setdefault(block, []).append(i)
+                self.release(block, i)
         return True
+
+    def release(self, block: Block, i: int) -> None:
+        """A task waits for nothing any more: it is ready at the end of the turn."""
+        self._ledger.move(block, i, Cause.RELEASED)
+        self._released.setdefault(block, []).append(i)
 
     def settle(self) -> None:
         """What was released in a turn is ready: in runs as long as can be, for these travel
@@ -288,6 +302,7 @@ class Inputs:
 
     def stop_waiting(self, block: Block, i: int) -> None:
         """A task waits for no input any more: it runs after all, or has ended."""
+        self.stranded.pop((block, i), None)
         if block.missing.pop(i, None) is None:
             return
         block.is_doubtful = True
@@ -324,13 +339,6 @@ class Inputs:
             self.fail(block, i, cause)
         return missing > 0
 
-    def stores_of(self, ids: bytes) -> set[str]:
-        """The stores that hold what a task takes that is ready."""
-        if not self.stored:
-            return set()
-        results = [self._by_task[task].result for task in split(ids)]
-        return {result.store for result in results if result is not None and result.store}
-
     def needed_by(self, task: bytes, most: int) -> tuple[int, list[str]]:
         """How many tasks that have not ended take the result of this one, and the ids of some that
         wait for it."""
@@ -353,6 +361,8 @@ class Inputs:
         users: dict[bytes, int] = {}
         for block in self._ledger.blocks:
             for i, ids in enumerate(block.inputs or ()):
+                stranded = (block, i) in self.stranded
+                assert not stranded or block.states[i] == _WAITING, (block.key, i)
                 if block.states[i] >= ENDED:
                     assert i not in block.missing, (block.key, i)
                     continue

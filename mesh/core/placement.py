@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.inputs import INPUT_BYTES
+from ..protocol.inputs import INPUT_BYTES, split
 from .block import Block
 from .events import Slice
 from .fleet import Fleet
+from .holders import Holders
 from .ledger import Ledger
 from .life import Cause
 from .member import Member
@@ -29,9 +30,12 @@ class Placement:
     leases its own, from `first_lease` on. `recall_at` is when a recall that had to wait may be
     tried again."""
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, peers: Peers, epoch: int) -> None:
+    def __init__(
+        self, ledger: Ledger, fleet: Fleet, holders: Holders, peers: Peers, epoch: int
+    ) -> None:
         self._ledger = ledger
         self._fleet = fleet
+        self._holders = holders
         self._peers = peers
         self.first_lease = self._lease = epoch << 40
         self.recall_at = 0.0
@@ -48,12 +52,36 @@ class Placement:
         inputs = self._ledger.inputs
         for worker, share in self._shares(ready.tasks):
             while share > 0 and (taken := ready.take(share)) is not None:
-                if taken[0].inputs is not None and inputs.hold(*taken):
+                block = taken[0]
+                if block.inputs is not None and (inputs.hold(*taken) or self._holders.hold(*taken)):
                     continue
-                share -= taken[2] - taken[1]
-                pieces.setdefault(worker.who, []).append(self._lease_out(worker, *taken, now))
+                for to, start, end in self._nearest(worker, *taken):
+                    share -= end - start if to is worker else 0
+                    row = self._lease_out(to, block, start, end, now)
+                    pieces.setdefault(to.who, []).append(row)
         for who, rows in pieces.items():
             self._send_to(self._fleet.workers[who], m.Tasks(rows), now)
+
+    def _nearest(
+        self, worker: Member, block: Block, low: int, high: int
+    ) -> Iterator[tuple[Member, int, int]]:
+        """Who gets which of the tasks whose turn it is at `worker`, run by run, and is given each
+        before the next is looked at: those that take much from a store go to the worker of that
+        store, unless all its slots are busy while this one idles, or it is full."""
+        if block.inputs is None or not self._ledger.inputs.stored:
+            yield worker, low, high
+            return
+        start = low
+        for i in range(low, high):
+            best = self._fleet.workers.get(self._holders.best(block.inputs[i]), worker)
+            if best is worker or (best.idle_slots if worker.idle_slots > 0 else best.room) <= 0:
+                continue
+            if start < i:
+                yield worker, start, i
+            yield best, i, i + 1
+            start = i + 1
+        if start < high:
+            yield worker, start, high
 
     def _isolate(self, now: float) -> None:
         """Empty a worker for a task that must run alone, and give it that task."""
@@ -104,22 +132,22 @@ class Placement:
         """Say what the tasks that are about to be sent take, under leases from `lease` on: the
         shell puts the values in."""
         rows: list[list[Any]] = []
-        stores: dict[str, list[str]] = {}
         count = 0
         for nth, ids in enumerate(inputs):
-            for store in self._ledger.inputs.stores_of(ids):
-                place = self._fleet.place_of(store) if store not in stores else None
-                if place is not None:
-                    stores[store] = place
             for at in range(0, len(ids), INPUT_BYTES * INPUTS_MAX):
                 part = ids[at : at + INPUT_BYTES * INPUTS_MAX]
                 count += len(part) // INPUT_BYTES
                 if rows and count > INPUTS_MAX:
-                    self._send_to(worker, m.Inputs(rows, stores, {}), now)
+                    self._send_rows(worker, rows, now)
                     rows, count = [], len(part) // INPUT_BYTES
                 rows.append([lease + nth, part, None, None])
         if rows:
-            self._send_to(worker, m.Inputs(rows, stores, {}), now)
+            self._send_rows(worker, rows, now)
+
+    def _send_rows(self, worker: Member, rows: list[list[Any]], now: float) -> None:
+        tasks = dict.fromkeys(split(b"".join(row[1] for row in rows)))
+        stores, holders = self._holders.told(tasks, worker)
+        self._send_to(worker, m.Inputs(rows, stores, holders), now)
 
     def _send_to(self, worker: Member, message: m.Message, now: float) -> None:
         assert worker.peer is not None

@@ -30,10 +30,12 @@ from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, T
 from .fetches import Fetches
 from .fleet import Fleet
 from .grace import Grace
+from .holders import Holders
 from .inputs import Record
 from .intake import Intake
 from .ledger import Ledger
 from .lookups import Lookups
+from .member import Member
 from .notices import Notices
 from .orders import Orders
 from .peers import ACK_DELAY_S, Peer, Peers
@@ -85,7 +87,8 @@ class RouterCore:
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.recovery = self.ledger.recovery = Recovery(self)
         self.fleet = Fleet(self.ledger, self.peers, settings)
-        self.placement = Placement(self.ledger, self.fleet, self.peers, self.epoch)
+        self.holders = Holders(self.ledger, self.fleet, self.peers)
+        self.placement = Placement(self.ledger, self.fleet, self.holders, self.peers, self.epoch)
         self.intake = intake = Intake(self)
         self.puts = Puts(self)
         self.orders = Orders(self)
@@ -125,14 +128,19 @@ class RouterCore:
             m.Watch: self.orders.take_watch,
             m.Cancel: self.orders.take_cancel,
             m.Ask: self.desk.take_ask,
-            m.Done: self._take_from_worker,
-            m.Returned: self._take_from_worker,
-            m.Dropped: self._take_from_worker,
-            m.Report: self._take_from_worker,
             m.Lost: lambda peer, message, now: self.recovery.take_lost(peer, message),
             m.Fetched: lambda peer, message, now: self.fetches.take(message),
-            m.Taken: self._take_from_worker,
         }
+        self._of_worker: dict[type[m.Message], Callable[[Member, Any, float], None]] = {
+            m.Done: self.fleet.take_done,
+            m.Returned: self.fleet.take_returned,
+            m.Report: self._take_report,
+            m.Dropped: self.drops.dropped,
+            m.Copied: self.holders.take_copied,
+            m.Where: self.holders.take_where,
+            m.Taken: self.puts.taken,
+        }
+        self._take.update(dict.fromkeys(self._of_worker, self._take_from_worker))
         self._grace = Grace(self, restored, now)
         self._grace.tick(now)
 
@@ -288,6 +296,7 @@ class RouterCore:
             if not worker.recorded:
                 self.after_commit(worker.is_recorded)
             self._grace.greeted(hello, now)
+            self.holders.greeted(hello.who)
             self.puts.greeted(worker, now)
             self.desk.slots_changed(now)
             if self.stopping:
@@ -343,17 +352,11 @@ class RouterCore:
         worker = self.fleet.workers.get(peer.who)
         if worker is None or worker.peer is not peer:
             return  # a client has no business here
-        if type(message) is m.Done:
-            self.fleet.take_done(worker, message, now)
-        elif type(message) is m.Returned:
-            self.fleet.take_returned(worker, message, now)
-        elif type(message) is m.Dropped:
-            self.drops.dropped(worker, message)
-        elif type(message) is m.Taken:
-            self.puts.taken(worker, message, now)
-        else:
-            self.fleet.take_report(worker, message)
-            self.desk.slots_changed(now)
+        self._of_worker[type(message)](worker, message, now)
+
+    def _take_report(self, worker: Member, message: m.Report, now: float) -> None:
+        self.fleet.take_report(worker, message)
+        self.desk.slots_changed(now)
 
     def after_commit(self, then: Callable[[float], None], *, first: bool = False) -> None:
         """`then(now)` is called when what this turn writes is on disk; `first` before others."""

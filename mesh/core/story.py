@@ -37,7 +37,8 @@ def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> di
     if state is State.RUNNING:
         return told | _where(core, block, i, now)
     if state is State.WAITING:
-        return told | {"waits_for": _time_of(core, block, i, tries, now)}
+        store = core.holders.waits_for(block, i)
+        return told | {"waits_for": store or _time_of(core, block, i, tries, now)}
     return told | {"waits_for": _turn_of(core, now)}
 
 
@@ -88,6 +89,8 @@ def _time_of(core: RouterCore, block: Block, i: int, tries: Tries, now: float) -
             f"a worker of its own: it was lost with its worker {tries.worker_losses} times, and "
             f"runs alone next"
         )
+    if not tries.errors and tries.due > now:
+        return f"an input that could not be brought: it is tried again in {tries.due - now:.1f} s"
     allowed = option(block.options, "retries")
     return (
         f"its next run, in {max(tries.due - now, 0.0):.1f} s: {tries.errors} of {allowed} retries "

@@ -17,9 +17,7 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Gap, Link
-from ..protocol.outcome import failure_body
-from ..task import key, show, unkey
-from .backlog import Piece
+from ..task import key, unkey
 from .events import (
     Arrived,
     Committed,
@@ -41,6 +39,7 @@ from .gathering import Gathering
 from .journal import Journal
 from .keeping import Keeping
 from .slots import Slots
+from .supply import Supply
 
 #: While there is more to run, outcomes gather for so long: they travel in fewer messages.
 GATHER_S = 0.001
@@ -82,10 +81,10 @@ class WorkerCore:
         self.keeping = Keeping()
         self._gathered = Gathering()
         self.slots = Slots(slots, host, self._gathered, tasks_max)
+        self.supply = Supply(self)
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
         self._recalled: int | None = None
         self._wanted: list[int] = []  # leases that the RECALL names
-        self._coming: dict[int, list[Any]] = {}  # what the next TASKS take
         self._last_heard = 0.0
         self._last_sent = 0.0
         self._hello_at = self._tick_at = 0.0
@@ -107,8 +106,8 @@ class WorkerCore:
             SlotExited: self._on_slot_exited,
             TakenBack: lambda event, now: self.slots.taken_back(event),
             Committed: self._on_committed,
-            Arrived: lambda event, now: self.slots.backlog.came(event.name),
-            Missed: self._on_missed,
+            Arrived: self.supply.arrived,
+            Missed: self.supply.missed,
             TakenIn: self._on_taken_in,
             Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
@@ -120,8 +119,9 @@ class WorkerCore:
             m.Resync: lambda message, now: self._hello(now),
             m.Error: self._take_error,
             m.Function: self._take_function,
-            m.Inputs: self._take_inputs,
-            m.Tasks: self._take_tasks,
+            m.Inputs: self.supply.take_inputs,
+            m.Holders: self.supply.take_holders,
+            m.Tasks: self.supply.take_tasks,
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,
             m.Drop: self._take_drop,
@@ -170,10 +170,10 @@ class WorkerCore:
             if slots.changed or now >= self._report_at:
                 self._report(now)
             if self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S:
-                self._send(m.Beat(), now)
+                self.send(m.Beat(), now)
         if self.leaving is not None and not slots.held and self._may_go(now):
             if self.welcome is not None:
-                self._send(m.Bye(), now)
+                self.send(m.Bye(), now)
             slots.orders.stop = self.leaving
             self.journal.note("drain ended", why=self.leaving)
         if self._to_drop:
@@ -199,7 +199,7 @@ class WorkerCore:
         """Say what has changed about the slots, and what they run."""
         report = self._report_of_itself()
         if self.slots.changed or report != self._reported:
-            self._send(m.Report(report), now)
+            self.send(m.Report(report), now)
         self.slots.changed = False
         self._reported = report
         self._report_at = math.inf
@@ -222,7 +222,8 @@ class WorkerCore:
 
     # -- the router ------------------------------------------------------------------------
 
-    def _send(self, message: m.Message, now: float) -> None:
+    def send(self, message: m.Message, now: float) -> None:
+        """Queue `message` for the router."""
         self._last_sent = now
         self.slots.orders.sends.append(self.link.stamp(message))
 
@@ -230,7 +231,7 @@ class WorkerCore:
         """Open the link anew: say who we are and what we hold."""
         self._gathered.keep(self.link.open())
         self.welcome = None
-        self._coming = {}
+        self.supply.forget()
         self._recalled, self._wanted = None, []  # whoever greets us asks anew
         self._hello_at = now + HELLO_AGAIN_S
         in_hand = [
@@ -272,18 +273,6 @@ class WorkerCore:
     def _take_function(self, message: m.Function, now: float) -> None:
         self.functions[message.digest] = message
 
-    def _take_tasks(self, message: m.Tasks, now: float) -> None:
-        coming, self._coming = self._coming, {}
-        for row in message.pieces:
-            leases = range(row[2], row[2] + len(row[5]))
-            inputs = {lease: coming[lease] for lease in leases if lease in coming} if coming else {}
-            self.slots.take(Piece(row, inputs))
-
-    def _take_inputs(self, message: m.Inputs, now: float) -> None:
-        self.slots.backlog.arrivals.places |= message.stores
-        for lease, _, kinds, bodies in message.rows:
-            self._coming.setdefault(lease, []).extend(zip(kinds, bodies, strict=False))
-
     def _take_recall(self, message: m.Recall, now: float) -> None:
         self._recalled, self._wanted = message.count, message.leases
         self.slots.take_back_unread(None if message.count else set(message.leases))
@@ -309,24 +298,14 @@ class WorkerCore:
 
     def _on_taken_in(self, event: TakenIn, now: float) -> None:
         if self.welcome is not None:  # else it is asked for again
-            self._send(m.Taken(event.rows), now)
+            self.send(m.Taken(event.rows), now)
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.slots.committed(event.ticket)
         for ticket in [each for each in self._dropping if each <= event.ticket]:
             rows = self._dropping.pop(ticket)
             if self.welcome is not None:  # else it is asked for again
-                self._send(m.Dropped(rows), now)
-
-    def _on_missed(self, event: Missed, now: float) -> None:
-        """An input cannot be had: the router hears who has lost it before what that leads to."""
-        session, counter = unkey(event.ref.task)
-        rows: list[list[Any]] = [[session, counter, event.ref.lease, s] for s in event.lost]
-        if rows and self.welcome is not None:
-            self._send(m.Lost(rows), now)
-        error = "ResultLost" if rows else "ResultUnreachable"
-        text = f"its input {show(session, counter)} did not come: {event.reason}"
-        self.slots.astray(event.ref.key, failure_body(error, text, self.about.get("host", "")))
+                self.send(m.Dropped(rows), now)
 
     def _take_leave(self, message: m.Leave, now: float) -> None:
         self.leave("the mesh was stopped", message.within_s, now)
@@ -335,7 +314,7 @@ class WorkerCore:
         if self._recalled is not None:
             leases = self.slots.give_back(self._recalled, self._wanted)
             self._recalled, self._wanted = None, []
-            self._send(m.Returned(leases, self._window()), now)
+            self.send(m.Returned(leases, self._window()), now)
 
     def _give_back(self) -> None:
         """Nothing more begins here: the router gives it to others, now or when it hears HELLO."""
@@ -350,7 +329,7 @@ class WorkerCore:
             return False
         self._done_at = now + GATHER_S
         for rows in self._gathered.take():
-            self._send(m.Done(rows, self._window()), now)
+            self.send(m.Done(rows, self._window()), now)
             self._gathered.sent(self.link.sent, rows)
         return True
 
@@ -429,12 +408,12 @@ class WorkerCore:
         if self._stalled_until and now >= self._stalled_until:
             self._stalled_until = 0.0
             if self.welcome is not None:
-                self._send(m.Done([], self._window()), now)  # the window is open again
+                self.send(m.Done([], self._window()), now)  # the window is open again
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)
         elif now - self._last_sent >= self.settings.heartbeat_s:
-            self._send(m.Report(self._report_of_itself()), now)
+            self.send(m.Report(self._report_of_itself()), now)
 
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold. For tests."""

@@ -87,7 +87,7 @@ class Fetching:
             else:
                 self._begin(order, now)
         else:
-            self._core.handle(events.Arrived(ref.key), now)
+            self._core.handle(events.Arrived(ref), now)
 
     def _link(self, order: Order) -> bool:
         """Whether the file of a holder on this host is ours, too, now."""
@@ -114,11 +114,21 @@ class Fetching:
         except OSError as error:
             self._no_room(order.ref, error, now)
             return
-        addresses = {store: place[0].split() for store, place in order.places.items()}
-        stores = [store for store in order.stores if store != self._results.id]
         self._chunks.patience_s = self._core.settings.fetch_timeout_s
-        token = self._chunks.begin(order.ref, stores, addresses, now)
+        token = self._chunks.begin(order.ref, now)
         self._coming[token] = coming
+        self._place(token, order)
+
+    def moved(self, order: Order) -> None:
+        """Something that is on its way has other holders, or they are elsewhere."""
+        for token, coming in self._coming.items():
+            if coming.order.ref.key == order.ref.key:
+                self._place(token, order)
+
+    def _place(self, token: int, order: Order) -> None:
+        stores = [store for store in order.stores if store != self._results.id]
+        addresses = {store: place[0].split() for store, place in order.places.items()}
+        self._chunks.place(token, stores, addresses)
 
     def _commit(self, ref: Ref, token: int | None) -> None:
         """All of it is in `incoming`: to the index with it."""
@@ -142,7 +152,7 @@ class Fetching:
             self._core.keeping.fetched(way, ref.size)
             if token is not None:
                 self._end(token)
-            self._core.handle(events.Arrived(ref.key), now)
+            self._core.handle(events.Arrived(ref), now)
 
     def _anew(self, token: int, now: float) -> None:
         """It was not what its ref says: others may have it whole."""
@@ -196,9 +206,12 @@ class Fetching:
             self._end(token)
             coming.path.unlink(missing_ok=True)
             self._core.handle(events.Missed(coming.order.ref, reason, lost), now)
+        doubtful = self._chunks.doubtful(now)
+        if doubtful:
+            self._core.supply.where(doubtful, now)
         for way, get in self._chunks.requests(now):
             self._dialer(way).send([transfer.pack_get(get)])
-        return bool(failures)
+        return bool(failures or doubtful)
 
     def deadline(self, now: float) -> float:
         """When `settle` is due at the latest."""

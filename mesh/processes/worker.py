@@ -225,6 +225,8 @@ class Worker:
             self.writer.submit(ticket, [*refs, untold, *told], [])
         for order in turn.fetch:
             self.fetching.fetch(order, now)
+        for order in turn.moved:
+            self.fetching.moved(order)
         changed |= self.fetching.settle(now) or bool(turn.fetch)
         for ticket, rows in turn.take:
             self.deposits.take(ticket, rows)

@@ -26,14 +26,15 @@ class Inputs(Message):
     """router → worker. What tasks take that come in the next TASKS: rows of [lease, task ids,
     kinds, bodies], in the order in which their payloads number them; a lease of very many has
     several. A body is a value, or a ref; `stores` says where those are that refs name: [addresses,
-    host, folder]; `copies`, by task, which others of them hold the same. No reply."""
+    host, folder]; `holders`, by task, all of them that have what there are copies of. No
+    reply."""
 
     COMMAND = 29
     SHAPE = (rows(is_int, are_inputs, is_kinds, is_blobs), is_map, is_map)
 
     rows: list[list[Any]]
     stores: dict[str, list[str]]
-    copies: dict[str, list[str]]
+    holders: dict[str, list[str]]
 
 
 @dataclass(slots=True)
@@ -83,13 +84,13 @@ class Where(Message):
 
 @dataclass(slots=True)
 class Holders(Message):
-    """router → worker. The answer to WHERE: `stores` and `copies` as in INPUTS. No reply."""
+    """router → worker. The answer to WHERE: `stores` and `holders` as in INPUTS. No reply."""
 
     COMMAND = 42
     SHAPE = (is_map, is_map)
 
     stores: dict[str, list[str]]
-    copies: dict[str, list[str]]
+    holders: dict[str, list[str]]
 
 
 @dataclass(slots=True)

@@ -38,7 +38,9 @@ class Lone:
     def begin(self, chunks: int, *stores: str, number: int = 1) -> int:
         size = chunks * CHUNK_BYTES - 1
         ref = Ref(key("cccccccc", number), 7, 0, size, 0, stores[0].encode())
-        return self.chunks.begin(ref, stores, PLACES, self.now)
+        token = self.chunks.begin(ref, self.now)
+        self.chunks.place(token, stores, PLACES)
+        return token
 
     def ask(self) -> list[Request]:
         new = list(self.chunks.requests(self.now))

@@ -104,3 +104,22 @@ def test_many_inputs_at_once(apart: Mesh) -> None:
     group = apart.submit_many(made, [50_000] * 40)
     _, _, sums = apart.submit(summed, *group).result(30)
     assert sums == [50_000 * 49_999 // 2] * 40
+
+
+def test_a_task_waits_for_the_worker_that_has_its_input(tmp_path: Path) -> None:
+    folder, other = tmp_path / "mesh", tmp_path / "other"
+    settings = {"heartbeat_s": 0.2, "lost_after_s": 1.0}
+    with Mesh(dir=folder, slots=0, settings=settings) as mesh:
+        with another_worker(folder, other, 1) as holder:
+            made_there = mesh.submit(made, 100_000)
+            assert made_there.wait(20)
+            holder.kill()
+            holder.wait()
+        with another_worker(folder, tmp_path / "third", 1):
+            takes = mesh.submit(summed, made_there)
+            assert mesh.submit(tasks.pid).wait(20), "others run"
+            story = takes.explain()
+            assert "holds an input of it: that store's worker is away" in str(story)
+            with another_worker(folder, other, 0):
+                _, makers, sums = takes.result(20)
+    assert (makers, sums) == ([holder.pid], [100_000 * 99_999 // 2])

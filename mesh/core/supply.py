@@ -1,0 +1,74 @@
+"""Supply: what the worker's core hears and says about the inputs of its tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..protocol import messages as m
+from ..protocol.outcome import Ref, failure_body
+from ..task import show, unkey
+from .backlog import Piece
+from .events import Arrived, Missed
+
+if TYPE_CHECKING:
+    from .worker import WorkerCore
+
+
+class Supply:
+    """See the module. Of the worker of `core`."""
+
+    def __init__(self, core: WorkerCore) -> None:
+        self._core = core
+        self._arrivals = core.slots.backlog.arrivals
+        self._coming: dict[int, list[Any]] = {}  # what the next TASKS take
+
+    def forget(self) -> None:
+        """The link is opened anew: what was to come with it comes again."""
+        self._coming = {}
+
+    def take_inputs(self, message: m.Inputs, now: float) -> None:
+        """What the next tasks take."""
+        self._arrivals.places |= message.stores
+        self._arrivals.holders |= message.holders
+        for lease, _, kinds, bodies in message.rows:
+            self._coming.setdefault(lease, []).extend(zip(kinds, bodies, strict=False))
+
+    def take_tasks(self, message: m.Tasks, now: float) -> None:
+        """New tasks, with what they take."""
+        coming, self._coming = self._coming, {}
+        for row in message.pieces:
+            leases = range(row[2], row[2] + len(row[5]))
+            inputs = {lease: coming[lease] for lease in leases if lease in coming} if coming else {}
+            self._core.slots.take(Piece(row, inputs))
+        self._arrivals.holders = {}
+
+    def take_holders(self, message: m.Holders, now: float) -> None:
+        """The answer to `where`."""
+        self._arrivals.places |= message.stores
+        self._arrivals.holders = message.holders
+        self._core.slots.orders.moved += self._arrivals.moved()
+        self._arrivals.holders = {}
+
+    def where(self, refs: list[Ref], now: float) -> None:
+        """The shell has trouble with the holders of these: ask for others."""
+        if self._core.welcome is not None:
+            rows: list[list[Any]] = [[*unkey(ref.task), ref.lease, ref.holder] for ref in refs]
+            self._core.send(m.Where(rows), now)
+
+    def arrived(self, event: Arrived, now: float) -> None:
+        """An input is here, and can be had from here."""
+        ref = event.ref
+        self._core.slots.backlog.came(ref.key)
+        if ref.holder != self._core.who and self._core.welcome is not None:
+            self._core.send(m.Copied([[*unkey(ref.task), ref.lease]]), now)
+
+    def missed(self, event: Missed, now: float) -> None:
+        """An input cannot be had: the router hears who has lost it before what that leads to."""
+        session, counter = unkey(event.ref.task)
+        rows: list[list[Any]] = [[session, counter, event.ref.lease, s] for s in event.lost]
+        if rows and self._core.welcome is not None:
+            self._core.send(m.Lost(rows), now)
+        error = "ResultLost" if rows else "ResultUnreachable"
+        text = f"its input {show(session, counter)} did not come: {event.reason}"
+        body = failure_body(error, text, self._core.about.get("host", ""))
+        self._core.slots.astray(event.ref.key, body)
