@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import TaskNotFound
 from ..protocol import inputs
 from ..task import STATE_OF, SUCCESS, Kind, key, show
-from . import decode
+from . import again, decode
 from .story import Story
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Future(concurrent.futures.Future):
         self._raw: tuple[int, Any] | None = None
         self._value: Any = None
         self._is_loaded = False
+        self.is_live = False  # submitted here: its result is made again if it is lost
 
     @property
     def id(self) -> str:
@@ -66,7 +67,8 @@ class Future(concurrent.futures.Future):
             TimeoutError: it is not there in time.
             concurrent.futures.CancelledError: the task was cancelled.
             RouterUnreachable: the mesh is gone.
-            ResultLost, ResultUnreachable: a large result cannot be fetched.
+            ResultLost, ResultUnreachable: a large result cannot be fetched. What is lost is made
+                again, unless the task says `rerun=False`, for the future that `submit` returned.
             BaseException: what the task raised, with the remote traceback as its cause.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -78,8 +80,11 @@ class Future(concurrent.futures.Future):
                 del self, error  # no cycle through the traceback
         if not self._is_loaded:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-            kind, body = self._raw  # type: ignore[misc]  # it has ended, and without an error
-            self._value = decode.value_of(kind, body, self.id, self._connection.fetch, rest)
+            assert self._raw is not None, "it has ended, and without an error"
+            task = (self._session, self._counter)
+            self._raw, self._value = again.load(
+                self._connection, task, self._raw, rest, is_live=self.is_live
+            )
             self._is_loaded = True
         return self._value
 

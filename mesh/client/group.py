@@ -18,7 +18,7 @@ from ..protocol import inputs
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
 from ..task import STATE_OF, SUCCESS, Kind, State, key, show
-from . import decode
+from . import again, decode
 from .future import Future
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Group(Sequence[Future]):
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._error: BaseException | None = None
+        self.is_live = False  # submitted here: results are made again if they are lost
 
     # -- the sequence ------------------------------------------------------------------------
 
@@ -185,10 +186,12 @@ class Group(Sequence[Future]):
 
     def value(self, index: int) -> Any:
         """The value of a member that has ended; raises its error."""
-        task = show(*self.task_of(index))
-        return decode.value_of(
-            self._kinds[index], self._bodies[index], task, self._connection.fetch
+        raw = self._kinds[index], self._bodies[index]
+        raw, value = again.load(
+            self._connection, self.task_of(index), raw, None, is_live=self.is_live
         )
+        self._kinds[index], self._bodies[index] = raw
+        return value
 
     def value_in_time(self, index: int, timeout: float | None) -> Any:
         """The value of a member, once it has ended; raises its error.

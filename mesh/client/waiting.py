@@ -53,11 +53,13 @@ class Waiting:
     def future(self, counter: int, alias: str | None = None) -> Future:
         """A future for a task that is about to be submitted, under the user's own id `alias`."""
         future = Future(self._connection, self._session, counter, alias)
+        future.is_live = True
         self._futures[counter] = future
         return future
 
     def add(self, group: Group) -> None:
         """A group whose blocks are about to be submitted."""
+        group.is_live = True
         with self._lock:
             self._groups[group.first] = group
             insort(self._firsts, group.first)
@@ -90,6 +92,7 @@ class Waiting:
         with self._lock:  # else `is_older` might come in between
             task = group.task_of(index)
             future = Future(self._connection, *task, group.alias_of(index))
+            future.is_live = group.is_live
             self._others.setdefault(task, []).append(future)
         raw = group.raw(index)
         if raw is not None:  # its news has come already, or comes now: who takes it out settles it
