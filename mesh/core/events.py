@@ -217,6 +217,7 @@ class Settings:
     slot_losses_max: int = 3  # a task that kills its slot this often fails
     worker_losses_max: int = 10  # the same for whole workers: rarely the task's fault
     inline_bytes: int = 8192  # a larger result stays with its worker
+    store_lost_after_s: float = 600.0  # what was with a worker that is gone for so long is lost
     fetch_timeout_s: float = 60.0  # nothing of an input came for so long: its task goes back
     ttl_s: float = 30 * 86400.0  # so long after its end a task is forgotten: of the router's uptime
     quota_bytes: int = 16 * 2**30  # of the router's records; beyond it the oldest are forgotten

@@ -17,7 +17,8 @@ from ..task import Kind, State
 from .block import Block, Tries
 
 if TYPE_CHECKING:
-    from .router import Restored, RouterCore
+    from .restored import Restored
+    from .router import RouterCore
 
 
 class Grace:

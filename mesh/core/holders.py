@@ -39,13 +39,16 @@ Stores = dict[str, list[str]]
 
 
 class Holders:
-    """The holders of the inputs in `ledger`, which are workers of `fleet`."""
+    """The holders of the inputs in `ledger`, which are workers of `fleet`. A store that was away
+    for `lost_after_s` is gone."""
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, peers: Peers) -> None:
+    def __init__(self, ledger: Ledger, fleet: Fleet, peers: Peers, lost_after_s: float) -> None:
         self._inputs = ledger.inputs
         self._ledger = ledger
         self._fleet = fleet
         self._peers = peers
+        self._lost_after_s = lost_after_s
+        self._away_since: dict[str, float] = {}  # stores that tasks wait for
 
     # -- what workers say --------------------------------------------------------------------
 
@@ -80,6 +83,32 @@ class Holders:
             if store in stores:
                 del stranded[block, i]
                 self._inputs.release(block, i)
+
+    def tick(self, now: float) -> None:
+        """A store on which no worker has been for `store_lost_after_s` is gone: what tasks wait for
+        there is lost. It is so for who waits now; if the store comes back after all, its results
+        are as good as they were."""
+        stranded = self._inputs.stranded
+        away = {store for stores in stranded.values() for store in stores}
+        self._away_since = {
+            store: self._away_since.get(store, now)
+            for store in away
+            if store not in self._fleet.workers
+        }
+        for (block, i), stores in list(stranded.items()):
+            if all(now - self._away_since.get(s, now) > self._lost_after_s for s in stores):
+                del stranded[block, i]
+                for task in split(block.inputs[i]):  # type: ignore[index]  # it has some
+                    entry = self._inputs.get(task)
+                    if entry is not None and entry.result is not None and self._is_gone(entry, now):
+                        self._ledger.recovery.lost(task, entry.result.lease, entry.result.store)
+                block.is_doubtful = True
+                self._inputs.release(block, i)
+
+    def _is_gone(self, entry: Input, now: float) -> bool:
+        stores = self._stores(entry)
+        since = [self._away_since.get(store, now) for store in stores]
+        return bool(stores) and all(now - each > self._lost_after_s for each in since)
 
     # -- for dispatch ------------------------------------------------------------------------
 

@@ -15,14 +15,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Envelope, Gap
 from ..protocol.shape import is_session
 from ..task import ENDED, State
-from .block import Block
 from .courier import Courier
 from .desk import Desk
 from .drops import Drops
@@ -31,7 +29,6 @@ from .fetches import Fetches
 from .fleet import Fleet
 from .grace import Grace
 from .holders import Holders
-from .inputs import Record
 from .intake import Intake
 from .ledger import Ledger
 from .lookups import Lookups
@@ -43,33 +40,12 @@ from .placement import Placement
 from .pruning import Pruning
 from .puts import Puts
 from .recovery import Recovery
+from .restored import Restored
 from .stall import Stall
 
 #: Outcomes in memory that are not on disk yet, of all workers. More than a disk takes in one
 #: commit, and little, for each is there several times.
 UNRECORDED_BYTES_MAX = 4 * 1024 * 1024
-
-#: What a worker was known to run: its incarnation, and rows of session, counter, lease, since when.
-Begun = tuple[bytes, list[tuple[str, int, int, float]]]
-
-
-@dataclass(slots=True)
-class Restored:
-    """What a store brings back at start."""
-
-    mesh: str
-    birth: bytes
-    epoch: int
-    blocks: list[Block] = field(default_factory=list)
-    sessions: dict[str, int] = field(default_factory=dict)  # the highest counter recorded
-    functions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # name, code digest
-    roster: dict[str, dict[str, Any]] = field(default_factory=dict)  # workers that were present
-    inputs: dict[bytes, Record] = field(
-        default_factory=dict
-    )  # of open tasks: those that have ended
-    begun: dict[str, Begun] = field(default_factory=dict)  # what each of them was known to run
-    ended: list[int] = field(default_factory=lambda: [0] * len(State))
-    age_s: float = 0.0  # how long routers have served this store
 
 
 class RouterCore:
@@ -87,7 +63,7 @@ class RouterCore:
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.recovery = self.ledger.recovery = Recovery(self)
         self.fleet = Fleet(self.ledger, self.peers, settings)
-        self.holders = Holders(self.ledger, self.fleet, self.peers)
+        self.holders = Holders(self.ledger, self.fleet, self.peers, settings.store_lost_after_s)
         self.placement = Placement(self.ledger, self.fleet, self.holders, self.peers, self.epoch)
         self.intake = intake = Intake(self)
         self.puts = Puts(self)
@@ -418,6 +394,7 @@ class RouterCore:
             elif now - peer.last_sent >= self.settings.heartbeat_s:
                 self.peers.send(peer, m.Beat(), now)
         self.fleet.tick(now)
+        self.holders.tick(now)
         self.desk.tick(now)
         self._notices.tick(now)
         self.pruning.tick(now)

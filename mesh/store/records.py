@@ -39,7 +39,7 @@ from typing import Any
 from ..core.intake import Answers
 from ..core.ledger import RECORD
 from ..core.puts import PUT
-from ..core.router import Restored
+from ..core.restored import Restored
 from ..errors import StoreError
 from ..task import STATE_OF, Kind, key, show, unkey
 from . import inspection, lineage, meaning, pruning, restoring, story

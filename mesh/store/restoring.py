@@ -8,7 +8,7 @@ from ..core.block import HOLE, Block, Tries
 from ..core.inputs import NOWHERE, Record
 from ..core.ledger import RECORD, record_of
 from ..core.recovery import Maker
-from ..core.router import Begun, Restored
+from ..core.restored import Begun, Restored
 from ..errors import StoreError
 from ..protocol.inputs import split
 from ..task import STATE_OF, Kind, State, key, show, unkey

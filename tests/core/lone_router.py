@@ -7,7 +7,8 @@ from typing import Any
 from fakes import BIRTH
 
 from mesh.core.events import Committed, Heard, Settings, Tick
-from mesh.core.router import Restored, RouterCore
+from mesh.core.restored import Restored
+from mesh.core.router import RouterCore
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
 

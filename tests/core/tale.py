@@ -59,7 +59,10 @@ class Tale:
         self.patient = troubles is not None  # who is cut off connects at once
         self.troubles = troubles or {each for each in TROUBLES if self.chance.random() < 0.5}
         self.quick_s = self.chance.choice([0.0, 0.0, 0.01])  # quick tasks share packets
-        settings = Settings(heartbeat_s=1000.0 if self.patient else self.chance.choice([0.2, 2.0]))
+        settings = Settings(
+            heartbeat_s=1000.0 if self.patient else self.chance.choice([0.2, 2.0]),
+            store_lost_after_s=30.0,
+        )
         settings.lost_after_s = 5 * settings.heartbeat_s
         self.world = World(settings)
         self.reserved: list[tuple[Client, int, int]] = []

@@ -11,7 +11,8 @@ from test_pruning import LOST_AFTER_S, Mesh
 from mesh.core import drops
 from mesh.core.events import Gone
 from mesh.core.ledger import RECORD
-from mesh.core.router import Restored, RouterCore
+from mesh.core.restored import Restored
+from mesh.core.router import RouterCore
 from mesh.protocol import messages as m
 from mesh.protocol.outcome import LOG_STORED, REF, body
 from mesh.task import Kind, key

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mesh.core.block import HOLE
 from mesh.core.ledger import RECORD
-from mesh.core.router import Restored
+from mesh.core.restored import Restored
 from mesh.errors import StoreError
 from mesh.protocol import outcome
 from mesh.store import records as module
