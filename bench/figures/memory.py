@@ -54,7 +54,8 @@ def given(count: int) -> float:
     The core alone, beside a worker that takes them all: no real one is given more than thousands.
     """
     from mesh.core.events import Committed, Heard, Settings
-    from mesh.core.router import Restored, RouterCore
+    from mesh.core.restored import Restored
+    from mesh.core.router import RouterCore
     from mesh.protocol import messages as m
     from mesh.protocol.link import Envelope
 
