@@ -34,7 +34,7 @@ from mesh.protocol import messages as m
 from mesh.protocol.codec import DecodeError, decode, encode
 from mesh.protocol.inputs import split
 from mesh.protocol.link import Envelope
-from mesh.protocol.outcome import REF, failure_body, parse
+from mesh.protocol.outcome import REF, failure_body, parse, parse_ref
 from mesh.protocol.outcome import body as body_of
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import MemoryTables
@@ -462,6 +462,7 @@ class Worker:
         self.slots: dict[int, Process] = {}
         self.storing: deque[int] = deque()
         self.coming: deque[Order] = deque()  # inputs that are on their way
+        self.here: set[bytes] = set()  # those that have come
         self.runs: dict[tuple[str, int], int] = {}  # how often each task was finished here
         self.left: str | None = None
         self.how = "dies"  # what an interrupted slot does: it "dies", "answers" or "ignores" it
@@ -500,6 +501,7 @@ class Worker:
             assert self.core.functions[digest].payload == b"V" + digest
             self.slots[number].unread.append(("function", digest))
         for number, piece, low, high in turn.tasks:
+            assert self.here.issuperset(stored_inputs(piece, low, high)), "an input is not there"
             for first in range(low, high, self.packet_tasks):
                 last = min(high, first + self.packet_tasks)
                 self.slots[number].unread.append(("tasks", list(tasks_of(piece, first, last))))
@@ -616,12 +618,16 @@ class Worker:
         self.handle(Committed(ticket))
 
     def bring(self) -> None:
-        """An input comes from where it is, or it is found that it is nowhere."""
-        ref = self.coming.popleft().ref
-        if (ref.task, ref.lease) in self.world.files:
-            self.handle(events.Arrived(ref))
+        """An input comes from where it is, or it is found that it is nowhere, or that nobody is
+        there who has it."""
+        order = self.coming.popleft()
+        if self.world.workers.keys().isdisjoint(order.stores):
+            self.handle(events.Missed(order.ref, "nobody answers", []))
+        elif (order.ref.task, order.ref.lease) in self.world.files:
+            self.here.add(order.ref.key)
+            self.handle(events.Arrived(order.ref))
         else:
-            self.handle(events.Missed(ref, "its file has gone", [ref.holder]))
+            self.handle(events.Missed(order.ref, "its file has gone", order.stores))
 
     @property
     def running(self) -> dict[int, tuple[int, bytes]]:
@@ -632,6 +638,14 @@ class Worker:
             if process.tasks and process.dead is None:
                 found[number] = process.tasks[0][0], process.tasks[0][2]
         return found
+
+
+def stored_inputs(piece: Any, low: int, high: int) -> Iterator[bytes]:
+    """What tasks of a piece take that stores hold: by the names it has there."""
+    for i in range(low, high):
+        for kind, body in piece.inputs.get(piece.lease + i, ()):
+            if kind == Kind.STORED:
+                yield parse_ref(body).key
 
 
 def tasks_of(piece: Any, low: int, high: int) -> Iterator[tuple[int, bytes, bytes]]:

@@ -159,7 +159,7 @@ class Holders:
             entry = self._inputs.get(task)
             if entry is None or not (known := self._stores(entry)):
                 continue
-            if len(known) > 1:
+            if len(known) > 1 or entry.turn:  # else it is the one that the ref names
                 known = [each for each in known if each != asker.who and self._is_here(each)]
                 entry.turn += 1
                 at = entry.turn % max(len(known), 1)

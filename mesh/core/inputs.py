@@ -187,7 +187,7 @@ class Inputs:
     # -- what is lost ------------------------------------------------------------------------
 
     def _is_lost(self, task: bytes, entry: Input) -> None:
-        entry.is_lost, entry.result = True, None
+        entry.is_lost, entry.result, entry.copies = True, None, []
         self._lost.add(task)
 
     def lose(self, task: bytes, lease: int, store: str) -> bool:
@@ -195,7 +195,16 @@ class Inputs:
         others take it. Those that are ready are looked at when their turn comes."""
         entry = self._by_task.get(task)
         result = None if entry is None else entry.result
-        if entry is None or result is None or (result.lease, result.store) != (lease, store):
+        if entry is None or result is None or result.lease != lease:
+            return False
+        if store in entry.copies:
+            entry.copies.remove(store)
+            return False
+        if result.store != store:
+            return False
+        if entry.copies:  # one of them is as good
+            entry.result = result._replace(store=entry.copies.pop(0))
+            entry.turn += 1
             return False
         self.stored -= 1
         self._is_lost(task, entry)

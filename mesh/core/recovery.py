@@ -24,6 +24,7 @@ from ..task import ENDED, STATE_OF, SUCCESS, Kind, State, key, show, unkey
 from .block import Block, Tries
 from .inputs import CAUSE_CHARS_MAX, Record
 from .ledger import RECORD
+from .member import Member
 from .peers import Peer
 
 if TYPE_CHECKING:
@@ -67,10 +68,8 @@ class Recovery:
 
     # -- what is lost ------------------------------------------------------------------------
 
-    def take_lost(self, peer: Peer, message: m.Lost) -> None:
+    def take_lost(self, worker: Member, message: m.Lost, now: float) -> None:
         """A worker says which results are not where they should be."""
-        if peer.role != "worker":
-            return  # a client has no business here
         for session, counter, lease, store in message.rows:
             self.lost(key(session, counter), lease, store)
 

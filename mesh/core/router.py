@@ -47,6 +47,26 @@ from .stall import Stall
 #: commit, and little, for each is there several times.
 UNRECORDED_BYTES_MAX = 4 * 1024 * 1024
 
+#: What a worker was known to run: its incarnation, and rows of session, counter, lease, since when.
+Begun = tuple[bytes, list[tuple[str, int, int, float]]]
+
+
+@dataclass(slots=True)
+class Restored:
+    """What a store brings back at start."""
+
+    mesh: str
+    birth: bytes
+    epoch: int
+    blocks: list[Block] = field(default_factory=list)
+    sessions: dict[str, int] = field(default_factory=dict)  # the highest counter recorded
+    functions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # name, code digest
+    roster: dict[str, dict[str, Any]] = field(default_factory=dict)  # workers that were present
+    inputs: dict[bytes, Record] = field(default_factory=dict)  # of open tasks, if ended
+    begun: dict[str, Begun] = field(default_factory=dict)  # what each of them was known to run
+    ended: list[int] = field(default_factory=lambda: [0] * len(State))
+    age_s: float = 0.0  # how long routers have served this store
+
 
 class RouterCore:
     """See the module. `restored` is what the store held; `settings` the mesh's times and caps."""
@@ -104,7 +124,6 @@ class RouterCore:
             m.Watch: self.orders.take_watch,
             m.Cancel: self.orders.take_cancel,
             m.Ask: self.desk.take_ask,
-            m.Lost: lambda peer, message, now: self.recovery.take_lost(peer, message),
             m.Fetched: lambda peer, message, now: self.fetches.take(message),
         }
         self._of_worker: dict[type[m.Message], Callable[[Member, Any, float], None]] = {
@@ -114,6 +133,7 @@ class RouterCore:
             m.Dropped: self.drops.dropped,
             m.Copied: self.holders.take_copied,
             m.Where: self.holders.take_where,
+            m.Lost: self.recovery.take_lost,
             m.Taken: self.puts.taken,
         }
         self._take.update(dict.fromkeys(self._of_worker, self._take_from_worker))
@@ -326,9 +346,8 @@ class RouterCore:
 
     def _take_from_worker(self, peer: Peer, message: Any, now: float) -> None:
         worker = self.fleet.workers.get(peer.who)
-        if worker is None or worker.peer is not peer:
-            return  # a client has no business here
-        self._of_worker[type(message)](worker, message, now)
+        if worker is not None and worker.peer is peer:  # a client has no business here
+            self._of_worker[type(message)](worker, message, now)
 
     def _take_report(self, worker: Member, message: m.Report, now: float) -> None:
         self.fleet.take_report(worker, message)

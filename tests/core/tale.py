@@ -473,8 +473,9 @@ class Tale:
             client.submit([b"ok late"] * count, first=first)
         for _ in range(900):
             self.worker_is_gone()
-            if not world.workers:
-                world.add_worker(WORKERS[0], 2)
+            for who in WORKERS:  # all: any may have what others wait for
+                if who not in world.workers:
+                    world.add_worker(who, 2)
             self.go_on()
             if not self.left():
                 break

@@ -204,3 +204,18 @@ def test_what_went_astray_runs_again_after_a_pause():
     assert graph.state(10) == State.WAITING
     graph.tick(ASTRAY_PAUSE_S)
     assert graph.where(10) == W1
+
+
+def test_what_one_has_lost_another_has():
+    graph = Graph(W1, W2, slots=4)
+    graph.make(0, W1)
+    lease = graph.core.placement._lease
+    graph.submit_taking(5, 0)
+    graph.say(W2, m.Copied([[C1, 0, lease]]))
+    graph.say(W2, m.Lost([[C1, 0, lease, W1]]))
+    [told] = inputs_in(graph.submit_taking(10, 0))
+    asker = graph.where(10)
+    assert told.holders[show(C1, 0)] == ([] if asker == W2 else [W2])
+    assert not graph.core.ledger.inputs.is_lost(key(C1, 0))
+    graph.say(W2, m.Lost([[C1, 0, lease, W2]]))
+    assert graph.core.ledger.inputs.is_lost(key(C1, 0))
