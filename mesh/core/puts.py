@@ -26,6 +26,9 @@ from .peers import Peer
 if TYPE_CHECKING:
     from .router import RouterCore
 
+#: After so long questions and the like pass a client's put: its worker is away, or stands still.
+PATIENCE_S = 1.0
+
 #: In place of a function's digest.
 PUT = b"put"
 
@@ -53,6 +56,7 @@ class Puts:
         self._fleet = core.fleet
         self._waits: dict[bytes, _Wait] = {}
         self._heads: dict[Peer, list[list[Any]]] = {}  # the PUT at the head of each line
+        self._slow: set[Peer] = set()  # whose line waits for longer than PATIENCE_S
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()  # task → its outcome
 
     def outcome(self, task: bytes) -> bytes | None:
@@ -123,18 +127,24 @@ class Puts:
             self._core.peers.send(worker.peer, m.Take(rows), now)
 
     def may_pass(self, peer: Peer) -> bool:
-        """Whether the line of `peer` waits for a worker that is not there: that may be for long."""
-        for row in self._heads.get(peer, ()):
-            wait = self._waits.get(key(peer.who, row[0]))
-            if wait is not None and wait.why is None:
-                worker = self._fleet.workers.get(wait.ref.holder)
-                if worker is None or worker.peer is None:
-                    return True
-        return False
+        """Whether the line of `peer` waits for a worker, and perhaps for long."""
+        return peer in self._slow
+
+    def _let_pass(self, now: float) -> None:
+        """Lines that wait for a worker for too long are passed by what need not wait."""
+        for peer, rows in self._heads.items():
+            waits = [self._waits.get(key(peer.who, row[0])) for row in rows]
+            since = [wait.since for wait in waits if wait is not None and wait.why is None]
+            if peer not in self._slow and since and now - min(since) > PATIENCE_S:
+                self._slow.add(peer)
+                waiting, peer.parked = peer.parked or deque(), deque()
+                for envelope in waiting:
+                    self._core.line_up(peer, envelope, now)
 
     def dropped(self, peer: Peer) -> None:
         """A client has gone; what it has put and was not recorded it sends again, if it is back."""
         self._heads.pop(peer, None)
+        self._slow.discard(peer)
         for task in [task for task, wait in self._waits.items() if wait.peer is peer]:
             del self._waits[task]
 
@@ -167,6 +177,7 @@ class Puts:
                 wait.why = f"the worker of store {wait.ref.holder} has gone with it"
                 told[wait.peer] = None
         self._go_on(told, now)
+        self._let_pass(now)
 
     def _go_on(self, peers: dict[Peer, None], now: float) -> None:
         for peer in peers:
@@ -182,6 +193,7 @@ class Puts:
         if any(wait is not None and wait.why is None for wait in waits):
             return False
         del self._heads[peer]
+        self._slow.discard(peer)
         for (counter, kind, body, is_argument), wait in zip(rows, waits, strict=True):
             task = key(peer.who, counter)
             why, lease, store = None, 0, NOBODY

@@ -217,11 +217,11 @@ class RouterCore:
             return
         peer.news.acknowledged(envelope.ack)
         if peer.parked is not None:
-            self._line_up(peer, envelope, now)
+            self.line_up(peer, envelope, now)
         else:
             self._take_envelope(peer, envelope, now)
 
-    def _line_up(self, peer: Peer, envelope: Envelope, now: float) -> None:
+    def line_up(self, peer: Peer, envelope: Envelope, now: float) -> None:
         """A message comes behind one that waits. What needs no room passes one that waits for room.
         Its place in line it leaves to what is left of it: the line is acknowledged in order."""
         message = envelope.message
@@ -365,7 +365,7 @@ class RouterCore:
         while waiting and not peer.is_parked:
             self._take_envelope(peer, waiting.popleft(), now)
         for envelope in waiting:
-            self._line_up(peer, envelope, now)
+            self.line_up(peer, envelope, now)
 
     # -- the end of a turn -----------------------------------------------------------------
 

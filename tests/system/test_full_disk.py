@@ -215,6 +215,18 @@ def test_arguments_that_find_no_room_at_the_worker_wait_for_it(disk: Disk, tmp_p
         assert worker.poll() is None
 
 
+def test_what_is_put_waits_for_room(disk: Disk, capfd) -> None:
+    with Mesh(dir=disk.path / "m", slots=1, settings=SOON, router_timeout=4.0) as m:
+        assert m.submit(len, bytes(300_000)).result(20) == 300_000
+        disk.fill()
+        with pytest.raises(QueueFull, match=r"has taken nothing for 4 s: No space left on device"):
+            m.submit(len, bytes(5_000_000))
+        assert capfd.readouterr().err.count("a large object waits") == 1
+        assert [file.stat().st_size for file in disk.path.glob("m/worker/incoming/put-*/*")] == [0]
+        disk.free()
+        assert m.submit(len, bytes(5_000_001)).result(30) == 5_000_001
+
+
 def test_who_leaves_a_mesh_whose_disk_is_full_waits_for_no_verdict(disk: Disk) -> None:
     """That of a cancellation comes when it is on disk."""
     with pytest.raises(ZeroDivisionError), Mesh(dir=disk.path / "m", slots=1) as m:

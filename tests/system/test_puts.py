@@ -154,9 +154,9 @@ def test_a_put_survives_kill_9_of_everybody(script: Any, tmp_path: Path) -> None
     first = script(source, folder)
     put, held, task = first.line().split()
     children = children_of(first.pid)
-    for pid in [first.pid, *children]:
-        os.kill(pid, signal.SIGKILL)
+    first.kill()
     for pid in children:
+        os.kill(pid, signal.SIGKILL)
         assert await_end(pid, 20)
     with Mesh(dir=folder, slots=1) as again:
         assert again.result(put, 30)[-1] == 999_999
