@@ -18,7 +18,7 @@ import click
 from .. import errors
 from ..errors import MeshError, RouterUnreachable
 from .amounts import Size
-from .lines import json_option, many, print_json
+from .lines import json_option, many, print_json, warner
 from .place import Place, drain_option
 from .site import Site, durability_option, log_option, site_options
 
@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--no-home", is_flag=True, help="Without a worker that keeps what clients put in the mesh."
+)
 @drain_option("25")
 @site_options
 @json_option
-def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
+def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool) -> int:
     """Run a router alone, until Ctrl-C or `mesh stop`.
+
+    With it runs a worker without slots, its home worker, which keeps what clients put.
 
     Ctrl-C and SIGTERM let running tasks end first, within the time of --drain-timeout; a second one
     does not wait for them.
@@ -41,9 +46,14 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
     """
     site.check_free()
     site.warn()
+    from ..processes.home import Home
     from ..processes.log import Log
     from ..processes.router import serve
     from ..store import folder as store_folder
+
+    about = {"durability": site.durability, "log_json": site.log_json}
+    folder = site.folder / "worker"
+    home = Home(folder, about, site.folder / "log" / "worker.log", warner(site.log_json))
 
     def tell(line: dict[str, Any]) -> None:
         if "error" in line:
@@ -54,6 +64,8 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
             click.echo(f"router of mesh {line['mesh']}, process {line['pid']}")
             click.echo(f"join it  mesh worker --access {site.label}")
         sys.stdout.flush()
+        if not no_home:
+            home.start(line)
 
     store_folder.make(site.folder)
     options = {
@@ -64,7 +76,10 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
         "settings": site.settings,
     }
     log = Log(sys.stderr, as_json=site.log_json)
-    return serve(options, _life(drain_timeout), log, tell)
+    try:
+        return serve(options, _life(drain_timeout), log, tell)
+    finally:
+        home.close()
 
 
 @click.command()
@@ -99,6 +114,9 @@ def router(site: Site, drain_timeout: float | None, as_json: bool) -> int:
     metavar="SECONDS",
     help="Leave after so long without a router (exit code 3).",
 )
+@click.option(
+    "--home", is_flag=True, help="Keep what clients put: for a router with --no-home, on its host."
+)
 @drain_option("25")
 @durability_option
 @log_option
@@ -110,6 +128,7 @@ def worker(
     tasks_max: int | None,
     memory_max: int | None,
     router_timeout: float,
+    home: bool,
     drain_timeout: float | None,
     durability: str,
     log_json: bool,
@@ -151,6 +170,7 @@ def worker(
             "tasks_max": tasks_max,
             "memory_max": memory_max,
             "durability": durability,
+            "home": home,
             "router_timeout_s": router_timeout,
         }
         log = Log(sys.stderr, as_json=log_json)

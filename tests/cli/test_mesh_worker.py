@@ -7,8 +7,12 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
+import pytest
 from shell import Command, Shell
+
+from mesh import Mesh, QueueFull
 
 
 def start_router(shell: Shell) -> tuple[Command, str]:
@@ -31,7 +35,8 @@ def test_a_router_and_workers_make_a_mesh(shell: Shell) -> None:
     }
     assert shell.mesh("wait", "--slots", 3, "--timeout", 30).out == "3 slots ready\n"
     rows = shell.mesh("workers", "--json").rows
-    assert {row["pid"] for row in rows} == {worker.process.pid, other.process.pid}
+    pids = {row["pid"] for row in rows if not row["home"]}  # beside the router's own
+    assert (pids, len(rows)) == ({worker.process.pid, other.process.pid}, 3)
     assert shell.mesh("submit", "--wait", "sim:big", 50_000).out.strip() == "x" * 50_000
     shell.mesh("stop")
     for part in (router, worker, other):
@@ -120,4 +125,32 @@ def test_a_worker_whose_folder_is_taken_says_so(shell: Shell) -> None:
     refused = shell.mesh("worker", "--slots", 0, "--dir", shell.folder / "w", code=1)
     assert f"in use by process {worker.process.pid}" in refused.err
     shell.mesh("stop")
+    assert worker.finish().code == router.finish().code == 0
+
+
+def test_a_router_that_runs_alone_keeps_what_is_put(shell: Shell) -> None:
+    router, _ = start_router(shell)
+    access = shell.folder / "m" / "access.json"
+    with Mesh(access=access) as m:
+        future = m.put(bytes(300_000))
+        [home] = m.status()["workers"]
+        os.kill(home["pid"], signal.SIGKILL)  # another is started
+        assert len(future.result(30)) == 300_000
+        assert m.put(bytes(400_000)).done()
+        m.stop()
+    assert router.finish().code == 0
+
+
+def test_without_a_home_worker_who_puts_waits_and_is_told(shell: Shell, capfd: Any) -> None:
+    router = shell.start("router", "--dir", shell.folder / "m", "--no-home")
+    router.line()
+    access = shell.folder / "m" / "access.json"
+    with Mesh(access=access, router_timeout=4.0) as m:
+        with pytest.raises(QueueFull, match="has taken nothing for 4 s: it has no home worker"):
+            m.put(bytes(300_000))
+        assert "a large object waits" in capfd.readouterr().err
+        assert m.put(7).result(20) == 7
+        worker = shell.start("worker", "--slots", 1, "--dir", shell.folder / "w", "--home")
+        assert m.submit(len, bytes(300_000)).result(30) == 300_000
+        m.stop()
     assert worker.finish().code == router.finish().code == 0
