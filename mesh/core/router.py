@@ -51,23 +51,6 @@ UNRECORDED_BYTES_MAX = 4 * 1024 * 1024
 Begun = tuple[bytes, list[tuple[str, int, int, float]]]
 
 
-@dataclass(slots=True)
-class Restored:
-    """What a store brings back at start."""
-
-    mesh: str
-    birth: bytes
-    epoch: int
-    blocks: list[Block] = field(default_factory=list)
-    sessions: dict[str, int] = field(default_factory=dict)  # the highest counter recorded
-    functions: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)  # name, code digest
-    roster: dict[str, dict[str, Any]] = field(default_factory=dict)  # workers that were present
-    inputs: dict[bytes, Record] = field(default_factory=dict)  # of open tasks, if ended
-    begun: dict[str, Begun] = field(default_factory=dict)  # what each of them was known to run
-    ended: list[int] = field(default_factory=lambda: [0] * len(State))
-    age_s: float = 0.0  # how long routers have served this store
-
-
 class RouterCore:
     """See the module. `restored` is what the store held; `settings` the mesh's times and caps."""
 
