@@ -17,7 +17,7 @@ from ..core.worker import WorkerCore
 from ..errors import DISK_FULL
 from ..protocol import outcome, packets
 from ..store.results import Results
-from ..task import show
+from ..task import Kind, show
 from ..transport.poller import Poller
 from . import weight
 from .capture import thin
@@ -125,11 +125,29 @@ class Children:
     def _take_answers(
         self, number: int, rows: list[tuple[int, int, bytes, float, bool]], now: float
     ) -> None:
-        for lease, _, body, _, _ in rows:
+        for lease, kind, body, _, _ in rows:
             if outcome.has_log(body):
                 self._log_output(lease, body)
+            if kind == Kind.ASTRAY:
+                self._discard(lease, body, now)
         if rows:
             self._core.handle(events.SlotAnswered(number, rows), now)
+
+    def _discard(self, lease: int, body: bytes, now: float) -> None:
+        """A slot found that an input is not whole: it is not here any more, nor with the holder
+        whose file it is, too."""
+        why, name = outcome.parse_astray(body)
+        piece = self._core.slots.held.get(lease)
+        given = piece.inputs.get(lease, []) if piece is not None else []
+        for ref in (outcome.parse_ref(body) for kind, body in given if kind == Kind.STORED):
+            if ref.key == name:
+                self._log(why, "input lost")
+                lost = [self._results.id]
+                if self._results.discard(ref) and ref.holder != self._results.id:
+                    lost.append(ref.holder)
+                self._core.slots.backlog.arrivals.gone(ref.task, ref.lease)
+                self._core.handle(events.Missed(ref, why, lost), now)
+                return
 
     def _log_output(self, lease: int, body: bytes) -> None:
         piece = self._core.slots.held.get(lease)

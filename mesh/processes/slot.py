@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ FLUSH_BYTES = 48 * 1024
 ROOM_S = 300.0
 ROOM_EVERY_S = 1.0
 
+#: So many inputs are remembered as having been whole; then all are looked at anew.
+SEEN_MAX = 10_000
+
 #: Of a log, this much travels with the outcome; more of it stays with the worker.
 LOG_INLINE_BYTES = 4096
 
@@ -42,6 +46,15 @@ LOG_INLINE_BYTES = 4096
 #: for so often. In a handler of a signal nothing else can be waited for.
 LEAVING_S = 1.0
 LEAVING_EVERY_S = 0.02
+
+
+class InputAstray(Exception):
+    """An input of a task cannot be had here, though it was. `name` is that of its file: a stored
+    key."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"its input {path} {why}")
+        self.name = bytes.fromhex(Path(path).name)
 
 
 class Slot:
@@ -77,6 +90,7 @@ class Slot:
             after_in_child=self._after_fork,
         )
         self._packed: dict[int, Any] = {}
+        self._seen: set[str] = set()  # inputs that were whole
         self._functions: dict[int, Callable[..., Any]] = {}
 
     def run(self) -> None:
@@ -121,6 +135,10 @@ class Slot:
         start = time.perf_counter()
         try:
             function, args, kwargs = self._decode(number, arguments, how)
+        except InputAstray as error:
+            failure = Failure("ResultLost", str(error), "", self.host, self.pid)
+            answer = [outcome.pack_failure(failure, error.name)]
+            return self._answer(lease, Kind.ASTRAY, begun, start, answer)
         except BaseException as error:
             return self._answer(lease, Kind.REFUSED, begun, start, _refusal(error))
         try:
@@ -194,8 +212,28 @@ class Slot:
     def _value_of(self, given: Any) -> Any:
         """The value of an input."""
         if isinstance(given, packets.File):
-            given = content.mapped(given.path)
+            given = self._whole(given)
         return payload.load(given)
+
+    def _whole(self, file: packets.File) -> memoryview:
+        """The content of a file, whose checksum is looked at when it is first taken here.
+
+        Raises:
+            InputAstray: it is not what it should be.
+        """
+        try:
+            view = content.mapped(file.path)
+        except (OSError, ValueError) as error:
+            raise InputAstray(file.path, f"cannot be read: {error}") from None
+        if len(view) != file.size:
+            raise InputAstray(file.path, f"has {len(view)} bytes instead of {file.size}")
+        if file.path not in self._seen:
+            if zlib.crc32(view) != file.crc:
+                raise InputAstray(file.path, "is damaged: its checksum differs")
+            if len(self._seen) >= SEEN_MAX:
+                self._seen.clear()
+            self._seen.add(file.path)
+        return view
 
     def _answer(
         self, lease: int, kind: Kind, begun: float, start: float, parts: list[Any]

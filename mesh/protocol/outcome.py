@@ -156,6 +156,16 @@ def refs_in(kind: int, body: bytes) -> list[Ref]:
     return refs
 
 
+def parse_astray(raw: Any) -> tuple[str, bytes]:
+    """Why a run could not have an input, and the name of that; without one if it never came.
+
+    Raises:
+        ValueError: the body is cut short.
+    """
+    failure, name = parse_failure(parse(raw).rest)
+    return failure.message, bytes(name)
+
+
 def pack_failure(failure: Failure, exception: bytes = b"") -> bytes:
     """The bytes of a failure, and the pickled exception if there is one."""
     texts = [failure.kind, failure.message, failure.traceback, failure.host, str(failure.pid)]

@@ -317,6 +317,17 @@ class Results:
             )
         return file, size, crc
 
+    def discard(self, ref: Ref) -> bool:
+        """The file of a result is not what it should be: it is none any more. Whether another store
+        on this host has the same file under a name of its own."""
+        file = self._file(ref.key)
+        try:
+            is_shared = file.stat().st_nlink > 1
+            file.unlink()
+        except FileNotFoundError:
+            return False
+        return is_shared
+
     def go_through(self) -> tuple[int, int, int]:
         """Compare an index that may have lost something with the files: how many results are whole,
         how many were not and are out of it, and how many files were in no entry and are now.

@@ -98,7 +98,7 @@ def test_by_id_nothing_is_made_again(mesh_dir: Path, traces: Path) -> None:
     assert tasks.runs(traces) == {"a": 1}
 
 
-@pytest.mark.parametrize("damage", [remove_all, cut_all])
+@pytest.mark.parametrize("damage", [remove_all, cut_all, spoil_all])
 def test_what_a_task_takes_is_made_again_with_all_that_it_needs(
     mesh_dir: Path, traces: Path, damage: Any
 ) -> None:
@@ -113,6 +113,18 @@ def test_what_a_task_takes_is_made_again_with_all_that_it_needs(
         assert last.result(30) == 2 * SIZE
         assert m.submit(length, folder, "d", m.future(two.id)).result(30) == SIZE
     assert tasks.runs(traces) == {"a": 2, "b": 2, "c": 1, "d": 1}
+
+
+def test_what_is_spoilt_after_it_was_taken_is_made_again_for_the_next_slot(
+    mesh_dir: Path, traces: Path
+) -> None:
+    with Mesh(dir=mesh_dir, slots=1) as m:
+        one = m.submit(made, str(traces), "a")
+        assert m.submit(len, one).result(20) == SIZE
+        assert m.submit(tasks.exit_at_once).wait(30)  # what this slot has seen goes with it
+        spoil_all(mesh_dir)
+        assert m.submit(len, one).result(30) == SIZE
+    assert tasks.runs(traces) == {"a": 2}
 
 
 def test_with_rerun_off_it_is_lost(mesh_dir: Path, traces: Path) -> None:
