@@ -47,9 +47,6 @@ from .stall import Stall
 #: commit, and little, for each is there several times.
 UNRECORDED_BYTES_MAX = 4 * 1024 * 1024
 
-#: What a worker was known to run: its incarnation, and rows of session, counter, lease, since when.
-Begun = tuple[bytes, list[tuple[str, int, int, float]]]
-
 
 class RouterCore:
     """See the module. `restored` is what the store held; `settings` the mesh's times and caps."""
