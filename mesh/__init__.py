@@ -20,12 +20,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .client.future import Future as Future
     from .client.group import Group as Group
+    from .client.kept import Kept as Kept
     from .client.mesh import Mesh as Mesh
 
 _HOMES = {
     "Mesh": "client.mesh",
     "Future": "client.future",
     "Group": "client.group",
+    "Kept": "client.kept",
 }
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import MeshError, TaskNotFound
+from ..errors import MeshError, RouterUnreachable, TaskNotFound
 from .exits import TaskEnded, is_of_the_task
 from .lines import json_option, many, print_json
-from .place import Place, import_from_here, place_options, timeout_option
+from .place import Place, import_from_here, place_options, results_option, timeout_option
 
 if TYPE_CHECKING:
     from ..client.future import Future
@@ -22,14 +22,23 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("id")
 @click.option("-o", "--output", metavar="FILE", help="Write the value to FILE.")
+@results_option
 @timeout_option
 @json_option
 @place_options
-def result(place: Place, id: str, output: str | None, timeout: float | None, as_json: bool) -> None:
+def result(
+    place: Place,
+    id: str,
+    output: str | None,
+    results: str | None,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
     """Print the result of a task or a group, waiting for it.
 
     ID is a task, a group, a unique prefix of one (k3f.17), an id of your own, or `last`. With
-    --dir or --name, results are fetched from a mesh's folder also while no mesh runs on it.
+    --dir or --name, results are fetched from a mesh's folder also while no mesh runs on it. What
+    was kept with --results is found in DIR again when there is no mesh at all.
 
     Text is printed as it is, everything else as Python shows it. -o writes bytes as they are,
     text as UTF-8, and everything else as a pickle.
@@ -38,13 +47,24 @@ def result(place: Place, id: str, output: str | None, timeout: float | None, as_
     mesh result k3f9x2m7.17
     mesh result last --json
     mesh result T=2.30 --name ising -o spins.pickle
+    mesh result T=2.30 --results kept
     """
-    mesh, runs = place.open()
+    from .kept import keep, show_kept
+
+    try:
+        mesh, runs = place.open()
+    except RouterUnreachable:
+        if results is None or not show_kept(id, results, output, as_json=as_json):
+            raise
+        return
     import_from_here()  # what the value is made of may be there
     with mesh:
         if not runs:
             check_ended(mesh, place, id)
         found = find(mesh, id)
+        if results is not None:
+            await_success(mesh, found, timeout)
+            keep(found, results)
         if output is not None:
             told_of_file(output, *saved(mesh, found, output, timeout))
             return
@@ -132,6 +152,19 @@ def value_of(mesh: Mesh, found: Future | Group, timeout: float | None) -> Any:
     """
     from ..client.group import Group
 
+    await_success(mesh, found, timeout)
+    return found.results() if isinstance(found, Group) else found.result()
+
+
+def await_success(mesh: Mesh, found: Future | Group, timeout: float | None) -> None:
+    """Wait until a task, or all of a group, is done.
+
+    Raises:
+        TaskEnded: a task failed or was cancelled.
+        TimeoutError, MeshError: see `await_end`.
+    """
+    from ..client.group import Group
+
     await_end(mesh, found, timeout)
     if isinstance(found, Group):
         errors = found.errors()
@@ -139,17 +172,7 @@ def value_of(mesh: Mesh, found: Future | Group, timeout: float | None) -> Any:
             first = min(errors)
             before = f"{len(errors)} of {many(len(found), 'task')} did not succeed; the first:"
             raise TaskEnded(found[first].id, errors[first], before)
-        return found.results()
-    check_success(found, timeout)
-    return found.result()
-
-
-def check_success(found: Future, timeout: float | None) -> None:
-    """Raise how a task ended, unless it is done.
-
-    Raises:
-        TaskEnded, MeshError: see `value_of`.
-    """
+        return
     try:
         error = found.exception(timeout)
     except CancelledError:
@@ -171,9 +194,8 @@ def saved(mesh: Mesh, found: Future | Group, output: str, timeout: float | None)
 
     if isinstance(found, Group):
         return save_value(value_of(mesh, found, timeout), output)
-    await_end(mesh, found, timeout)
-    check_success(found, timeout)
-    return save(found, output)
+    await_success(mesh, found, timeout)
+    return save(found.outcome(), output)
 
 
 def print_value(value: Any) -> None:
@@ -193,6 +215,15 @@ def print_values(found: Future | Group, value: Any) -> None:
         rows = [(found[i].id, each) for i, each in enumerate(value)]
     else:
         rows = [(found.id, value)]
+    print_rows(rows)
+
+
+def print_rows(rows: list[tuple[str, Any]]) -> None:
+    """Ids and values as JSON, a line each.
+
+    Raises:
+        MeshError: JSON has no word for one.
+    """
     for id, each in rows:
         try:
             print_json({"id": id, "value": each})
@@ -202,5 +233,5 @@ def print_values(found: Future | Group, value: Any) -> None:
 
 def told_of_file(output: str, size: int, kind: str) -> None:
     """What has been written to a file."""
-    of = f", a pickle of {kind}" if kind else ""
+    of = "" if kind in ("bytes", "str") else f", a pickle of {kind}"
     click.echo(f"wrote {many(size, 'byte')} to {output}{of}", err=True)

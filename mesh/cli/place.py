@@ -125,6 +125,16 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return placed
 
 
+def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--results``, as the argument `results`."""
+    return click.option(
+        "--results",
+        type=click.Path(file_okay=False),
+        metavar="DIR",
+        help="Keep results in DIR, as plain files that are there without a mesh.",
+    )(command)
+
+
 def timeout_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--timeout``, as the argument `timeout`."""
     return click.option(

@@ -14,8 +14,9 @@ from ..errors import MeshError
 from ..options import options_of
 from .amounts import Size
 from .fetch import print_value, print_values, value_of
+from .kept import keep
 from .lines import json_option, print_json
-from .place import Place, import_from_here, place_options
+from .place import Place, import_from_here, place_options, results_option
 
 
 def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> str | None:
@@ -46,6 +47,7 @@ def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> 
     "--memory", type=Size(), metavar="SIZE", help="Stop a run that uses more, such as 2GB."
 )
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
+@results_option
 @json_option
 @place_options
 def submit(
@@ -55,6 +57,7 @@ def submit(
     keywords: tuple[str, ...],
     own_id: str | None,
     wait: bool,
+    results: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -85,7 +88,7 @@ def submit(
         mesh.flush()
         if own_id is not None and mesh.future(own_id).id != future.id:
             raise future.exception(0) or MeshError(f"id {own_id!r} is another task's")
-        if not wait:
+        if not (wait or results):
             if as_json:
                 print_json({"id": future.id})
             else:
@@ -93,6 +96,8 @@ def submit(
             return
         click.echo(future.id, err=True)
         value = value_of(mesh, future, None)
+        if results is not None:
+            keep(future, results)
         if as_json:
             print_values(future, value)
         else:

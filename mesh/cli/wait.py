@@ -11,8 +11,9 @@ import click
 from ..task import ENDED, State
 from .exits import FAILED
 from .fetch import await_end, find
+from .kept import keep
 from .lines import json_option, many, print_json
-from .place import Place, place_options, timeout_option
+from .place import Place, place_options, results_option, timeout_option
 
 if TYPE_CHECKING:
     from ..client.mesh import Mesh
@@ -27,11 +28,17 @@ UNSUCCESSFUL = [state.word for state in State if state > State.DONE]
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--slots", type=click.IntRange(min=1), metavar="N", help="Wait for N ready slots.")
+@results_option
 @timeout_option
 @json_option
 @place_options
 def wait(
-    place: Place, ids: tuple[str, ...], slots: int | None, timeout: float | None, as_json: bool
+    place: Place,
+    ids: tuple[str, ...],
+    slots: int | None,
+    results: str | None,
+    timeout: float | None,
+    as_json: bool,
 ) -> int:
     """Wait until tasks have ended, or slots are there.
 
@@ -54,12 +61,30 @@ def wait(
                     click.echo(f"{many(ready, 'slot')} ready")
                 return 0
         ended = _await_tasks(mesh, ids, deadline) if ids else _await_all(mesh, deadline)
+        if results is not None:
+            for id in ids:
+                _keep_done(mesh, id, results)
     if as_json:
         print_json({state.word: ended[state.word] for state in State if state >= ENDED})
     else:
         told = [f"{count} {state}" for state, count in ended.items() if count]
         click.echo(", ".join(told) or "no task is open")
     return FAILED if any(ended[state] for state in UNSUCCESSFUL) else 0
+
+
+def _keep_done(mesh: Mesh, id: str, folder: str) -> None:
+    """Keep the results of those that are done."""
+    from ..client.group import Group
+
+    found = find(mesh, id)
+    await_end(mesh, found, None)
+    members = list(found) if isinstance(found, Group) else [found]
+    done = [each for each in members if each.wait() and each.state == State.DONE.word]
+    if len(done) == len(members):
+        keep(found, folder)
+    else:
+        for each in done:
+            keep(each, folder)
 
 
 def _rest(deadline: float | None) -> float | None:

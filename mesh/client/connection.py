@@ -46,6 +46,7 @@ from .callbacks import Callbacks
 from .fetch import Fetcher, Into, Place
 from .future import Future
 from .group import Group
+from .kept import Kept
 from .outbox import Outbox
 from .puts import Puts
 from .waiting import Waiting
@@ -101,6 +102,7 @@ class Connection:
         self.outbox = Outbox(self._wake.set, router_timeout_s)
         self.waiting = Waiting(self, self.session)
         self._fetcher = Fetcher(self._locate)
+        self.kept: Kept | None = None  # where results stay that were asked for
         self.puts = Puts(self, warn, router_timeout_s)
         self._lock = threading.Lock()
         self._questions: dict[int, PlainFuture[Any]] = {}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import TaskNotFound
+from ..errors import ResultLost, TaskNotFound
 from ..protocol import inputs
 from ..task import STATE_OF, SUCCESS, Kind, key, show
 from . import again, decode
+from .saving import Ended
 from .story import Story
 
 if TYPE_CHECKING:
@@ -80,13 +82,22 @@ class Future(concurrent.futures.Future):
                 del self, error  # no cycle through the traceback
         if not self._is_loaded:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-            assert self._raw is not None, "it has ended, and without an error"
-            task = (self._session, self._counter)
-            self._raw, self._value = again.load(
-                self._connection, task, self._raw, rest, is_live=self.is_live
-            )
+            self._value = self._load(rest)
             self._is_loaded = True
         return self._value
+
+    def _load(self, timeout: float | None) -> Any:
+        """Its value: kept where results are kept, made again if it was lost."""
+        assert self._raw is not None, "it has ended, and without an error"
+        kept = self._connection.kept
+        if kept is not None:
+            with contextlib.suppress(ResultLost):
+                return kept.value(self.outcome(), self._alias, timeout=timeout)
+        task = (self._session, self._counter)
+        self._raw, value = again.load(
+            self._connection, task, self._raw, timeout, is_live=self.is_live
+        )
+        return value if kept is None else kept.value(self.outcome(), self._alias, timeout=timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the task raised, or None. Waits as `result` does; fetches nothing.
@@ -163,14 +174,10 @@ class Future(concurrent.futures.Future):
             raise TaskNotFound(f"no task {self.id} on this mesh, or not any more")
         return Story(told)
 
-    @property
-    def raw(self) -> tuple[int, Any] | None:
-        """How it ended, as it came: kind and body; None while it has not, as far as is known."""
-        return self._raw
-
-    def fetch(self, ref: Any, timeout: float | None, into: Callable[[int], Any]) -> Any:
-        """What a worker keeps of it: see `Fetcher.fetch`."""
-        return self._connection.fetch(ref, timeout, into)
+    def outcome(self) -> Ended:
+        """What its value is made of, once it is done."""
+        kind, body = self._raw  # type: ignore[misc]  # it is
+        return Ended(self.id, kind, body, self._connection.fetch)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._wait().__await__()

@@ -7,6 +7,7 @@ for.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -14,12 +15,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
+from ..errors import ResultLost
 from ..protocol import inputs
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
 from ..task import STATE_OF, SUCCESS, Kind, State, key, show
 from . import again, decode
 from .future import Future
+from .saving import Ended
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -169,11 +172,14 @@ class Group(Sequence[Future]):
         if errors == "raise" and self._failed:
             failed = (i for i, kind in enumerate(kinds) if kind not in (_OPEN, *SUCCESS))
             self.value(next(failed))
-        fetch = self._connection.fetch
+        fetch, kept = self._connection.fetch, self._connection.kept
         values: list[Any] = []
         for i, kind in enumerate(kinds):
             try:
-                values.append(decode.value_of(kind, bodies[i], "", fetch))
+                if kept is not None:
+                    values.append(self.value(i))
+                else:
+                    values.append(decode.value_of(kind, bodies[i], "", fetch))
             except Exception:
                 try:
                     values.append(self.value(i))  # again, for an error that names the task
@@ -186,12 +192,21 @@ class Group(Sequence[Future]):
 
     def value(self, index: int) -> Any:
         """The value of a member that has ended; raises its error."""
+        kept, ended = self._connection.kept, self.outcome(index)
+        if kept is not None and ended.kind in SUCCESS:
+            with contextlib.suppress(ResultLost):
+                return kept.value(ended, self.alias_of(index))
         raw = self._kinds[index], self._bodies[index]
         raw, value = again.load(
             self._connection, self.task_of(index), raw, None, is_live=self.is_live
         )
         self._kinds[index], self._bodies[index] = raw
-        return value
+        return value if kept is None else kept.value(self.outcome(index), self.alias_of(index))
+
+    def outcome(self, index: int) -> Ended:
+        """What the value of a member is made of that has ended."""
+        task = show(*self.task_of(index))
+        return Ended(task, self._kinds[index], self._bodies[index], self._connection.fetch)
 
     def value_in_time(self, index: int, timeout: float | None) -> Any:
         """The value of a member, once it has ended; raises its error.

@@ -20,6 +20,7 @@ from .asking import Asking
 from .connection import Connection
 from .future import Future
 from .group import Group
+from .kept import Kept
 from .submit import Submitter
 from .view import View
 
@@ -51,6 +52,8 @@ class Mesh(Asking, concurrent.futures.Executor):
         max_tasks_per_child: after so many tasks a slot's process is replaced; default never.
         max_memory_per_child: one that has grown beyond it is, between two tasks: bytes of resident
             memory, or a text such as ``"2GB"``; default never.
+        results: a folder, on any file system, in which the results stay that are asked for, as
+            plain files: `Kept` finds them there without a mesh.
 
     Raises:
         ValueError: `access` together with `slots`, `dir`, `name` or `durability`.
@@ -78,6 +81,7 @@ class Mesh(Asking, concurrent.futures.Executor):
         max_workers: int | None = None,
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | str | None = None,
+        results: str | os.PathLike[str] | None = None,
     ) -> None:
         self._closed = True  # until it is open: __del__ may come first
         if SLOT_VARIABLE in os.environ:
@@ -103,6 +107,7 @@ class Mesh(Asking, concurrent.futures.Executor):
                 to = self._local.access
         self._why, self.folder = place.why, place.folder
         self._connection = Connection(to, router_timeout, _warn)
+        self._connection.kept = None if results is None else Kept(results)
         self._submitter = Submitter(self._connection)
         self._lock = threading.Lock()
         self._closed = False

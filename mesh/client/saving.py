@@ -14,50 +14,69 @@ import pickle
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, NamedTuple
 
 from ..errors import MeshError, PayloadError
 from ..protocol import payload
 from ..protocol.outcome import parse, parse_ref
 from ..task import Kind
 
-if TYPE_CHECKING:
-    from .future import Future
-
 #: Written at a time.
 STEP_BYTES = 4 * 1024 * 1024
 
+#: The types of values that are no pickle in their file.
+BYTES, TEXT = "bytes", "str"
 
-def save(future: Future, path: str, timeout: float | None = None) -> tuple[int, str]:
-    """Write the value of a task that is done to `path`, where ``-`` is standard output: how many
-    bytes, and, if it is a pickle, of what type.
+
+class Ended(NamedTuple):
+    """A task that is done: its id, its outcome, and what fetches what a worker keeps of it."""
+
+    id: str
+    kind: int
+    body: Any
+    fetch: Callable[..., Any]  # see `Connection.fetch`
+
+
+def save(ended: Ended, path: str, timeout: float | None = None) -> tuple[int, str]:
+    """Write the value of a task to `path`, where ``-`` is standard output: how many bytes, and of
+    what type it is.
 
     Raises:
         MeshError: the file cannot be written.
-        BaseException: see `Future.result`.
+        PayloadError, ResultLost, ResultUnreachable, TimeoutError: the value cannot be had.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    error = future.exception(timeout)
-    if error is not None:
-        raise error
-    kind, body = future.raw  # type: ignore[misc]  # it is done
-    rest = parse(body).rest
+    folder = Path(tempfile.gettempdir()) if path == "-" else Path(path).absolute().parent
+    with told_of(path), _target(path) as file:
+        return pour(ended, file, folder, timeout)
+
+
+def pour(
+    ended: Ended, file: IO[bytes], folder: Path, timeout: float | None = None
+) -> tuple[int, str]:
+    """Write the value of a task to an open file; what is fetched comes into `folder` first.
+
+    Raises:
+        OSError: it cannot be written.
+        PayloadError, ResultLost, ResultUnreachable, TimeoutError: the value cannot be had.
+    """
+    rest = parse(ended.body).rest
     with contextlib.ExitStack() as stack:
-        try:
-            if kind == Kind.STORED:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                folder = (
-                    Path(tempfile.gettempdir()) if path == "-" else Path(path).absolute().parent
-                )
-                rest = future.fetch(parse_ref(rest), left, _scratch(folder, stack))
-            return _write(future.id, memoryview(rest), stack.enter_context(_target(path)))
-        except OSError as problem:
-            if isinstance(problem, TimeoutError) or problem.errno is None:
-                raise
-            raise MeshError(f"{path} cannot be written: {problem.strerror}") from problem
+        if ended.kind == Kind.STORED:
+            rest = ended.fetch(parse_ref(rest), timeout, _scratch(folder, stack))
+        return _write(ended.id, memoryview(rest), file)
+
+
+@contextlib.contextmanager
+def told_of(path: str) -> Iterator[None]:
+    """An error of the system while a file is written becomes one that names it."""
+    try:
+        yield
+    except OSError as problem:
+        if isinstance(problem, TimeoutError) or problem.errno is None:
+            raise
+        raise MeshError(f"{path} cannot be written: {problem.strerror}") from problem
 
 
 def save_value(value: Any, path: str) -> tuple[int, str]:
@@ -66,11 +85,8 @@ def save_value(value: Any, path: str) -> tuple[int, str]:
     Raises:
         MeshError: the file cannot be written.
     """
-    try:
-        with _target(path) as file:
-            return _write_value(value, file)
-    except OSError as problem:
-        raise MeshError(f"{path} cannot be written: {problem.strerror}") from problem
+    with told_of(path), _target(path) as file:
+        return _write_value(value, file)
 
 
 @contextlib.contextmanager
@@ -113,7 +129,7 @@ def _scratch(folder: Path, stack: contextlib.ExitStack) -> Callable[[int], mmap.
 def _write(task: str, packed: memoryview, file: IO[bytes]) -> tuple[int, str]:
     raw = payload.raw(packed)
     if raw is not None:
-        return _copy(raw, file), ""
+        return _copy(raw, file), BYTES
     try:
         value = payload.load(packed)
     except Exception as error:
@@ -125,9 +141,9 @@ def _write(task: str, packed: memoryview, file: IO[bytes]) -> tuple[int, str]:
 
 def _write_value(value: Any, file: IO[bytes]) -> tuple[int, str]:
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return _copy(memoryview(value).cast("B"), file), ""
+        return _copy(memoryview(value).cast("B"), file), BYTES
     if isinstance(value, str):
-        return _copy(memoryview(value.encode("utf-8", "surrogatepass")), file), ""
+        return _copy(memoryview(value.encode("utf-8", "surrogatepass")), file), TEXT
     counted = _Counted(file)
     pickle.dump(value, counted, protocol=5)
     return counted.size, type(value).__qualname__

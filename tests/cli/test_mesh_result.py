@@ -201,3 +201,34 @@ def test_of_a_folder_without_a_mesh(meshed: Shell) -> None:
     assert names == {"one", "large"}
     assert meshed.mesh("result", "two", *there, code=6).out == ""
     assert "mesh up" in meshed.mesh("status", *there, code=3).err  # that one needs a living one
+
+
+def test_what_is_kept_is_found_without_a_mesh(shell: Shell) -> None:
+    up = shell.up()
+    kept = ("--results", shell.work / "kept")
+    printed = shell.mesh("submit", "--id", "one", *kept, "sim:big", 20_000).out
+    shell.submit("--id", "two", "sim:thing")
+    assert shell.mesh("wait", "two", *kept).out == "1 done\n"
+    group = shell.python(
+        """
+        from mesh import Mesh
+        with Mesh("default") as m:
+            group = m.submit_many(pow, [2, 3], [2, 2])
+            group.wait()
+            print(group.id)
+        """
+    ).strip()
+    assert shell.mesh("result", group, *kept).out == "[4, 9]\n"
+    rows = shell.mesh("result", group, *kept, "--json").out
+    failed = shell.submit("sim:fail", "no")
+    shell.mesh("wait", failed, *kept, code=1)
+    shell.mesh("stop")
+    assert up.finish().code == 0
+
+    shell.mesh("result", "one", code=3)
+    assert shell.mesh("result", "one", *kept).out == printed == "x" * 20_000 + "\n"
+    shell.mesh("result", "two", *kept, "-o", shell.work / "value")
+    assert pickle.loads((shell.work / "value").read_bytes()) == {1, (2, 3)}
+    assert shell.mesh("result", group, *kept, "--json").out == rows
+    for unknown in (failed, "three"):
+        shell.mesh("result", unknown, *kept, code=3)

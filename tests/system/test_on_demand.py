@@ -14,7 +14,7 @@ import sample_tasks as tasks
 from scripts import Script
 from test_stores import content
 
-from mesh import Mesh, MeshError, ResultLost
+from mesh import Kept, Mesh, MeshError, ResultLost
 from mesh.client.saving import save
 
 LARGE = 40_000_000
@@ -113,7 +113,7 @@ def saving_script(id: str, file: Path, elsewhere: bool) -> str:
             future = m.future({id!r})
             future.wait()
             before = now()
-            saving.save(future, {str(file)!r})
+            saving.save(future.outcome(), {str(file)!r})
             print(before, most[0])
         """
 
@@ -154,13 +154,30 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
         try:
             assert future.wait(20)
             with pytest.raises(MeshError, match="cannot be written"):
-                save(future, str(file))
+                save(future.outcome(), str(file))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, handler)
         assert file.read_text() == "bef" and not list(tmp_path.glob("*.part"))
 
-        assert save(future, str(link)) == (LARGE, "")
+        assert save(future.outcome(), str(link)) == (LARGE, "bytes")
         assert link.is_symlink() and file.stat().st_size == LARGE
-        save(future, os.devnull)
+        save(future.outcome(), os.devnull)
         assert not Path(os.devnull).is_file()
+
+
+def test_what_was_asked_for_is_there_without_a_mesh(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    with Mesh(slots=1, results=folder) as m:
+        large = m.options(id="large").submit(counted, LARGE)
+        group = m.submit_many(pow, [2, 3], [2, 2], ids=["two", "three"])
+        assert np.array_equal(large.result(20), counted(LARGE)) and group.results() == [4, 9]
+        one = m.submit(bytes, 100_000)
+        assert m.result(one.id, 20) == bytes(100_000)
+        m.submit(pow, 2, 5).wait(20)  # nobody asks for it
+
+    kept = Kept(folder)
+    assert np.array_equal(kept.result("large"), counted(LARGE))
+    assert [kept.result(name) for name in ("two", "three")] == [4, 9]
+    assert kept.result(one.id) == bytes(100_000)
+    assert len(list(folder.glob("objects/??/*"))) == 4
