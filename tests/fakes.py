@@ -1008,9 +1008,9 @@ def describe_write(what: str, about: list[Any]) -> str:
     if what in ("close", "group"):
         return f"{what} {show(*unkey(about[0]))}"
     if what == "found":
-        return f"found: no more lost is the result of lease {lease(about[0])}"
+        return f"found: no more lost is the result of lease {lease(about[1])}"
     if what == "lost":
-        return f"lost: the result of lease {lease(about[0])}"
+        return f"lost: the result of lease {lease(about[1])}"
     if what == "worker":
         return f"worker {about[0]} {'is gone' if about[1] is None else 'is there'}"
     return f"{what} {about[1] if what == 'function' else ''}".strip()

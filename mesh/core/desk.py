@@ -266,9 +266,10 @@ class Desk:
     def _ask_lost(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A holder has lost the stored result of a lease: its alias is free from now on. Answered
         when that is on disk."""
-        if not is_int(about["lease"]):
-            raise ValueError(f"no lease {about['lease']!r}")
-        self.core.ledger.writes.append(("lost", about["lease"]))
+        session, counter, lease = about["session"], about["counter"], about["lease"]
+        if not (is_session(session) and is_int(counter) and is_int(lease)):
+            raise ValueError(f"no lease {lease!r} of {session!r}.{counter!r}")
+        self.core.ledger.writes.append(("lost", key(session, counter), lease))
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
 
     def _ask_again(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:

@@ -75,7 +75,7 @@ class Recovery:
 
     def lost(self, task: bytes, lease: int, store: str) -> None:
         """What `lease` of a task left in `store` is not there."""
-        self._ledger.writes.append(("lost", lease))
+        self._ledger.writes.append(("lost", task, lease))
         if self._ledger.inputs.lose(task, lease, store):
             self._want(task)
 
@@ -187,7 +187,7 @@ class Recovery:
         ledger = self._ledger
         task, old = key(block.session, block.first + i), block.recovering[i]
         record = RECORD.pack(kind, lease, store) + body
-        ledger.writes += [("outcomes", [(task, record)]), ("found", old[1])]
+        ledger.writes += [("outcomes", [(task, record)]), ("found", task, old[1])]
         self._forget_old(task, old)
         ledger.write_bytes += len(record)
         ledger.kept.append((task, record))

@@ -127,7 +127,7 @@ def _clear(txn: Transaction, start: bytes, stop: bytes, from_s: float) -> None:
     for task, record in list(txn.scan("outcome", start, stop)):
         kind, lease, store = RECORD.unpack_from(record)
         if kind == Kind.STORED:
-            txn.delete("lost", LEASE.pack(lease))
+            txn.delete("lost", task + LEASE.pack(lease))
         if _refs_in(kind, record[RECORD.size :]):
             drop(txn, store.decode(), task, lease, from_s)
     for table in ("outcome", "tries", "run", "foreign"):

@@ -23,7 +23,7 @@ Layout (schema 4; all keys sort):
     worker    store id             → what its worker said of itself, while it is present
     host      store id             → where its worker was last
     begun     store id             → what its worker was known to run: incarnation, tasks, leases
-    lost      lease                → nothing; its stored result is gone, said its holder
+    lost      task id + lease      → nothing; its stored result is gone, said its holder
     drop      store id + task id + lease → age from which its holder is told to let go of it
 
 A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
@@ -123,8 +123,8 @@ class Records:
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
-            "lost": lambda txn, lease: txn.put("lost", LEASE.pack(lease), b""),
-            "found": lambda txn, lease: txn.delete("lost", LEASE.pack(lease)),
+            "lost": lambda txn, task, lease: txn.put("lost", task + LEASE.pack(lease), b""),
+            "found": lambda txn, task, lease: txn.delete("lost", task + LEASE.pack(lease)),
             "counts": lambda txn, counts: txn.put("meta", b"counts", pack(counts)),
         }
         self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
@@ -241,8 +241,9 @@ class Records:
             raw = txn.get("alias", alias_key(alias))
             if raw is not None:
                 record = unpack(raw)
-                outcome = txn.get("outcome", key(record[0], record[1]))
-                if not restoring.is_lost(txn, outcome):
+                task = key(record[0], record[1])
+                outcome = txn.get("outcome", task)
+                if not restoring.is_lost(txn, task, outcome):
                     found[alias] = (record, outcome)
         recorded = {block for block in blocks if txn.get("block", block) is not None}
         inputs = {}

@@ -81,19 +81,19 @@ def _records(txn: Transaction, tasks: list[bytes]) -> dict[bytes, Record]:
 def outcome(txn: Transaction, task: bytes) -> bytes | None:
     """How a task ended, for those that take its result: if that is lost, it is nowhere."""
     raw = txn.get("outcome", task)
-    if not is_lost(txn, raw):
+    if not is_lost(txn, task, raw):
         return raw
     assert raw is not None  # who has no outcome has lost nothing
     kind, lease, _ = RECORD.unpack_from(raw)
     return RECORD.pack(kind, lease, NOWHERE.encode()) + raw[RECORD.size :]
 
 
-def is_lost(txn: Transaction, outcome: bytes | None) -> bool:
-    """Whether an outcome stands for a result that its holder has lost."""
+def is_lost(txn: Transaction, task: bytes, outcome: bytes | None) -> bool:
+    """Whether the outcome of a task stands for a result that its holder has lost."""
     if outcome is None or outcome[0] != Kind.STORED:
         return False
     _, lease, _ = RECORD.unpack_from(outcome)
-    return txn.get("lost", LEASE.pack(lease)) is not None
+    return txn.get("lost", task + LEASE.pack(lease)) is not None
 
 
 def makers(txn: Transaction, tasks: list[bytes]) -> list[Maker]:

@@ -311,6 +311,7 @@ questions = st.sampled_from(
         "count",
         "slots",
         "lost",
+        "again",
         "stop",
         "?",
     ]

@@ -326,7 +326,7 @@ def test_who_has_lost_its_result_has_its_alias_no_more(reopen: Open):
     stored = {0: RECORD.pack(Kind.STORED, 7, b"wwwwwwww"), 1: RECORD.pack(Kind.STORED, 8, b"ww")}
     store.apply([("outcomes", [(key(SESSION, i), raw + b"a ref") for i, raw in stored.items()])])
 
-    store.apply([("lost", 7)])
+    store.apply([("lost", key(SESSION, 0), 7), ("lost", key(SESSION, 9), 8)])
 
     store = reopen()
     assert who_has(store, ["a", "b"]).keys() == {"b"}
