@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ResultLost, RouterUnreachable
 from ..protocol.outcome import parse, parse_ref
-from ..task import show
+from ..task import SUCCESS, show
 from . import decode
+from .saving import Ended
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -30,9 +31,11 @@ def load(
     timeout: float | None,
     *,
     is_live: bool,
+    alias: str | None,
 ) -> tuple[Raw, Any]:
     """The value of a task that has ended, and how it ended: `raw`, or, if `is_live` and its result
-    was lost, what took that one's place.
+    was lost, what took that one's place. Where results are kept, it is from now on, under its
+    `alias`, too.
 
     Raises:
         BaseException: see `decode.value_of`.
@@ -42,11 +45,17 @@ def load(
     while True:
         rest = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            return raw, decode.value_of(*raw, show(*task), connection.fetch, rest)
+            return raw, _value(connection, Ended(show(*task), *raw, connection.fetch), alias, rest)
         except ResultLost:
             if not is_live or task[0] != connection.session:
                 raise
         raw = _made_again(connection, task, raw, deadline)
+
+
+def _value(connection: Connection, ended: Ended, alias: str | None, timeout: float | None) -> Any:
+    if connection.kept is not None and ended.kind in SUCCESS:
+        return connection.kept.value(ended, alias, timeout=timeout)
+    return decode.value_of(ended.kind, ended.body, ended.id, ended.fetch, timeout)
 
 
 def _made_again(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import functools
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ResultLost, TaskNotFound
+from ..errors import TaskNotFound
 from ..protocol import inputs
 from ..task import STATE_OF, SUCCESS, Kind, key, show
 from . import again, decode
@@ -82,22 +81,13 @@ class Future(concurrent.futures.Future):
                 del self, error  # no cycle through the traceback
         if not self._is_loaded:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._value = self._load(rest)
+            assert self._raw is not None, "it has ended, and without an error"
+            task = (self._session, self._counter)
+            self._raw, self._value = again.load(
+                self._connection, task, self._raw, rest, is_live=self.is_live, alias=self._alias
+            )
             self._is_loaded = True
         return self._value
-
-    def _load(self, timeout: float | None) -> Any:
-        """Its value: kept where results are kept, made again if it was lost."""
-        assert self._raw is not None, "it has ended, and without an error"
-        kept = self._connection.kept
-        if kept is not None:
-            with contextlib.suppress(ResultLost):
-                return kept.value(self.outcome(), self._alias, timeout=timeout)
-        task = (self._session, self._counter)
-        self._raw, value = again.load(
-            self._connection, task, self._raw, timeout, is_live=self.is_live
-        )
-        return value if kept is None else kept.value(self.outcome(), self._alias, timeout=timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the task raised, or None. Waits as `result` does; fetches nothing.

@@ -7,7 +7,6 @@ for.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 import time
@@ -15,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from ..errors import ResultLost
 from ..protocol import inputs
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
@@ -192,16 +190,17 @@ class Group(Sequence[Future]):
 
     def value(self, index: int) -> Any:
         """The value of a member that has ended; raises its error."""
-        kept, ended = self._connection.kept, self.outcome(index)
-        if kept is not None and ended.kind in SUCCESS:
-            with contextlib.suppress(ResultLost):
-                return kept.value(ended, self.alias_of(index))
         raw = self._kinds[index], self._bodies[index]
         raw, value = again.load(
-            self._connection, self.task_of(index), raw, None, is_live=self.is_live
+            self._connection,
+            self.task_of(index),
+            raw,
+            None,
+            is_live=self.is_live,
+            alias=self.alias_of(index),
         )
         self._kinds[index], self._bodies[index] = raw
-        return value if kept is None else kept.value(self.outcome(index), self.alias_of(index))
+        return value
 
     def outcome(self, index: int) -> Ended:
         """What the value of a member is made of that has ended."""

@@ -65,7 +65,7 @@ def test_a_file_that_is_not_what_it_was_is_lost_not_served(tmp_path: Path, size:
         raw[size // 2] ^= 1
         file.write_bytes(raw)
         with pytest.raises(ResultLost, match="checksum"):
-            future.result(20)
+            m.result(future.id, 20)
         file.write_bytes(raw[:-1])
         with pytest.raises(ResultLost, match="bytes of"):
             m.future(future.id).result(20)
