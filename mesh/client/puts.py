@@ -17,6 +17,7 @@ import time
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +27,7 @@ from ..processes import spool
 from ..protocol import outcome, payload
 from ..protocol.outcome import RESULT
 from ..store import deposits
-from ..task import Kind, key, show
+from ..task import Kind, key
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -50,13 +51,14 @@ Home = list[str]
 
 class Known(NamedTuple):
     """Content that is in the mesh: of which task, its checksum, its digest unless it was the first
-    of its size and checksum, the body of its outcome."""
+    of its size and checksum, the body of its outcome; where it lies first, and then."""
 
     counter: int
     crc: int
     digest: bytes | None
     body: bytes
     is_argument: bool
+    files: tuple[Path, Path]
 
 
 class Puts:
@@ -124,14 +126,23 @@ class Puts:
             digest = _digest(parts)
             for known in alike:  # an argument goes when no task needs it any more
                 if known.digest == digest and (is_argument or not known.is_argument):
-                    return known
+                    if any(file.exists() for file in known.files):
+                        return known
+                    self._forget(size, known)  # it was lost, or is needed no more
         self._outbox.await_room(size)
         counter = self._outbox.reserve(1)
-        store, crc = self._leave(key(self._session, counter), counter, parts)
-        ref = outcome.REF.pack(key(self._session, counter), counter, RESULT, size, crc, store)
+        task = key(self._session, counter)
+        home, crc = self._leave(task, counter, parts)
+        left, name = _place(home, task, counter), outcome.stored_name(task, counter, RESULT)
+        ref = outcome.REF.pack(task, counter, RESULT, size, crc, home[0].encode())
         body = outcome.body(time.time(), 0.0, b"", ref)
-        self._outbox.add_put(counter, Kind.STORED, body, is_argument, register)
-        return self._remember(size, Known(counter, crc, digest, body, is_argument))
+        try:
+            self._outbox.add_put(counter, Kind.STORED, body, is_argument, register)
+        except BaseException:  # nobody will hear of it
+            left.unlink(missing_ok=True)
+            raise
+        files = left, Path(home[3]) / name
+        return self._remember(size, Known(counter, crc, digest, body, is_argument, files))
 
     def _alike(self, parts: list[Any], size: int) -> list[Known]:
         """What is known of this size and checksum: that is looked at only if the size is known."""
@@ -148,16 +159,13 @@ class Puts:
                 self._known.popitem(last=False)
         return known
 
-    def forget(self, id: str) -> None:
-        """A put has failed: the next with its content is another."""
-        with self._lock:
-            for alike in self._known.values():
-                for known in [each for each in alike if show(self._session, each.counter) == id]:
-                    alike.remove(known)
+    def _forget(self, size: int, known: Known) -> None:
+        with self._lock, suppress(KeyError, ValueError):
+            self._known[size].remove(known)
 
-    def _leave(self, task: bytes, lease: int, parts: list[Any]) -> tuple[bytes, int]:
-        """Leave content with the home worker; the id of its store, and the checksum. Waits while
-        there is none, or no room there.
+    def _leave(self, task: bytes, lease: int, parts: list[Any]) -> tuple[Home, int]:
+        """Leave content with the home worker; which that is, and the checksum. Waits while there is
+        none, or no room there.
 
         Raises:
             QueueFull: that took too long.
@@ -171,7 +179,7 @@ class Puts:
                 try:
                     crc = self._write(home, task, lease, parts)
                     self._home = home
-                    return home[0].encode(), crc
+                    return home, crc
                 except OSError as error:
                     self._home = None  # it may be another by now
                     why = f"{error.strerror} ({home[3]})"
@@ -186,8 +194,8 @@ class Puts:
             time.sleep(LOOK_AGAIN_S)
 
     def _write(self, home: Home, task: bytes, lease: int, parts: list[Any]) -> int:
-        store, _, host, content = home
-        incoming = Path(content).parent / "incoming"
+        store, _, host, _ = home
+        file = _place(home, task, lease)
         if host != self._host:
             raise StoreError("the home worker is on another host")
         with self._lock:
@@ -195,8 +203,10 @@ class Puts:
             if depositor is None or not depositor.is_there:
                 if depositor is not None:
                     depositor.leave()
-                depositor = self._depositors[store] = deposits.Depositor(incoming, self._session)
-        return spool.write(deposits.path_of(incoming, task, lease, RESULT), parts)[1]
+                depositor = self._depositors[store] = deposits.Depositor(
+                    file.parent.parent, self._session
+                )
+        return spool.write(file, parts)[1]
 
     def close(self) -> None:
         """Nothing more is put."""
@@ -211,6 +221,11 @@ def _digest(parts: list[Any]) -> bytes:
     for part in parts:
         digest.update(part)
     return digest.digest()
+
+
+def _place(home: Home, task: bytes, lease: int) -> Path:
+    """Where content is left with a home worker."""
+    return deposits.path_of(Path(home[3]).parent / "incoming", task, lease, RESULT)
 
 
 def _checksum(parts: list[Any]) -> int:

@@ -85,7 +85,6 @@ class Submitter:
             return future
         failure = made[0].exception()
         if failure is not None:
-            connection.puts.forget(made[0].id)
             raise failure
         return made[0]
 

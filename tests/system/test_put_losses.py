@@ -92,6 +92,16 @@ def test_what_a_worker_does_not_have_after_all_fails_what_takes_it(soon: Mesh) -
     assert soon.submit(total, ARRAY + 2).result(30) == (ARRAY + 2).sum()
 
 
+def test_content_that_was_lost_is_stored_anew(soon: Mesh) -> None:
+    for _ in range(3):
+        assert soon.submit(total, ARRAY).result(30) == ARRAY.sum()
+    content = list((Path(soon.folder) / "worker" / "content").glob("??/*"))
+    assert len(content) == 2
+    for file in content:
+        file.unlink()
+    assert soon.submit(total, ARRAY).result(30) == ARRAY.sum()
+
+
 def test_a_client_killed_amid_an_upload_leaves_nothing(soon: Mesh, script: Any) -> None:
     source = """
         import sys, time
