@@ -62,8 +62,7 @@ WELCOME_S = 10.0
 #: One of this host that does not even listen by then is gone; before, it may be restarting.
 LISTENING_S = 2.0
 
-#: The last acknowledgement has so long to leave: without it the router keeps what it tells for
-#: longer than it needs to.
+#: The last acknowledgement has so long to leave: without it the router keeps what it has told.
 LAST_WORD_MS = 100
 
 #: How long a question to the router may take.
