@@ -212,8 +212,8 @@ class Script:
         """Its holder has told the client that the result is lost."""
         record = self.world.recorded(whose, int(counter))
         assert record is not None
-        about = {"session": whose, "counter": int(counter)}
-        self.client(name).ask("lost", lease=RECORD.unpack_from(record)[1], **about)
+        task = key(whose, int(counter))
+        self.client(name).ask("lost", task=task, lease=RECORD.unpack_from(record)[1])
 
     def ends(self, name: str, how: str, whose: str, counters: str) -> None:
         kind, body = {

@@ -36,7 +36,7 @@ from ..protocol import messages as m
 from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
 from ..protocol.outcome import parse, parse_ref
-from ..task import session_of, unkey
+from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access, is_alive
 from ..transport.poller import Poller
@@ -240,9 +240,8 @@ class Connection:
             return self._fetcher.fetch(ref, timeout, into)
         except ResultLost:
             if ref.number == outcome.RESULT:
-                session, counter = unkey(ref.task)
                 with suppress(MeshError):  # without a router: whoever asks next tells it
-                    self.ask("lost", {"session": session, "counter": counter, "lease": ref.lease})
+                    self.ask("lost", {"task": ref.task, "lease": ref.lease})
             raise
 
     def _locate(self, store: str, timeout: float | None) -> Place | None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
+from ..protocol.inputs import INPUT_BYTES, are_inputs
 from ..protocol.shape import is_int, is_seconds, is_session
 from ..task import ENDED, State, key, parse, show, unkey
 from . import story
@@ -266,10 +267,10 @@ class Desk:
     def _ask_lost(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A holder has lost the stored result of a lease: its alias is free from now on. Answered
         when that is on disk."""
-        session, counter, lease = about["session"], about["counter"], about["lease"]
-        if not (is_session(session) and is_int(counter) and is_int(lease)):
-            raise ValueError(f"no lease {lease!r} of {session!r}.{counter!r}")
-        self.core.ledger.writes.append(("lost", key(session, counter), lease))
+        task, lease = about["task"], about["lease"]
+        if not are_inputs(task) or len(task) != INPUT_BYTES or not is_int(lease):
+            raise ValueError(f"no lease {lease!r} of {task!r}")
+        self.core.ledger.writes.append(("lost", task, lease))
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
 
     def _ask_again(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
