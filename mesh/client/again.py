@@ -11,7 +11,7 @@ import concurrent.futures
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ResultLost, RouterUnreachable
+from ..errors import ResultLost, ResultUnreachable, RouterUnreachable
 from ..protocol.outcome import parse, parse_ref
 from ..task import SUCCESS, show
 from . import decode
@@ -46,6 +46,12 @@ def load(
         rest = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             return raw, _value(connection, Ended(show(*task), *raw, connection.fetch), alias, rest)
+        except ResultUnreachable:  # it may have been made again elsewhere meanwhile
+            newest = _newest(connection, task)
+            if newest is None or newest == raw:
+                raise
+            raw = newest
+            continue
         except ResultLost:
             if not is_live or task[0] != connection.session:
                 raise
@@ -56,6 +62,12 @@ def _value(connection: Connection, ended: Ended, alias: str | None, timeout: flo
     if connection.kept is not None and ended.kind in SUCCESS:
         return connection.kept.value(ended, alias, timeout=timeout)
     return decode.value_of(ended.kind, ended.body, ended.id, ended.fetch, timeout)
+
+
+def _newest(connection: Connection, task: tuple[str, int]) -> Raw | None:
+    """How a task ended, as the router has it now."""
+    told = connection.ask("newest", {"session": task[0], "counter": task[1]})
+    return None if told is None else (told[0], told[1])
 
 
 def _made_again(

@@ -252,7 +252,7 @@ class Connection:
             if timeout is None or timeout > ANSWER_S:
                 raise
             return None  # it was asked for less time than a store has to come back
-        return None if found is None else Place(*found)
+        return Place.told(store, found)
 
     def log_of(self, body: Any) -> str:
         """What a task printed, of its outcome's body."""

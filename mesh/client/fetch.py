@@ -45,6 +45,20 @@ class Place(NamedTuple):
     host: str
     folder: str
 
+    @classmethod
+    def told(cls, store: str, answer: list[str] | None) -> Place | None:
+        """What the router says of a store; None while it is away.
+
+        Raises:
+            ResultLost: it is gone for good.
+        """
+        if answer == []:
+            raise ResultLost(
+                f"store {store}, which held the result, has been away for too long and is given "
+                f"up: submit the task again"
+            )
+        return None if answer is None else cls(*answer)
+
 
 class Fetcher:
     """Fetches for one client. `locate(store id, timeout)` gives its place, or None if it is not

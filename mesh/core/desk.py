@@ -19,6 +19,7 @@ from ..protocol.shape import is_int, is_seconds, is_session
 from ..task import ENDED, State, key, parse, show, unkey
 from . import story
 from .forgetting import Forgetting
+from .ledger import RECORD
 from .orders import SPAN_TASKS_MAX
 from .peers import Peer
 
@@ -54,6 +55,7 @@ class Desk:
             "slots": self._ask_slots,
             "lost": self._ask_lost,
             "again": self._ask_again,
+            "newest": self._ask_newest,
             "stop": self._ask_stop,
             "forget": self._ask_forget,
             "prune": self._ask_prune,
@@ -208,6 +210,8 @@ class Desk:
         waiting, self._want_stores = self._want_stores, []
         for peer, token, stores, until in waiting:
             places = {store: self.core.fleet.place_of(store) for store in stores}
+            gone = [s for s in stores if places[s] is None and self.core.holders.is_gone(s, now)]
+            places |= {store: [] for store in gone}  # nowhere, and not awaited any more
             if now < until and None in places.values():
                 self._want_stores.append((peer, token, stores, until))
             else:
@@ -298,6 +302,19 @@ class Desk:
         if not is_seconds(older_s):
             raise ValueError(f"no time: {older_s!r}")
         self.forgetting.prune(peer, token, older_s, bool(about.get("is_rehearsal")))
+
+    def _ask_newest(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """How a task ended, as it is recorded now: its result may have been made again."""
+        session, counter = about["session"], about["counter"]
+        if not (is_session(session) and is_int(counter)):
+            raise ValueError(f"no task {session!r}.{counter!r}")
+
+        def found(answer: list[tuple[Any, ...]], now: float) -> None:
+            record = answer[0][2]
+            value = None if record is None else [record[0], record[RECORD.size :]]
+            self._tell(peer, token, now, value)
+
+        self.core.lookups.ask("outcomes", [(session, counter, 1)], found)
 
     def _ask_stop(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         within_s = about.get("within_s", math.inf)

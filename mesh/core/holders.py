@@ -88,27 +88,27 @@ class Holders:
         """A store on which no worker has been for `store_lost_after_s` is gone: what tasks wait for
         there is lost. It is so for who waits now; if the store comes back after all, its results
         are as good as they were."""
+        for store in [store for store in self._away_since if store in self._fleet.workers]:
+            del self._away_since[store]
         stranded = self._inputs.stranded
-        away = {store for stores in stranded.values() for store in stores}
-        self._away_since = {
-            store: self._away_since.get(store, now)
-            for store in away
-            if store not in self._fleet.workers
-        }
         for (block, i), stores in list(stranded.items()):
-            if all(now - self._away_since.get(s, now) > self._lost_after_s for s in stores):
+            if all([self.is_gone(store, now) for store in stores]):  # each is looked at
                 del stranded[block, i]
                 for task in split(block.inputs[i]):  # type: ignore[index]  # it has some
                     entry = self._inputs.get(task)
-                    if entry is not None and entry.result is not None and self._is_gone(entry, now):
+                    if entry is None or entry.result is None:
+                        continue
+                    if all([self.is_gone(store, now) for store in self._stores(entry)] or [False]):
                         self._ledger.recovery.lost(task, entry.result.lease, entry.result.store)
                 block.is_doubtful = True
                 self._inputs.release(block, i)
 
-    def _is_gone(self, entry: Input, now: float) -> bool:
-        stores = self._stores(entry)
-        since = [self._away_since.get(store, now) for store in stores]
-        return bool(stores) and all(now - each > self._lost_after_s for each in since)
+    def is_gone(self, store: str, now: float) -> bool:
+        """Whether a store has been away for so long that nobody waits for it any more, counted from
+        when somebody first did."""
+        if store in self._fleet.workers:
+            return False
+        return now - self._away_since.setdefault(store, now) > self._lost_after_s
 
     # -- for dispatch ------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sample_tasks as tasks
+from scripts import another_worker
 
 from mesh import DependencyFailed, Mesh, ResultLost
 
@@ -168,3 +170,29 @@ def test_a_router_that_dies_while_it_is_made_again_has_it_made_in_the_end(
         assert taker.result(40) == SIZE
         assert future.result(20) == b"a" * SIZE
     assert tasks.runs(traces)["a"] == 2
+
+
+def test_what_was_with_a_worker_that_never_returns_is_made_again(tmp_path: Path) -> None:
+    soon = {"heartbeat_s": 0.2, "lost_after_s": 1.0, "store_lost_after_s": 2.0}
+    (tmp_path / "traces").mkdir()
+    with Mesh(dir=tmp_path / "mesh", slots=0, settings=soon) as mesh:
+        with another_worker(mesh.folder, tmp_path / "away", 1) as away:
+            mesh.wait_for_slots(1, 20)
+            group = mesh.submit_many(noted_array, [str(tmp_path / "traces")] * 3, range(3))
+            assert group.wait(20)
+            os.kill(away.pid, signal.SIGKILL)
+        with another_worker(mesh.folder, tmp_path / "here", 1):
+            mesh.wait_for_slots(1, 20)
+            needs = mesh.submit(first_of_all, *group[:2])
+            assert needs.result(25) == [0, 1]
+            assert [int(each[0]) for each in group.results(timeout=25)] == [0, 1, 2]
+    assert len(list((tmp_path / "traces").iterdir())) == 6, "each twice"
+
+
+def noted_array(traces: str, number: int) -> Any:
+    (Path(traces) / f"{number}-{os.getpid()}").touch()
+    return np.full(10_000, number)
+
+
+def first_of_all(*arrays: Any) -> list[int]:
+    return [int(each[0]) for each in arrays]
