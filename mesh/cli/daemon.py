@@ -23,7 +23,9 @@ BOOT = (
 )
 
 
-def start(site: Site, slots: int, drain_timeout: float | None) -> dict[str, Any]:
+def start(
+    site: Site, slots: int, drain_timeout: float | None, data_port: int | None
+) -> dict[str, Any]:
     """Start the daemon and wait until its mesh is ready; what `up.serve` tells.
 
     Raises:
@@ -37,7 +39,7 @@ def start(site: Site, slots: int, drain_timeout: float | None) -> dict[str, Any]
     logs.mkdir(mode=0o700, exist_ok=True)
     ready, tell = os.pipe()
     place = [str(site.folder), str(site.access), *site[2:]]
-    options = [place, slots, drain_timeout, tell]
+    options = [place, slots, drain_timeout, data_port, tell]
     with open(logs / "up.log", "ab") as log, open(ready, "rb") as answer:
         try:
             process = subprocess.Popen(
@@ -73,7 +75,7 @@ def main() -> None:
     """``python -c … OPTIONS``: the daemon."""
     from .up import serve
 
-    place, slots, drain_timeout, answer = json.loads(sys.argv[1])
+    place, slots, drain_timeout, data_port, answer = json.loads(sys.argv[1])
     folder, access, *rest = place
 
     def tell(line: dict[str, Any]) -> None:
@@ -81,7 +83,8 @@ def main() -> None:
         os.close(answer)
 
     try:
-        code = serve(Site(Path(folder), Path(access), *rest), slots, tell, drain_timeout)
+        site = Site(Path(folder), Path(access), *rest)
+        code = serve(site, slots, tell, drain_timeout, data_port)
     except (MeshError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         tell({"error": [errors.public_name(error), str(error)]})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ..errors import MeshError, RouterUnreachable
+from ..processes import NO_PORT
 
 if TYPE_CHECKING:
     from ..client.mesh import Mesh
@@ -145,6 +146,10 @@ def timeout_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+#: The highest port there is.
+PORT_MAX = 65_535
+
+
 def drain_option(default: str) -> Callable[..., Any]:
     """``--drain-timeout``, as the argument `drain_timeout`; `default` tells what is without it."""
     return click.option(
@@ -155,6 +160,32 @@ def drain_option(default: str) -> Callable[..., Any]:
         help="Running tasks have so long to end; then they are interrupted, and run again "
         f"elsewhere or later. Default: {default}; 'inf' has no end.",
     )
+
+
+class _DataPort(click.ParamType):
+    """A port from 0 on, or ``off``."""
+
+    name = "port"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """The port; NO_PORT for none."""
+        if value == "off":
+            return NO_PORT
+        if not str(value).isdecimal() or int(value) > PORT_MAX:
+            self.fail(f"{value!r} is no port: give 0 to {PORT_MAX}, or off", param, ctx)
+        return int(value)
+
+
+#: ``--data-port``, as the argument `data_port`.
+data_port_option = click.option(
+    "--data-port",
+    type=_DataPort(),
+    metavar="PORT|off",
+    help="Serve results to peers on this TCP port of this host; 0 is any. Default: any if the "
+    "router listens on TCP, else none.",
+)
 
 
 def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

@@ -19,7 +19,7 @@ from .. import errors
 from ..errors import MeshError, RouterUnreachable
 from .amounts import Size
 from .lines import json_option, many, print_json, warner
-from .place import Place, drain_option
+from .place import Place, data_port_option, drain_option
 from .site import Site, durability_option, log_option, site_options
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
 @click.option(
     "--home", is_flag=True, help="Keep what clients put: for a router with --no-home, on its host."
 )
+@data_port_option
 @drain_option("25")
 @durability_option
 @log_option
@@ -127,6 +128,7 @@ def worker(
     store: str | None,
     tasks_max: int | None,
     memory_max: int | None,
+    data_port: int | None,
     router_timeout: float,
     home: bool,
     drain_timeout: float | None,
@@ -169,6 +171,7 @@ def worker(
             "slots": count,
             "tasks_max": tasks_max,
             "memory_max": memory_max,
+            "data_port": data_port,
             "durability": durability,
             "home": home,
             "router_timeout_s": router_timeout,

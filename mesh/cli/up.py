@@ -16,7 +16,7 @@ import click
 from ..errors import MeshError
 from .exits import FAILED, INTERRUPTED
 from .lines import json_option, many, print_json, warner
-from .place import drain_option
+from .place import data_port_option, drain_option
 from .site import Site, site_options
 
 #: Slots that are not ready by now will not be.
@@ -26,11 +26,17 @@ READY_S = 60.0
 @click.command()
 @click.option("--slots", type=click.IntRange(min=0), metavar="N", help="Default: the CPUs.")
 @click.option("--daemon", is_flag=True, help="Go on in the background, until `mesh stop`.")
+@data_port_option
 @drain_option("after Ctrl-C as long as they take, after SIGTERM 25")
 @site_options
 @json_option
 def up(
-    site: Site, slots: int | None, daemon: bool, drain_timeout: float | None, as_json: bool
+    site: Site,
+    slots: int | None,
+    daemon: bool,
+    data_port: int | None,
+    drain_timeout: float | None,
+    as_json: bool,
 ) -> int:
     """Start a mesh on this host, until Ctrl-C or `mesh stop`.
 
@@ -50,7 +56,7 @@ def up(
     if daemon:
         from .daemon import start
 
-        told = start(site, count, drain_timeout)
+        told = start(site, count, drain_timeout, data_port)
         if as_json:
             print_json(told)
         else:
@@ -65,7 +71,7 @@ def up(
             tell(site, told)
         sys.stdout.flush()
 
-    return serve(site, count, ready, drain_timeout)
+    return serve(site, count, ready, drain_timeout, data_port)
 
 
 def tell(site: Site, told: dict[str, Any]) -> None:
@@ -81,6 +87,7 @@ def serve(
     slots: int,
     ready: Callable[[dict[str, Any]], None],
     drain_timeout: float | None,
+    data_port: int | None,
 ) -> int:
     """Own a mesh until its end; the exit code. `ready` is called when its slots are there. After a
     signal what runs may take `drain_timeout` seconds. Without any SIGTERM, which comes from
@@ -100,6 +107,7 @@ def serve(
         site.folder,
         slots,
         listen=site.listen,
+        data_port=data_port,
         access=site.access,
         durability=site.durability,
         log_json=site.log_json,

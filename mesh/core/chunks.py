@@ -91,14 +91,22 @@ class Fetch:
         asked: offsets that were asked for, and over which way.
         ways: to all holders, in the order in which they are to be tried.
         lost: the stores that do not have it, with what they said.
-        givers: the stores of which chunks have come.
+        givers: the stores of which chunks have come; `is_relayed`, whether one did by the router.
         patient_until: if nothing comes before, it ends.
         doubt_at: when it may be asked again who else holds it.
     """
 
     __slots__ = (
-        "asked", "doubt_at", "givers", "lost", "missing", "patient_until", "ref", "ways",
-    )  # fmt: skip
+        "asked",
+        "doubt_at",
+        "givers",
+        "is_relayed",
+        "lost",
+        "missing",
+        "patient_until",
+        "ref",
+        "ways",
+    )
 
     def __init__(self, ref: Ref) -> None:
         self.ref = ref
@@ -107,6 +115,7 @@ class Fetch:
         self.ways: list[Way] = []
         self.lost: dict[str, str] = {}
         self.givers: set[str] = set()
+        self.is_relayed = False
         self.patient_until = self.doubt_at = 0.0
 
 
@@ -193,6 +202,7 @@ class Chunks:
             return False  # it came twice
         fetch.patient_until = now + self.patience_s
         fetch.givers.add(way.store)
+        fetch.is_relayed |= way.address == BY_ROUTER
         return True
 
     def is_whole(self, token: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..protocol.data import Relay
 from ..protocol.link import Envelope
 from ..protocol.outcome import Ref
 from .arrivals import Order
@@ -201,6 +202,7 @@ class WorkerTurn:
     told: list[tuple[bytes, int]] = field(default_factory=list)  # task, lease: stored, and recorded
     drop_ticket: int = 0  # that is told under it, after what is to be stored
     fetch: list[Order] = field(default_factory=list)  # inputs that are to be brought
+    relayed: list[Relay] = field(default_factory=list)  # what came by way of the router
     moved: list[Order] = field(default_factory=list)  # who holds those that are on their way
     stop: str | None = None  # leave the mesh, and why
 

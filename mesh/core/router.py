@@ -40,6 +40,7 @@ from .placement import Placement
 from .pruning import Pruning
 from .puts import Puts
 from .recovery import Recovery
+from .relays import Relays
 from .restored import Restored
 from .stall import Stall
 
@@ -71,6 +72,7 @@ class RouterCore:
         self.courier = Courier(self)
         self.desk = Desk(self)
         self.fetches = Fetches()
+        self.relays = Relays(self)
         self._notices = Notices(self)
         self.pruning = Pruning(self)
         self.drops = Drops(self, now)
@@ -94,9 +96,8 @@ class RouterCore:
             Tick: self._on_tick,
         }
         self._take: dict[type[m.Message], Callable[[Peer, Any, float], None]] = {
-            m.Beat: lambda peer, message, now: None,
             m.Bye: self._take_bye,
-            m.Error: lambda peer, message, now: None,
+            **dict.fromkeys((m.Beat, m.Error), lambda peer, message, now: None),
             m.Function: intake.take_function,
             m.Submit: intake.take_submit,
             m.Group: intake.take_group,
@@ -105,6 +106,7 @@ class RouterCore:
             m.Cancel: self.orders.take_cancel,
             m.Ask: self.desk.take_ask,
             m.Fetched: lambda peer, message, now: self.fetches.take(message),
+            m.Relay: self.relays.take,
         }
         self._of_worker: dict[type[m.Message], Callable[[Member, Any, float], None]] = {
             m.Done: self.fleet.take_done,
@@ -180,8 +182,7 @@ class RouterCore:
     # -- peers -----------------------------------------------------------------------------
 
     def _on_heard(self, event: Heard, now: float) -> None:
-        peer = self.peers.by_id.get(event.peer)
-        envelope = event.envelope
+        peer, envelope = self.peers.by_id.get(event.peer), event.envelope
         if type(envelope.message) is m.Hello:
             self._on_hello(event.peer, envelope, now)
             return
@@ -196,7 +197,7 @@ class RouterCore:
             self.peers.send(peer, m.Resync(), now)
             return
         peer.news.acknowledged(envelope.ack)
-        if peer.parked is not None:
+        if peer.parked is not None and envelope.message.SEQUENCED:
             self.line_up(peer, envelope, now)
         else:
             self._take_envelope(peer, envelope, now)
@@ -205,8 +206,6 @@ class RouterCore:
         """A message comes behind one that waits. What needs no room passes one that waits for room.
         Its place in line it leaves to what is left of it: the line is acknowledged in order."""
         message = envelope.message
-        if not message.SEQUENCED:  # a beat has said all that it has to say
-            return
         if type(message) is m.Put and self.stall.why is None:
             self.puts.ahead(peer, message, now)
         elif self.stall.may_pass(peer) or self.puts.may_pass(peer):
@@ -277,9 +276,8 @@ class RouterCore:
             self.desk.slots_changed(now)
             if self.stopping:
                 self.peers.send(peer, m.Leave(max(0.0, self._stop_at - now)), now)
-        for each in dict.fromkeys(replaced):
-            if each is not None:
-                self._drop(each, now)  # a worker that has greeted is not away
+        for each in dict.fromkeys(filter(None, replaced)):
+            self._drop(each, now)  # a worker that has greeted is not away
 
     def _refusal(self, hello: m.Hello, old: Peer | None) -> m.Error | None:
         if hello.version_min > m.VERSION_MAX or hello.version_max < m.VERSION_MIN:
@@ -311,6 +309,7 @@ class RouterCore:
         heard, nor a worker that has not been lost: it may come back."""
         self.peers.drop(peer)
         self.puts.dropped(peer)
+        self.relays.dropped(peer, now)
         self.fleet.away(peer, now)
         self.ledger.age_s = now - self._born_at  # what ends from now on is not heard of
         if peer.role == "client" and peer.who in self.ledger.sessions:
@@ -400,6 +399,7 @@ class RouterCore:
         self.drops.tick(now)
         self.puts.tick(now)
         self._grace.tick(now)
+        self.relays.tick(now)
 
     def grace_s(self, now: float) -> float | None:
         """How long what may run at workers of the last life is held back still; None: it is not."""

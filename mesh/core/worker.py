@@ -121,6 +121,7 @@ class WorkerCore:
             m.Function: self._take_function,
             m.Inputs: self.supply.take_inputs,
             m.Holders: self.supply.take_holders,
+            m.Relay: lambda message, now: self.slots.orders.relayed.append(message),
             m.Tasks: self.supply.take_tasks,
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,

@@ -9,3 +9,6 @@ PATH_VARIABLE = "MESH_SYS_PATH"
 
 #: In the folder between a worker and its slots: a signal has told the worker to leave.
 LEAVING_FILE = "leaving"
+
+#: In place of the port on which a worker serves results: none on TCP.
+NO_PORT = -1

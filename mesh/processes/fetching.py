@@ -21,9 +21,10 @@ import zmq
 
 from ..core import events
 from ..core.arrivals import Order
-from ..core.chunks import Chunks, Way
+from ..core.chunks import BY_ROUTER, Chunks, Way
 from ..core.worker import WorkerCore
 from ..errors import DISK_FULL, ResultLost
+from ..protocol import messages as m
 from ..protocol import transfer
 from ..protocol.codec import DecodeError
 from ..protocol.outcome import Ref, stored_name
@@ -67,7 +68,7 @@ class Fetching:
     ) -> None:
         self._core, self._results, self._writer = core, results, writer
         self._poller, self._context, self._host, self._log = poller, context, host, log
-        self._chunks = Chunks(core.settings.fetch_timeout_s, random.random)
+        self._chunks = Chunks(core.settings.fetch_timeout_s, random.random, can_relay=True)
         self._coming: dict[int, _Coming] = {}
         self._committing: dict[int, tuple[Ref, int | None]] = {}  # ticket → what, and its fetch
         self._dialers: dict[str, tuple[str, Dialer]] = {}  # address → store and connection
@@ -127,7 +128,10 @@ class Fetching:
 
     def _place(self, token: int, order: Order) -> None:
         stores = [store for store in order.stores if store != self._results.id]
-        addresses = {store: place[0].split() for store, place in order.places.items()}
+        addresses = {
+            store: reachable(place[0], is_here=place[1] == self._host)
+            for store, place in order.places.items()
+        }
         self._chunks.place(token, stores, addresses)
 
     def _commit(self, ref: Ref, token: int | None) -> None:
@@ -148,10 +152,11 @@ class Fetching:
                 else:
                     self._anew(token, now)
                 continue
-            way = transfer.LOCAL if token is None else transfer.DIRECT
-            self._core.keeping.fetched(way, ref.size)
+            way = transfer.LOCAL
             if token is not None:
+                way = transfer.RELAYED if self._chunks[token].is_relayed else transfer.DIRECT
                 self._end(token)
+            self._core.keeping.fetched(way, ref.size)
             self._core.handle(events.Arrived(ref), now)
 
     def _anew(self, token: int, now: float) -> None:
@@ -172,6 +177,12 @@ class Fetching:
                 for frames in dialer.receive():
                     self._take(Way(store, address), frames, now)
 
+    def hear_relayed(self, message: m.Relay, now: float) -> None:
+        """Take what has come from a holder by way of the router, and say that it was read."""
+        self._take(Way(message.store, BY_ROUTER), [message.head, message.content], now)
+        if message.number:
+            self._core.supply.relay(m.Relay("", message.number, b"", b""), now)
+
     def _take(self, way: Way, frames: list[bytes], now: float) -> None:
         try:
             op, token, offset, total = transfer.parse_reply(frames[0])
@@ -181,6 +192,12 @@ class Fetching:
         if op == transfer.LOST:
             reason = frames[1].decode("utf-8", "replace") if len(frames) > 1 else "it is gone"
             self._chunks.lose(token, way.store, reason, now)
+            return
+        if op == transfer.BUSY:
+            self._chunks.busy(token, offset, now)
+            return
+        if op == transfer.AWAY:
+            self._chunks.away(way.store, now)
             return
         content = frames[1] if len(frames) > 1 else b""
         if not self._chunks.take(token, way, offset, len(content), total, now):
@@ -209,9 +226,15 @@ class Fetching:
         doubtful = self._chunks.doubtful(now)
         if doubtful:
             self._core.supply.where(doubtful, now)
+        relayed = False
         for way, get in self._chunks.requests(now):
-            self._dialer(way).send([transfer.pack_get(get)])
-        return bool(failures or doubtful)
+            if way.address == BY_ROUTER:
+                relayed = True
+                head = transfer.pack_get(get)
+                self._core.supply.relay(m.Relay(way.store, 0, head, b""), now)
+            else:
+                self._dialer(way).send([transfer.pack_get(get)])
+        return bool(failures or doubtful or relayed)
 
     def deadline(self, now: float) -> float:
         """When `settle` is due at the latest."""
@@ -262,6 +285,12 @@ class Fetching:
             self._end(token)
         for address in list(self._dialers):
             self._hang_up(address)
+
+
+def reachable(addresses: str, *, is_here: bool) -> list[str]:
+    """Those of a store's addresses that may be dialled from here; `is_here`: it is on this host."""
+    found = addresses.split()
+    return [each for each in found if is_here or not each.startswith("ipc://")]
 
 
 def _write_at(file: int, content: bytes, offset: int) -> None:

@@ -54,6 +54,7 @@ class Plan:
         access: the access file, or None for ``folder/access.json``.
         durability: what acknowledged means; see `store.durability`.
         temporary: whether the folder goes when the mesh goes.
+        data_port: where its worker serves results on TCP; see `processes.worker`.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
         memory_max: beyond so many bytes of resident memory it is; None: never for that.
         log_json: whether logs are JSON, with a line for each event of each task.
@@ -66,6 +67,7 @@ class Plan:
     access: Path | None = None
     durability: Durability = "disk"
     temporary: bool = False
+    data_port: int | None = None
     tasks_max: int | None = None
     memory_max: int | None = None
     log_json: bool = False
@@ -172,6 +174,7 @@ class LocalMesh:
                 "home": True,
                 "tasks_max": plan.tasks_max,
                 "memory_max": plan.memory_max,
+                "data_port": plan.data_port,
                 "durability": plan.durability,
                 "log_json": plan.log_json,
                 "temporary": plan.temporary,

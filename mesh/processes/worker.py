@@ -21,7 +21,8 @@ from typing import Any
 from ..core import events
 from ..core.worker import WorkerCore
 from ..errors import MeshError, public_name
-from ..protocol import outcome
+from ..protocol import messages as m
+from ..protocol import outcome, transfer
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
 from ..store.opening import open_results
@@ -31,7 +32,7 @@ from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import LEAVING_FILE, allocator
+from . import LEAVING_FILE, NO_PORT, allocator
 from .children import Children
 from .deposits import Deposits
 from .fetching import Fetching
@@ -61,6 +62,7 @@ class Worker:
         life: what ends this process besides `stop`.
         log: where lines about tasks' output and slots go.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
+        data_port: where it serves on TCP; 0: any, NO_PORT: nowhere, None: any if the router does.
         memory_max: bytes of resident memory beyond which it is, between two tasks; None: never.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
         home: it is that on the router's host, and takes what clients put.
@@ -78,12 +80,14 @@ class Worker:
         router_timeout_s: float | None = None,
         tasks_max: int | None = None,
         memory_max: int | None = None,
+        data_port: int | None = None,
         home: bool = False,
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log, self.life = log, life
         self.router_timeout_s = router_timeout_s
         self.router_lost = False
+        self.data_port = data_port
         self._home = home
         self.host = socket.gethostname()
         self.results, self._lock = open_results(
@@ -120,7 +124,12 @@ class Worker:
         context = sockets.context()
         self._joined.callback(context.term)
         path = folder.path / f"{self.results.id}.sock"
-        self.server = Server(context, path, self.results, self.core.keeping)
+        port = self.data_port
+        if port is None and access.addresses[0].startswith("tcp://"):
+            port = 0  # who is reached over TCP has peers that are
+        if port == NO_PORT:
+            port = None
+        self.server = Server(context, path, port, self.results, self.core.keeping)
         self._joined.callback(self.server.close)
         self.fetching = Fetching(
             self.core, self.results, self.writer, self._poller, context, self.host, self.log
@@ -130,7 +139,8 @@ class Worker:
         self._joined.callback(self.dialer.close, LAST_WORDS_MS)
         self._poller.add(self.dialer.socket)
         self._poller.add(self.dialer.monitor, quiet=True)
-        self._poller.add(self.server.socket, quiet=True)
+        for each in self.server.sockets:
+            self._poller.add(each, quiet=True)
         self.core.about = {
             "host": self.host,
             "pid": os.getpid(),
@@ -144,10 +154,11 @@ class Worker:
         """Serve until it is time to leave; the reason. `joined` is called once, when welcomed."""
         core = self.core
         self._heard_at = time.monotonic()
+        serving = False
         while True:
             now = time.monotonic()
             due = min(core.deadline(now), self.fetching.deadline(now))
-            ready = self._poller.wait(due - now)
+            ready = self._poller.wait(0.0 if serving else due - now)
             now = time.monotonic()
             if now - due > core.settings.heartbeat_s:
                 self._heard_at += now - due  # this process was stopped: no silence of the router's
@@ -160,8 +171,9 @@ class Worker:
             self.children.hear(ready, now)
             if self.dialer.socket in ready:
                 self._hear_router(now)
-            if self.server.socket in ready:
-                self.server.serve()
+            if not ready.isdisjoint(self.server.sockets):
+                self.server.take()
+            serving = self.server.serve()
             self.fetching.hear(ready, now)
             if self.wake.is_set:
                 self.wake.clear()
@@ -227,7 +239,9 @@ class Worker:
             self.fetching.fetch(order, now)
         for order in turn.moved:
             self.fetching.moved(order)
-        changed |= self.fetching.settle(now) or bool(turn.fetch)
+        for relayed in turn.relayed:
+            self._take_relayed(relayed, now)
+        changed |= self.fetching.settle(now) or bool(turn.fetch or turn.relayed)
         for ticket, rows in turn.take:
             self.deposits.take(ticket, rows)
         if turn.drop:
@@ -238,6 +252,19 @@ class Worker:
         if changed:
             return self._settle(now)
         return turn.stop
+
+    def _take_relayed(self, message: m.Relay, now: float) -> None:
+        """Something came by way of the router: an answer, or a request that is answered so."""
+        if message.store:
+            self.fetching.hear_relayed(message, now)
+            return
+        try:
+            get = transfer.parse_get(message.head)
+        except DecodeError:
+            return  # the router has passed on what is none
+        head, *content = self.server.answer(get, transfer.RELAYED)
+        answer = m.Relay("", message.number, head, content[0] if content else b"")
+        self.core.supply.relay(answer, now)
 
     def _handle_written(self, event: Any, now: float) -> None:
         if type(event) is events.Stalled:
@@ -319,6 +346,7 @@ def serve(
         router_timeout_s=options.get("router_timeout_s"),
         tasks_max=options.get("tasks_max"),
         memory_max=options.get("memory_max"),
+        data_port=options.get("data_port"),
         home=options.get("home", False),
     )
     try:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,10 +98,16 @@ class Script:
 
 
 def start_worker(
-    access: Path, folder: Path, slots: int, *options: object, stderr: int | None = None
+    access: Path,
+    folder: Path,
+    slots: int,
+    *options: object,
+    stderr: int | None = None,
+    into: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a further worker on the mesh of `access`, as a host would. It may not be there yet."""
-    command = [sys.executable, "-m", "mesh", "worker", "--access", access, "--dir", folder]
+    """Start a further worker on the mesh of `access`, as a host would; by the command `into`, which
+    becomes the one behind it. It may not be there yet."""
+    command = [*into, sys.executable, "-m", "mesh", "worker", "--access", access, "--dir", folder]
     return subprocess.Popen(
         [*map(str, [*command, "--slots", slots, *options])],
         env=os.environ | {"PYTHONPATH": ROOT},
@@ -113,10 +119,10 @@ def start_worker(
 
 @contextmanager
 def another_worker(
-    access: Path, folder: Path, slots: int, *options: object
+    access: Path, folder: Path, slots: int, *options: object, into: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A further worker on the mesh of `access`; it is told to go in the end."""
-    worker = start_worker(access, folder, slots, *options)
+    worker = start_worker(access, folder, slots, *options, into=into)
     try:
         yield worker
     finally:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +41,6 @@ def apart(tmp_path: Path, nothing_left_behind: Leftovers) -> Iterator[Mesh]:
             yield mesh
 
 
-def worker() -> int:
-    """The process of the worker that this runs at."""
-    return os.getppid()
-
-
 def made(count: int) -> tuple[int, Any]:
     return os.getppid(), np.arange(count)
 
@@ -55,6 +53,32 @@ def made_and_held(count: int, begun: str, gate: str) -> tuple[int, Any]:
 def summed(*given: tuple[int, Any]) -> tuple[int, list[int], list[int]]:
     """The worker, those of the inputs, and their sums."""
     return os.getppid(), [pid for pid, _ in given], [int(array.sum()) for _, array in given]
+
+
+@contextmanager
+def worker_on_another_host(
+    access: Path, folder: Path, name: str, *options: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of one slot under another host's name: what it serves over ipc nobody uses."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("takes a user who may name hosts, and unshare")
+    into = ["unshare", "--uts", "sh", "-c", f'hostname {name} && exec "$@"', "sh"]
+    with another_worker(access, folder, 1, *options, into=into) as process:
+        yield process
+
+
+@pytest.fixture(params=["direct", "relayed"])
+def hosts(request: Any, tmp_path: Path, nothing_left_behind: Leftovers) -> Iterator[Mesh]:
+    """Two workers on two hosts, which reach each other over TCP, or not at all."""
+    port = 0 if request.param == "direct" else "off"
+    folder = tmp_path / "mesh"
+    with (
+        Mesh(dir=folder, slots=0) as mesh,
+        worker_on_another_host(folder, tmp_path / "one", "one", "--data-port", port),
+        worker_on_another_host(folder, tmp_path / "two", "two", "--data-port", port),
+    ):
+        mesh.wait_for_slots(2, 20)
+        yield mesh
 
 
 def both_make(mesh: Mesh, count: int, tmp_path: Path) -> list[Any]:
@@ -104,6 +128,25 @@ def test_many_inputs_at_once(apart: Mesh) -> None:
     group = apart.submit_many(made, [50_000] * 40)
     _, _, sums = apart.submit(summed, *group).result(30)
     assert sums == [50_000 * 49_999 // 2] * 40
+
+
+def test_an_input_comes_from_another_host(hosts: Mesh, tmp_path: Path, request: Any) -> None:
+    count = 1_000_000
+    check_sum(hosts, both_make(hosts, count, tmp_path), count)
+    way = request.node.callspec.params["hosts"]
+    counts = [worker["fetched"] for worker in until_reported(hosts)]
+    assert sum(each[way]["count"] for each in counts) == 1
+    assert sum(each["local"]["count"] for each in counts) == 0
+
+
+def until_reported(mesh: Mesh) -> list[dict[str, Any]]:
+    """The workers, once one of them has said that it has fetched something: each report that is
+    newer wakes nobody, so it is asked again after each task."""
+    while True:
+        workers: list[dict[str, Any]] = mesh.status()["workers"]
+        if any(way["count"] for each in workers for way in (each["fetched"] or {}).values()):
+            return workers
+        mesh.submit(tasks.nap, 0.05).result(20)
 
 
 def test_a_task_waits_for_the_worker_that_has_its_input(tmp_path: Path) -> None:
