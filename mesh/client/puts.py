@@ -1,8 +1,9 @@
 """Puts: what a client leaves in the mesh: objects that were put, and arguments that are too large.
 
 The content is written right into the folder of the home worker, part by part: no copy is made of
-the buffers of arrays but that in the file. Then a PUT goes out, before the tasks that take it.
-Bytes on their way count in the outbox's window, so that who puts waits rather than filling a disk.
+the buffers of arrays but that in the file. Where that cannot be, it is uploaded. Then a PUT goes
+out, before the tasks that take it. Bytes on their way count in the outbox's window, so that who
+puts waits rather than filling a disk.
 
 The same content is stored once: what has a known size and checksum is compared by a digest. That
 of the first is not known, since most content comes once; so there may be two of it.
@@ -10,7 +11,6 @@ of the first is not known, since most content comes once; so there may be two of
 
 from __future__ import annotations
 
-import errno
 import socket
 import threading
 import time
@@ -22,12 +22,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import DISK_FULL, QueueFull, StoreError
+from ..errors import QueueFull
 from ..processes import spool
 from ..protocol import outcome, payload
 from ..protocol.outcome import RESULT
 from ..store import deposits
 from ..task import Kind, key
+from .upload import Content, Uploader
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -51,14 +52,15 @@ Home = list[str]
 
 class Known(NamedTuple):
     """Content that is in the mesh: of which task, its checksum, its digest unless it was the first
-    of its size and checksum, the body of its outcome; where it lies first, and then."""
+    of its size and checksum, the body of its outcome; where it lies first, and
+    then, if that can be seen from here."""
 
     counter: int
     crc: int
     digest: bytes | None
     body: bytes
     is_argument: bool
-    files: tuple[Path, Path]
+    files: tuple[Path, ...]
 
 
 class Puts:
@@ -76,6 +78,8 @@ class Puts:
         self._lock = threading.Lock()
         self._host = socket.gethostname()
         self._home: Home | None = None
+        self._uploader = Uploader()
+        self._remote: set[str] = set()  # stores whose folders cannot be written to
         self._depositors: dict[str, deposits.Depositor] = {}
         self._known: OrderedDict[int, deque[Known]] = OrderedDict()  # by size
 
@@ -126,7 +130,7 @@ class Puts:
             digest = _digest(parts)
             for known in alike:  # an argument goes when no task needs it any more
                 if known.digest == digest and (is_argument or not known.is_argument):
-                    if any(file.exists() for file in known.files):
+                    if not known.files or any(file.exists() for file in known.files):
                         return known
                     self._forget(size, known)  # it was lost, or is needed no more
         self._outbox.await_room(size)
@@ -139,9 +143,10 @@ class Puts:
         try:
             self._outbox.add_put(counter, Kind.STORED, body, is_argument, register)
         except BaseException:  # nobody will hear of it
-            left.unlink(missing_ok=True)
+            with suppress(OSError):
+                left.unlink()
             raise
-        files = left, Path(home[3]) / name
+        files = () if home[0] in self._remote else (left, Path(home[3]) / name)
         return self._remember(size, Known(counter, crc, digest, body, is_argument, files))
 
     def _alike(self, parts: list[Any], size: int) -> list[Known]:
@@ -172,19 +177,21 @@ class Puts:
         """
         begun = time.monotonic()
         told = False
+        contents: dict[str, Content] = {}  # by store: what of it is not there yet
         while True:
             why = "it has no home worker; `mesh worker --home` on the router's host is one"
             home = self._home or self._ask("home", {})
             if home is not None:
+                before = _missing(contents)
                 try:
-                    crc = self._write(home, task, lease, parts)
+                    crc = self._write(home, task, lease, parts, contents)
                     self._home = home
                     return home, crc
                 except OSError as error:
                     self._home = None  # it may be another by now
                     why = f"{error.strerror} ({home[3]})"
-                    if error.errno not in (*DISK_FULL, errno.ENOENT, errno.EWOULDBLOCK):
-                        raise StoreError(f"the mesh cannot take what is put: {why}") from error
+                if _missing(contents) != before:
+                    begun = time.monotonic()
             waited_s = time.monotonic() - begun
             if waited_s >= self._patience_s:
                 raise QueueFull(f"the mesh has taken nothing for {self._patience_s:g} s: {why}")
@@ -193,20 +200,35 @@ class Puts:
                 self._warn(f"a large object waits, for the mesh cannot take it: {why}")
             time.sleep(LOOK_AGAIN_S)
 
-    def _write(self, home: Home, task: bytes, lease: int, parts: list[Any]) -> int:
-        store, _, host, _ = home
-        file = _place(home, task, lease)
-        if host != self._host:
-            raise StoreError("the home worker is on another host")
+    def _write(
+        self,
+        home: Home,
+        task: bytes,
+        lease: int,
+        parts: list[Any],
+        contents: dict[str, Content],
+    ) -> int:
+        """Leave content with `home`, in its folder if that can be written to; the checksum."""
+        store, address, host, _ = home
+        place = _place(home, task, lease)
+        if host != self._host or not place.parent.parent.is_dir():
+            self._remote.add(store)
+        if store not in self._remote:
+            self._lodge(store, place)
+            return spool.write(place, parts)[1]
+        content = contents.setdefault(store, Content(parts))
+        self._uploader.send(address, task, lease, content)
+        return _checksum(parts)
+
+    def _lodge(self, store: str, place: Path) -> None:
+        """Have a place of our own at a home worker."""
         with self._lock:
             depositor = self._depositors.get(store)
             if depositor is None or not depositor.is_there:
                 if depositor is not None:
                     depositor.leave()
-                depositor = self._depositors[store] = deposits.Depositor(
-                    file.parent.parent, self._session
-                )
-        return spool.write(file, parts)[1]
+                incoming = place.parent.parent
+                self._depositors[store] = deposits.Depositor(incoming, self._session)
 
     def close(self) -> None:
         """Nothing more is put."""
@@ -214,6 +236,7 @@ class Puts:
             for depositor in self._depositors.values():
                 depositor.leave()
             self._depositors.clear()
+        self._uploader.close()
 
 
 def _digest(parts: list[Any]) -> bytes:
@@ -221,6 +244,10 @@ def _digest(parts: list[Any]) -> bytes:
     for part in parts:
         digest.update(part)
     return digest.digest()
+
+
+def _missing(contents: dict[str, Content]) -> int:
+    return sum(len(content.missing) for content in contents.values())
 
 
 def _place(home: Home, task: bytes, lease: int) -> Path:

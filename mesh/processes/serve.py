@@ -1,4 +1,5 @@
-"""The data side of a worker: serves chunks of its results to whoever asks."""
+"""The data side of a worker: serves chunks of its results to whoever asks, and takes the parts of
+what clients put that cannot write to its folder."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import zmq
 
 from ..core.keeping import Keeping
 from ..errors import MeshError, ResultLost
-from ..protocol import transfer
+from ..protocol import transfer, upload
 from ..protocol.codec import DecodeError
 from ..store.results import Results
 from ..transport.sockets import Listener
@@ -62,6 +63,9 @@ class Server:
         """Take in all requests that have come."""
         for listener in self._listeners:
             for peer, frames in listener.receive(most=None):
+                if upload.is_part(frames):
+                    self._take_part(listener, peer, frames)
+                    continue
                 try:
                     get = transfer.parse_get(frames[0] if frames else b"")
                 except DecodeError:

@@ -1,11 +1,12 @@
 """Deposits: content that clients leave with a worker, until it is in its store.
 
 Each client has a folder of its own beside what slots write, and a lock in it for as long as it
-lives: it writes a file there, and says so to the router, which has the worker take it in. What is
-there of a client that is gone is swept.
+lives: it writes a file there, and says so to the router, which has the worker take it in. For a
+client that cannot the worker writes there what it is sent; then nobody holds a lock. What is there
+of a client that is gone is swept.
 
     incoming/put-SESSION/lock        held by the client
-    incoming/put-SESSION/KEY         as `stored_key` has it, in hexadecimal
+    incoming/put-SESSION/KEY         as `stored_key` has it; both in hexadecimal
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from ..protocol.outcome import stored_key
+from ..protocol.outcome import RESULT, stored_key
+from ..protocol.upload import Part
 from ..task import unkey
 
 #: What a client's folder is named after, besides its session.
@@ -32,13 +35,31 @@ YOUNG_S = 60.0
 
 def folder_of(incoming: Path, session: str) -> Path:
     """Where the client of `session` leaves content."""
-    return incoming / f"{PREFIX}{session}"
+    return incoming / f"{PREFIX}{session.encode().hex()}"  # whatever is in it
 
 
 def path_of(incoming: Path, task: bytes, lease: int, number: int) -> Path:
     """Where the content of a put waits to be taken in."""
     folder = folder_of(incoming, unkey(task)[0])
     return folder / stored_key(task, lease, number).hex()
+
+
+def write_part(incoming: Path, part: Part, content: Any) -> None:
+    """Write what a client has sent.
+
+    Raises:
+        OSError: there is no room.
+    """
+    file = path_of(incoming, part.task, part.lease, RESULT)
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        view, at = memoryview(content), part.offset
+        while len(view):
+            written = os.pwrite(descriptor, view, at)
+            view, at = view[written:], at + written
+    finally:
+        os.close(descriptor)
 
 
 class Depositor:
@@ -92,7 +113,8 @@ def sweep(incoming: Path, young_s: float = YOUNG_S) -> None:
     """Remove the places of clients that are gone, and in which nothing was written for so long."""
     for folder in folders(incoming):
         with suppress(OSError):
-            if folder.stat().st_mtime <= time.time() - young_s and is_left(folder):
+            newest = max(each.stat().st_mtime for each in (folder, *folder.iterdir()))
+            if newest <= time.time() - young_s and is_left(folder):
                 shutil.rmtree(folder)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.protocol import messages, packets, transfer
+from mesh.protocol import messages, packets, transfer, upload
 from mesh.protocol.messages import FIELDS, MESSAGES, Block, Message
 from mesh.task import Kind
 
@@ -102,7 +102,7 @@ def test_no_number_is_reserved_and_used():
 def test_no_message_is_named_that_does_not_exist():
     """Words in capitals: messages, kinds, packets, transfers, constants, and sockets' names."""
     known = NAMES | {kind.name for kind in Kind} | {row[0] for row in table(part("Limits"), "name")}
-    known |= {word for word in (*vars(packets), *vars(transfer)) if word.isupper()}
+    known |= {word for word in (*vars(packets), *vars(transfer), *vars(upload)) if word.isupper()}
     known |= {"SHAPE", "MESSAGES", "VERSION_MIN", "VERSION_MAX", "HELLO_AGAIN_S", "ACK_DELAY_S"}
     known |= {"LOG_STORED", "ROUTER", "DEALER", "SOCK_SEQPACKET", "UTF", "ASCII"}
     elsewhere = TEXT.replace(part("Reserved"), "")

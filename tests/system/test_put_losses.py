@@ -121,7 +121,8 @@ def test_a_client_killed_amid_an_upload_leaves_nothing(soon: Mesh, script: Any) 
     client = script(source, Path(soon.folder) / "access.json")
     assert client.line() == "half"
     [place] = deposits.folders(incoming_of(soon))
-    os.utime(place, (0, 0))
+    for each in (place, *place.iterdir()):
+        os.utime(each, (0, 0))
     kill(worker_of(soon))  # its next life looks at what is there
     soon.wait_for_slots(1, 30)
     assert soon.submit(total, ARRAY).result(60) == ARRAY.sum()
