@@ -217,6 +217,8 @@ class Puts:
             self._lodge(store, place)
             return spool.write(place, parts)[1]
         content = contents.setdefault(store, Content(parts))
+        addresses = address.split()  # on another host only the last can be
+        address = addresses[0] if host == self._host else addresses[-1]
         self._uploader.send(address, task, lease, content)
         return _checksum(parts)
 

@@ -275,6 +275,7 @@ class Desk:
         if not are_inputs(task) or len(task) != INPUT_BYTES or not is_int(lease):
             raise ValueError(f"no lease {lease!r} of {task!r}")
         self.core.ledger.writes.append(("lost", task, lease))
+        self.core.puts.forget(task)
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
 
     def _ask_again(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:

@@ -126,7 +126,7 @@ class Intake:
             if not self._asking:
                 self._recent = {}
 
-        self._ledger.inputs.touch(asked)
+        self._ledger.inputs.touch(inputs)
         self._lookups.ask("submitted", (names, doubtful, asked), found)
 
     def _is_settled(self, task: bytes, told: Answers) -> bool:

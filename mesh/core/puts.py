@@ -64,7 +64,7 @@ class Puts:
         return self._recent.get(task)
 
     def forget(self, task: bytes) -> None:
-        """History has no such put any more."""
+        """A put is not what it was: it was lost, or history has no such put any more."""
         self._recent.pop(task, None)
 
     # -- from clients ------------------------------------------------------------------------

@@ -1,5 +1,4 @@
-"""The data side of a worker: serves chunks of its results to whoever asks, and takes the parts of
-what clients put that cannot write to its folder."""
+"""The data side of a worker: serves chunks of its results to whoever asks."""
 
 from __future__ import annotations
 
@@ -14,6 +13,7 @@ from ..core.keeping import Keeping
 from ..errors import MeshError, ResultLost
 from ..protocol import transfer, upload
 from ..protocol.codec import DecodeError
+from ..store import deposits
 from ..store.results import Results
 from ..transport.sockets import Listener
 
@@ -77,6 +77,19 @@ class Server:
                     listener.send(peer, [head])
                     continue
                 self._waiting.setdefault((listener, peer), deque()).append(get)
+
+    def _take_part(self, listener: Listener, peer: bytes, frames: list[Any]) -> None:
+        """A client leaves a part of what it puts."""
+        try:
+            part, content = upload.parse_part(frames)
+        except DecodeError:
+            return
+        answer = [upload.pack_held(part.token, part.offset)]
+        try:
+            deposits.write_part(self._results.incoming, part, content)
+        except OSError as error:
+            answer = [upload.pack_full(part.token), str(error.strerror).encode()]
+        listener.send(peer, answer)
 
     def serve(self) -> bool:
         """Answer some of those that wait, each in turn; whether others wait still. Who does not
