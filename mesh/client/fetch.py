@@ -45,6 +45,11 @@ class Place(NamedTuple):
     host: str
     folder: str
 
+    def address_from(self, host: str) -> str:
+        """At which of its addresses it is asked by who is on `host`: the first is for its own."""
+        addresses = self.address.split()
+        return addresses[0] if host == self.host else addresses[-1]
+
     @classmethod
     def told(cls, store: str, answer: list[str] | None) -> Place | None:
         """What the router says of a store; None while it is away.
@@ -94,7 +99,8 @@ class Fetcher:
         while missing:
             before = len(missing)
             if place is not None:
-                missing = self._get_some(place.address, ref, content, missing, deadline)
+                address = place.address_from(self._host)
+                missing = self._get_some(address, ref, content, missing, deadline)
             now = time.monotonic()
             if missing and deadline is not None and now >= deadline:
                 raise TimeoutError(f"{ref.size} bytes from store {ref.holder} took too long")
