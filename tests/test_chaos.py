@@ -286,8 +286,11 @@ def test_faults_and_load_are_functions_of_the_seed() -> None:
 def test_every_call_says_what_it_must_give() -> None:
     steps = load.steps(1, "main", "client-1.0")
     for call in (call for _ in range(300) for call in next(steps).calls):
-        assert (call.value is None) != (call.error is None), call
-        assert callable(getattr(calls, call.function))
+        if call.function == "combine":
+            assert call.value is None, call  # that of what it takes decides
+        else:
+            assert (call.value is None) != (call.error is None), call
+            assert call.function == "put" or callable(getattr(calls, call.function))
 
 
 def test_a_history_is_in_the_order_of_its_times(tmp_path: Path) -> None:

@@ -31,11 +31,25 @@ def content(key: str, size: int) -> bytes:
     return (word * (size // len(word) + 1))[:size]
 
 
-def _note(history: str, event: str, key: str, how: str | None = None) -> None:
+def mixture(key: str, took: list[str]) -> str:
+    """What only `key` makes of what it took, by the fingerprints of that."""
+    return f"{key} of {' '.join(took)}"
+
+
+def leaves(things: Any) -> Iterator[Any]:
+    """What is in lists, tuples and dictionaries, one after the other."""
+    if isinstance(things, dict):
+        things = list(things.values())
+    if isinstance(things, (list, tuple)):
+        for each in things:
+            yield from leaves(each)
+    else:
+        yield things
+
+
+def _note(history: str, event: str, key: str, **about: Any) -> None:
     line = {"event": event, "t": time.monotonic(), "key": key}
-    line |= {"pid": os.getpid(), "worker": os.getppid()}
-    if how is not None:
-        line["how"] = how
+    line |= {"pid": os.getpid(), "worker": os.getppid()} | about
     descriptor = os.open(history, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(descriptor, json.dumps(line).encode() + b"\n")
@@ -44,17 +58,17 @@ def _note(history: str, event: str, key: str, how: str | None = None) -> None:
 
 
 @contextmanager
-def _run(history: str, key: str) -> Iterator[None]:
-    _note(history, "began", key)
+def _run(history: str, key: str, **about: Any) -> Iterator[None]:
+    _note(history, "began", key, **about)
     try:
         yield
     except KeyboardInterrupt:
-        _note(history, "ended", key, "interrupted")
+        _note(history, "ended", key, how="interrupted")
         raise
     except BaseException:
-        _note(history, "ended", key, "raised")
+        _note(history, "ended", key, how="raised")
         raise
-    _note(history, "ended", key, "returned")
+    _note(history, "ended", key, how="returned")
 
 
 def echo(history: str, key: str) -> str:
@@ -97,6 +111,18 @@ def flaky(history: str, key: str, trace: str, times: int) -> str:
         return key
 
 
+def combine(
+    history: str, key: str, size: int, seconds: float, fails: bool, data: bytes, things: Any
+) -> bytes:
+    """Makes `size` bytes of `data`, if there is any, and of what is in `things`."""
+    took = [fingerprint(each) for each in leaves([data, things] if data else things)]
+    with _run(history, key, took=took):
+        time.sleep(seconds)
+        if fails:
+            raise ValueError(key)
+        return content(mixture(key, took), size)
+
+
 def outlast(history: str, key: str) -> None:
     """Outlasts every time limit."""
     with _run(history, key):
@@ -117,11 +143,11 @@ def die(history: str, key: str, trace: str, times: int) -> str:
     died = _count(trace)
     if died < times:
         _add(trace)
-        _note(history, "ended", key, "dying")
+        _note(history, "ended", key, how="dying")
         if died % 2:
             os._exit(3)
         os.kill(os.getpid(), signal.SIGKILL)
-    _note(history, "ended", key, "returned")
+    _note(history, "ended", key, how="returned")
     return key
 
 

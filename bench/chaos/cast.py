@@ -93,7 +93,7 @@ class Cast:
             access, store = str(self.access_of(name)), str(self.home / name)
             arguments = ["--access", access, "--dir", store, "--slots", slots]
             if number == 1:
-                arguments += ["--max-tasks-per-child", "200"]
+                arguments += ["--home", "--max-tasks-per-child", "200"]
             self._add("worker", name, ["-m", "mesh", "worker", *arguments])
         for number in range(1, self.size.clients + 1):
             self._add("client", f"client-{number}", ["-m", "bench.chaos.client"])

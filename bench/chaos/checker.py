@@ -1,16 +1,18 @@
 """The checker: what a history has in it that must not be. Pure: it reads events and nothing else.
 
 Each rule is a promise of docs/guarantees.md turned around; what a fault explains is no violation,
-and what counts as an explanation is said where it is looked for.
+and what counts as an explanation is said where it is looked for. Those about what tasks take are in
+lineage.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
+from . import lineage
 from .record import FOREVER, MAIN, Event, Record, Run, Task, is_end
+from .violation import Violation
 
 #: An outcome is recorded this long after its run, while nobody is away; so are cancellations
 #: carried out.
@@ -26,14 +28,6 @@ DESCRIPTORS_MORE = 8
 FAR_S = 15.0
 
 
-class Violation(NamedTuple):
-    """What must not be: the rule, of which task or process, and what was seen."""
-
-    rule: str
-    about: str
-    text: str
-
-
 def check(history: list[Event]) -> list[Violation]:
     """All violations in a history."""
     record = Record(history)
@@ -41,6 +35,8 @@ def check(history: list[Event]) -> list[Violation]:
     for task in record.tasks.values():
         for rule in (_lost, _changed, _wrong, _unexplained_runs, _uncancelled, _too_few_runs):
             found += rule(record, task)
+        for about_inputs in lineage.RULES:
+            found += about_inputs(record, task)
     for of_all in (_ends, _said, _descriptors):
         found += of_all(record)
     return found
@@ -52,7 +48,7 @@ def check(history: list[Event]) -> list[Violation]:
 def _lost(record: Record, task: Task) -> Iterator[Violation]:
     """P1: what was acknowledged comes to an end, and is known by its id. What was not may be
     forgotten with its router, even if a client was told its end."""
-    if task.acknowledged and not any(map(is_end, task.seen)):
+    if task.acknowledged and not any(is_end(s) or s["state"] == "lost" for s in task.seen):
         state = task.seen[-1]["state"] if task.seen else "never asked for"
         yield Violation("lost", task.key, f"acknowledged as {_ids(task)}, and {state}")
         return
@@ -88,6 +84,8 @@ def _wrong(record: Record, task: Task) -> Iterator[Violation]:
             yield Violation("wrong", task.key, "cancelled, and nobody asked for it")
         elif state == "failed" and error == "WorkerLost" and _was_lost(record, task):
             continue
+        elif error == "DependencyFailed" and task.takes:
+            continue  # whether it may: lineage.py
         elif state == "failed" and error != task.error:
             wanted = task.error or "a value"
             yield Violation("failed", task.key, f"{error} ({seen.get('text')}), not {wanted}")
@@ -111,7 +109,8 @@ def _was_lost(record: Record, task: Task) -> bool:
 
 
 def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
-    """P3: run again only because its slot or worker is gone, or because it raised and may."""
+    """P3: run again only because its slot or worker is gone, because it raised and may, or because
+    its result was lost."""
     raised = 0
     for run, following in pairwise(task.runs):
         if not (_is_unrecorded(record, task, run) or _is_explained(record, task, run, following)):
@@ -121,7 +120,8 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
             yield Violation("doubled", task.key, _story(task))
             return
         stopped = _stood_still(record, run, following)  # it was given to another before it ended
-        if following.began > task.known_at and not stopped and not _is_forgotten(record, task, run):
+        excused = stopped or record.spoiled(task.ids, run.began, following.began)
+        if following.began > task.known_at and not excused and not _is_forgotten(record, task, run):
             yield Violation("resurrected", task.key, _story(task))
             return
 
@@ -129,7 +129,7 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
 def _is_explained(record: Record, task: Task, run: Run, following: Run) -> bool:
     """Whether what happened to `run` lets another follow."""
     begin, end = run.began, following.began
-    if _stood_still(record, run, following):
+    if _stood_still(record, run, following) or record.spoiled(task.ids, begin, end):
         return True
     if run.how in ("returned", "raised"):
         # Its outcome is recorded soon: a death long after explains nothing.
@@ -179,7 +179,8 @@ def _uncancelled(record: Record, task: Task) -> Iterator[Violation]:
 def _too_few_runs(record: Record, task: Task) -> Iterator[Violation]:
     """What failed by its own error had all its retries; what is done has run."""
     for seen in task.seen:
-        if seen["state"] == "done" and not any(run.began < seen["t"] for run in task.runs):
+        begun = task.is_put or any(run.began < seen["t"] for run in task.runs)
+        if seen["state"] == "done" and not begun:
             yield Violation("wrong", task.key, "done, and never begun")
             return
     failed = any(seen.get("error") == task.error for seen in task.seen if task.error)

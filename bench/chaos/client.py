@@ -11,17 +11,28 @@ import faulthandler
 import random
 import select
 import sys
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any
 
-from mesh import Future, Mesh, MeshError, ResultUnreachable, RouterUnreachable, TaskNotFound
+from mesh import (
+    Future,
+    Mesh,
+    MeshError,
+    ResultLost,
+    ResultUnreachable,
+    RouterUnreachable,
+    TaskNotFound,
+)
 
 from . import calls
 from .faults import HEARTBEAT_S, LOST_AFTER_S
 from .history import History, read
-from .load import Call, Step, steps
+from .lately import Lately
+from .load import steps
+from .step import Call, Step
 
 #: No more than this many tasks of a client are open: more would only queue.
 OPEN_MAX = 150
@@ -59,6 +70,8 @@ class Client:
         self.traces = traces
         self.open: list[tuple[str, Future]] = []
         self.ended: list[tuple[str, str]] = []  # key and id of what was seen
+        self.lately = Lately(mesh, history.path, name, mesh_name)
+        self.to_cancel: list[tuple[Call, Future]] = []
 
     # -- the load ----------------------------------------------------------------------------
 
@@ -69,11 +82,14 @@ class Client:
             futures = self.submit(step)
             if step.flush:
                 self.flush()
+            pairs = zip(step.calls, futures)  # none, if submitting failed
+            self.to_cancel += [pair for pair in pairs if pair[0].cancel is not None]
+            if step.more:
+                continue
             if select.select([sys.stdin], [], [], step.pause_s)[0]:
                 break
-            for call, future in zip(step.calls, futures):  # none, if submitting failed
-                if call.cancel is not None:
-                    self.cancel(call, future)
+            while self.to_cancel:
+                self.cancel(*self.to_cancel.pop())
             self.take(all_of_them=False)
             if step.ask_again and self.ended:
                 key, id = chance.choice(self.ended)
@@ -83,43 +99,40 @@ class Client:
 
     def submit(self, step: Step) -> list[Future]:
         """Submit the calls of a step."""
-        first = step.calls[0]
-        self.history(
-            "submitting",
-            client=self.name,
-            mesh=self.mesh_name,
-            calls={
-                call.key: {
-                    "value": call.value,
-                    "error": call.error,
-                    "retries": call.options.get("retries", 0),
-                }
-                for call in step.calls
-            },
-        )
-        function = getattr(calls, first.function)
         with self.told("submit"):
-            options = {k: v for k, v in first.options.items() if k != "id"}
-            view = self.mesh.options(**options) if options else self.mesh
-            if len(step.calls) == 1:
-                alias = first.options.get("id")
-                view = view if alias is None else view.options(id=alias)
-                futures = [view.submit(function, *self.arguments(first))]
-            else:
-                names = [call.options["id"] for call in step.calls if "id" in call.options]
-                columns = zip(*map(self.arguments, step.calls), strict=True)
-                group = view.submit_many(function, *map(list, columns), ids=names or None)
-                futures = list(group)
+            taken = [self.lately.taken(call) for call in step.calls]
+            said = {c.key: _said(c, keys) for c, (_, keys) in zip(step.calls, taken, strict=True)}
+            self.history("submitting", client=self.name, mesh=self.mesh_name, calls=said)
+            rows = [self.arguments(c, it) for c, (it, _) in zip(step.calls, taken, strict=True)]
+            futures = self.made(step, rows)
             ids = {c.key: f.id for c, f in zip(step.calls, futures, strict=True)}
-            self.history("submitted", client=self.name, mesh=self.mesh_name, ids=ids)
+            about = {"recorded": True} if step.calls[0].function == "put" else {}
+            self.history("submitted", client=self.name, mesh=self.mesh_name, ids=ids, **about)
             self.open += [(c.key, f) for c, f in zip(step.calls, futures, strict=True)]
-            return futures
+            self.lately.add([call.key for call in step.calls], futures)
+            return list(futures)
         return []
 
-    def arguments(self, call: Call) -> list[Any]:
+    def made(self, step: Step, rows: list[list[Any]]) -> Sequence[Future]:
+        """What comes of the calls of a step with these arguments."""
+        first = step.calls[0]
+        if first.function == "put":
+            return [self.mesh.put(calls.content(*first.arguments))]
+        function = getattr(calls, first.function)
+        options = {k: v for k, v in first.options.items() if k != "id"}
+        view = self.mesh.options(**options) if options else self.mesh
+        if len(step.calls) == 1:
+            alias = first.options.get("id")
+            view = view if alias is None else view.options(id=alias)
+            return [view.submit(function, *rows[0])]
+        names = [call.options["id"] for call in step.calls if "id" in call.options]
+        columns = zip(*rows, strict=True)
+        return view.submit_many(function, *map(list, columns), ids=names or None)
+
+    def arguments(self, call: Call, things: list[Any]) -> list[Any]:
         trace = str(self.traces / call.key.replace("/", "-"))
         rest = [trace if each == "TRACE" else each for each in call.arguments]
-        return [str(self.history.path), call.key, *rest]
+        return [str(self.history.path), call.key, *rest, *([things] if call.takes else [])]
 
     def flush(self) -> None:
         with self.told("flush"):
@@ -168,6 +181,8 @@ class Client:
             return False
         except TaskNotFound as error:
             self.history("seen", **about, state="unknown", text=str(error))
+        except ResultLost as error:
+            self.history("seen", **about, state="lost", text=str(error))
         except Exception as error:
             if future.state is None:  # it is not the task's
                 with self.told("result"):
@@ -238,6 +253,17 @@ class _Told:
         client = self._client
         client.history("trouble", client=client.name, what=self._what, **_named(error))
         return True
+
+
+def _said(call: Call, takes: list[str]) -> dict[str, Any]:
+    """What the history says of a call that takes what others give."""
+    said: dict[str, Any] = {"value": call.value, "error": call.error}
+    said["retries"] = call.options.get("retries", 0)
+    if call.function == "put":
+        said["put"] = True
+    if call.function == "combine":
+        said |= {"size": call.arguments[0], "data": call.data, "takes": takes}
+    return said
 
 
 def _named(error: BaseException) -> dict[str, str]:

@@ -39,6 +39,7 @@ KINDS: list[tuple[str, str, int]] = [
     ("stop long", "worker", 4),
     ("stop long", "router", 2),
     ("cut", "wire", 10),
+    ("spoil", "worker", 8),
     ("leave", "worker", 8),
     ("leave", "router", 3),
     ("kill", "owner", 3),
@@ -55,7 +56,7 @@ class Fault:
     Attributes:
         at_s: when, from the begin of the load.
         kind: "kill" (SIGKILL), "stop", "stop long" (SIGSTOP, then SIGCONT), "leave" (SIGTERM),
-            "cut" (a connection).
+            "cut" (a connection), "spoil" (results in a worker's store).
         role: of whom.
         number, slot: which of that role, and which slot of a worker; counted around.
         for_s: how long a stop lasts, or how long until who was ended is started again.

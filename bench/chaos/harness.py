@@ -28,6 +28,7 @@ from .cast import Cast, Part, Size, await_end, strike
 from .faults import LOST_AFTER_S, Fault, plan
 from .history import History
 from .record import MAIN
+from .spoiling import spoil
 
 #: The slots are there within this, and whoever was told to leave is gone.
 READY_S = 40.0
@@ -154,6 +155,12 @@ class Harness:
             return
         victims, pids, name, mesh = self._victims(fault)
         if not pids:
+            return
+        if fault.kind == "spoil":
+            begun = time.monotonic()
+            ids = spoil(self.cast.home / name / "content", fault.slot)
+            about = {"role": "worker", "name": name, "mesh": mesh, "pids": []}
+            self.history("fault", t=begun, kind="spoil", **about, ids=ids, until=time.monotonic())
             return
         begun = time.monotonic()
         number = {"kill": signal.SIGKILL, "leave": signal.SIGTERM}.get(fault.kind, signal.SIGSTOP)

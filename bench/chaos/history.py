@@ -8,7 +8,7 @@ killed leaves whole lines.
 | --- | --- | --- |
 | `settings` | harness | `seed`, `seconds`, `lost_after_s`, `slot_losses_max`, `worker_losses_max` |
 | `started`, `up` | harness | `role`, `name`, `pid`; `up` when a router serves |
-| `fault` | harness | `kind`, `role`, `name`, `pids` (all that it hits), `until` |
+| `fault` | harness | `kind`, `role`, `name`, `pids` (all that it hits), `until`; `ids` (spoiled) |
 | `continued` | harness | `pids`: a stop is over |
 | `gone` | harness | `role`, `name`, `pid`, `code`, `expected` |
 | `quiet` | harness | the last fault is over, and everybody is there again |
@@ -16,13 +16,14 @@ killed leaves whole lines.
 | `said` | harness | `who`, `line`: what no process should say |
 | `leftover` | harness | `what` is still there |
 | `descriptors` | harness | `pid`, `count`, `when` ("first", "last"): the router's |
-| `submitting` | client | `client`, `mesh`, `calls`: key → `value` or `error`, and `retries` |
-| `submitted` | client | `client`, `ids`: key → id |
+| `submitting` | client | `client`, `mesh`, `calls`: key → what it is (see `client.py`) |
+| `submitted` | client | `client`, `mesh`, `ids`: key → id; `recorded`: acknowledged by then |
 | `flushed` | client | `client`: all it had submitted before is acknowledged |
 | `cancelling`, `cancelled` | client | `client`, `key`, `running`; `verdict` |
 | `seen` | client | `client`, `key`, `id`, `state`, `value` or `error`, `text` |
 | `trouble` | client | `client`, `what`, `error`, `text`: a call that raised what it should not |
-| `began`, `ended` | task | `key`, `pid`, `worker`; `how`: returned, raised, interrupted, dying |
+| `began` | task | `key`, `pid`, `worker`; `took`: fingerprints |
+| `ended` | task | `key`, `pid`, `worker`; `how`: returned, raised, interrupted, dying |
 """
 
 from __future__ import annotations

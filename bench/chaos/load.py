@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import calls
+from .graphs import SHAPES
+from .step import SIZES, Call, Step
 
 #: Ids of the users' own: few enough that several clients come to the same ones.
 ALIASES = 200
-
-#: More than `inline_bytes` on both sides of it, and more than one chunk of a transfer.
-SIZES = (9_000, 60_000, 300_000, 2_500_000)
 
 #: Of the process that runs it, by a multiple; and what the task then really takes.
 MEMORY_BYTES = 120_000_000
@@ -40,47 +38,8 @@ STEPS: list[tuple[str, int]] = [
     ("die for good", 1),
     ("cancel", 7),
     ("cancel running", 5),
+    *((name, weight) for name, (_, weight) in SHAPES.items()),
 ]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call.
-
-    Attributes:
-        key: the harness's name of it.
-        function: of `calls`.
-        arguments: after `history` and `key`; "TRACE" stands for a file of its own.
-        options: of the task.
-        value: the fingerprint of what it gives, or None if it must fail.
-        error: the name of the class of its error, or None.
-        cancel: "queued" (unless it runs) or "running" (also then): the client cancels it.
-    """
-
-    key: str
-    function: str
-    arguments: tuple[Any, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
-    value: str | None = None
-    error: str | None = None
-    cancel: str | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a client does at once: submits `calls`, as a group if there are several.
-
-    Attributes:
-        calls: of one function and with the same options, but for the ids.
-        flush: whether it waits until they are recorded.
-        ask_again: whether it asks by id for a task that ended before.
-        pause_s: how long it does nothing afterwards, and before it cancels.
-    """
-
-    calls: list[Call]
-    flush: bool
-    ask_again: bool
-    pause_s: float
 
 
 def steps(seed: int, mesh: str, client: str) -> Iterator[Step]:
@@ -90,7 +49,13 @@ def steps(seed: int, mesh: str, client: str) -> Iterator[Step]:
     number = 0
     while True:
         (what, _) = chance.choices(STEPS, weights)[0]
-        made = _calls(what, chance, mesh, f"{client}.{number}")
+        key = f"{client}.{number}"
+        if what in SHAPES:
+            *before, made = SHAPES[what][0](chance, mesh, key)
+            for each in before:
+                yield Step(each, chance.random() < 0.1, False, 0.0, more=True)
+        else:
+            made = _calls(what, chance, mesh, key)
         pause_s = min(0.6, chance.expovariate(1 / 0.12))
         yield Step(made, chance.random() < 0.3, chance.random() < 0.15, pause_s)
         number += 1

@@ -6,8 +6,11 @@ It says what happened; whether that may be is the checker's concern.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from . import calls
 
 Event = dict[str, Any]
 
@@ -38,7 +41,8 @@ class Time(NamedTuple):
 
 @dataclass
 class Run:
-    """One run of a task, as the task saw it. `how` is None if it never said how it ended."""
+    """One run of a task, as the task saw it. `how` is None if it never said how it ended; `took`
+    is of those that take something."""
 
     key: str
     pid: int
@@ -46,6 +50,7 @@ class Run:
     began: float
     ended: float = FOREVER
     how: str | None = None
+    took: list[str] | None = None
 
 
 @dataclass
@@ -55,6 +60,10 @@ class Task:
     Attributes:
         asked_at, acknowledged_at: when it was first submitted, and first known to be recorded.
         value, error, retries: what it must give.
+        takes: the keys of its inputs, one after the other.
+        took: their fingerprints, as every run of it must have them; None if it takes nothing, or
+            some of them have no value.
+        is_put: whether it is an object and no call.
         ids: all it was called, and when each was known to be recorded.
         runs: in the order of their begins.
         seen: what clients were told of its end.
@@ -69,6 +78,9 @@ class Task:
     value: str | None = None
     error: str | None = None
     retries: int = 0
+    takes: list[str] = field(default_factory=list)
+    took: list[str] | None = None
+    is_put: bool = False
     ids: dict[str, float] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     seen: list[Event] = field(default_factory=list)
@@ -97,6 +109,8 @@ class Record:
             may have had one in hand: loading its function takes a while.
         absences: mesh → when its router served nobody.
         router_deaths: mesh → when its router was killed.
+        spoils: id → when its result was spoiled where it lay.
+        by_id: id → task.
         settings: the event.
         events: all, by name.
     """
@@ -108,6 +122,8 @@ class Record:
         self.idle_kills: dict[str, list[float]] = defaultdict(list)
         self.absences: dict[str, list[Time]] = defaultdict(list)
         self.router_deaths: dict[str, list[Time]] = defaultdict(list)
+        self.spoils: dict[str, list[Time]] = defaultdict(list)
+        self.by_id: dict[str, Task] = {}
         self.events: dict[str, list[Event]] = defaultdict(list)
         for event in history:
             self.events[event["event"]].append(event)
@@ -130,15 +146,18 @@ class Record:
                 task = self.task(key)
                 task.mesh = event["mesh"]
                 task.value, task.error = call["value"], call["error"]
-                task.retries = call["retries"]
+                task.retries, task.is_put = call["retries"], call.get("put", False)
                 task.asked_at = min(task.asked_at, event["t"])
+                if "takes" in call:
+                    self._inputs(task, call)
         for event in self.events["submitted"]:
             later = (t for t in flushes[event["client"]] if t > event["t"])
-            acknowledged_at = min(later, default=FOREVER)
+            acknowledged_at = event["t"] if "recorded" in event else min(later, default=FOREVER)
             for key, id in event["ids"].items():
                 task = self.task(key)
                 task.acknowledged_at = min(task.acknowledged_at, acknowledged_at)
                 task.ids[id] = acknowledged_at
+                self.by_id[id] = task
         for event in self.events["seen"]:
             task = self.task(event["key"])
             task.seen.append(event)
@@ -148,11 +167,26 @@ class Record:
             if event["verdict"]:
                 self.task(event["key"]).verdicts.append(event)
 
+    def _inputs(self, task: Task, call: Event) -> None:
+        """What a task takes, and so what it gives. Inputs were submitted before it."""
+        task.takes = call["takes"]
+        values = [self.tasks[key].value for key in task.takes]
+        task.took = [call["data"]] if call["data"] else []
+        for value in values:
+            if value is None:
+                task.took, task.value, task.error = None, None, "DependencyFailed"
+                return
+            task.took.append(value)
+        if task.error is None:
+            made = calls.content(calls.mixture(task.key, task.took), call["size"])
+            task.value = calls.fingerprint(made)
+
     def _runs(self, history: list[Event]) -> None:
         running: dict[tuple[str, int], Run] = {}
         for event in history:
             if event["event"] == "began":
                 run = Run(event["key"], event["pid"], event["worker"], event["t"])
+                run.took = event.get("took")
                 self.task(run.key).runs.append(run)
                 running[run.key, run.pid] = run
             elif event["event"] == "ended":
@@ -163,6 +197,9 @@ class Record:
         for fault in self.events["fault"]:
             if fault["kind"].startswith("stop"):
                 self._stop(fault)
+            elif fault["kind"] == "spoil":
+                for id in fault["ids"]:
+                    self.spoils[id].append(Time(fault["t"], fault["until"]))
             elif fault["kind"] != "cut":  # which explains nothing: nobody is gone
                 self._end(fault)
         for gone in self.events["gone"]:
@@ -246,6 +283,10 @@ class Record:
         """Whether the router served nobody for some of that time."""
         return any(time.meets(begin, end) for time in self.absences[mesh])
 
+    def spoiled(self, ids: Iterable[str], begin: float, end: float) -> bool:
+        """Whether a result of one of these was spoiled in that time."""
+        return any(time.meets(begin, end) for id in ids for time in self.spoils.get(id, []))
+
     def settled(self, mesh: str, run: Run, at: float) -> float:
         """When what happens at `at` has been told and recorded at the latest: `at`, unless router,
         worker or slot are away or stand still then, one after the other."""
@@ -264,5 +305,6 @@ def is_of_router(fault: Event) -> bool:
 
 
 def is_end(seen: Event) -> bool:
-    """Whether a client was told of an end, rather than that there is none yet."""
+    """Whether a client was told of an end, rather than that there is none yet, or that a result
+    is lost."""
     return seen["state"] in ("done", "failed", "cancelled")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .checker import Violation
 from .record import Event, Record, is_end
+from .violation import Violation
 
 #: Of each rule so many violations are printed; all are in the report.
 SHOWN = 5
@@ -26,6 +26,8 @@ def count(history: list[Event], violations: list[Violation]) -> dict[str, Any]:
         "acknowledged": sum(task.acknowledged for task in tasks),
         "runs": runs,
         "redeliveries": sum(max(0, len(task.runs) - 1) for task in tasks) - retried,
+        "inputs": sum(len(task.takes) for task in tasks),
+        "spoiled": len(record.spoils),
         "answers": sum(map(is_end, record.events["seen"])),
         "cancelled": sum(bool(task.verdicts) for task in tasks),
         "lives": Counter(event["role"] for event in record.events["started"]),
@@ -52,4 +54,13 @@ def text(tally: dict[str, Any], violations: list[Violation]) -> str:
     return "\n".join(lines)
 
 
-_NUMBERS = ("tasks", "acknowledged", "runs", "redeliveries", "answers", "cancelled")
+_NUMBERS = (
+    "tasks",
+    "acknowledged",
+    "runs",
+    "redeliveries",
+    "inputs",
+    "spoiled",
+    "answers",
+    "cancelled",
+)
