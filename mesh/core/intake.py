@@ -149,6 +149,7 @@ class Intake:
         return [b"".join(meant.get(task, task) for task in split(ids)) for ids in inputs]
 
     def _record_submit(self, peer: Peer, message: m.Submit, told: Answers, now: float) -> None:
+        unmet: list[tuple[Block, int, str]] = []
         for row in message.blocks:
             sent = m.Block(*row)
             last = sent.first + len(sent.payloads) - 1
@@ -182,10 +183,13 @@ class Intake:
                 told.inputs[key(owner, own)] = (key(session, counter), outcome)
             self._ledger.sessions[peer.who] = max(last, self._ledger.sessions.get(peer.who, -1))
             self._write(block, {own - block.first: (s, c) for _, own, s, c, _ in older}, sent, now)
-            self._ledger.admit(block, told.records())
+            causes = self._ledger.admit(block, told.records())
+            unmet += [(block, i, cause) for i, cause in causes.items()]
             self._ledger.note("submitted", block, 0, block.size)
             if older:  # and told when it is on disk: which is older must not change again
                 self._core.after_commit(partial(self._core.orders.tell_older, peer, older))
+        for block, i, cause in unmet:  # when all are in: who takes these is told the first cause
+            self._ledger.inputs.fail(block, i, cause)
 
     def _write(
         self, block: Block, foreign: dict[int, tuple[str, int]], sent: m.Block, now: float

@@ -131,11 +131,11 @@ class Ledger:
             self.inputs.fail(block, i, cause)
         return isolated
 
-    def admit(self, block: Block, records: dict[bytes, Record]) -> None:
+    def admit(self, block: Block, records: dict[bytes, Record]) -> dict[int, str]:
         """Take in a new block: what is left in it is ready, or waits for its inputs, of which the
-        store knew `records`."""
+        store knew `records`. Those that wait in vain, with the cause, are to be failed."""
         if not block.left:
-            return
+            return {}
         self.blocks.add(block)
         unmet = self.inputs.take_in(block, records) if block.inputs is not None else {}
         waiting = len(block.missing)
@@ -143,8 +143,7 @@ class Ledger:
         self.counts[_QUEUED] += block.left - waiting
         for low, high in block.queued_runs(0, block.size):
             self.ready.push(block, low, high)
-        for i, cause in unmet.items():
-            self.inputs.fail(block, i, cause)
+        return unmet
 
     def lease_out(self, block: Block, low: int, high: int) -> None:
         """Queued tasks [low, high) have been dispatched: the table's step, in bulk."""

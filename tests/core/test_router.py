@@ -435,3 +435,21 @@ def test_what_fails_with_several_of_its_block_fails_once():
 
     [[_, counters, kinds, _]] = told[0][1].runs
     assert (counters, kinds) == ([0, 1], bytes([Kind.UNMET] * 2))
+
+
+def test_what_comes_with_what_fails_at_once_names_its_cause():
+    """Each is a block of its own; the second takes the first, which takes what nobody knows."""
+    lone = LoneRouter()
+    lone.hello(C1)
+    lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
+    nobody, first, second = key(C1, 99), key(C1, 0), key(C1, 1)
+    takes = [nobody, first, second + first]
+    rows = [[i, F, {}, None, 0, [b"x"], None, None, [ids]] for i, ids in enumerate(takes)]
+    lone.say(C1, m.Submit(rows))
+    [(token, _, _)] = lone.lookups
+
+    told = lone.do(Found(token, Answers({}, set(), {nobody: (nobody, None)})))
+
+    failures = [body for _, message in told for run in message.runs for body in run[3]]
+    assert len(failures) == 3
+    assert all(f"its input {C1}.99 is no task".encode() in body for body in failures)
