@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import procfs
-from .faults import HEARTBEAT_S, LOST_AFTER_S
+from .faults import HEARTBEAT_S, LOST_AFTER_S, STORE_LOST_AFTER_S
 from .history import History
 from .record import MAIN
 from .wire import Wire
@@ -103,7 +103,11 @@ class Cast:
             "folder": str(self.home / "mesh"),
             "access": str(self.access),
             "durability": "disk",
-            "settings": {"heartbeat_s": HEARTBEAT_S, "lost_after_s": LOST_AFTER_S},
+            "settings": {
+                "heartbeat_s": HEARTBEAT_S,
+                "lost_after_s": LOST_AFTER_S,
+                "store_lost_after_s": STORE_LOST_AFTER_S,
+            },
         }
         self._add("router", "router", ["-m", "bench.chaos.router", json.dumps(router)])
 

@@ -221,7 +221,8 @@ class Client:
                     if not future.wait(END_S):
                         self.history("seen", client=self.name, key=keys[id], id=id, state="open")
                     elif not self.see(keys[id], future, AUDIT_S):
-                        self.history("hung", who=f"the result of {id} ({keys[id]})")
+                        about = {"client": self.name, "key": keys[id], "id": id}
+                        self.history("seen", **about, state="lost", text="nobody answers for it")
 
     def future(self, key: str, id: str) -> Future | None:
         try:

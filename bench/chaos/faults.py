@@ -13,6 +13,9 @@ from dataclasses import dataclass
 HEARTBEAT_S = 0.3
 LOST_AFTER_S = 3.0
 
+#: Nobody is away for so long whose store is still there.
+STORE_LOST_AFTER_S = 10.0
+
 #: A stop that must cost nothing ends well before `lost_after_s`, one that costs a worker its tasks
 #: well after: which of both it was must be plain.
 SHORT_S = (0.2, 0.4 * LOST_AFTER_S)
@@ -40,6 +43,7 @@ KINDS: list[tuple[str, str, int]] = [
     ("stop long", "router", 2),
     ("cut", "wire", 10),
     ("spoil", "worker", 8),
+    ("wipe", "worker", 4),
     ("leave", "worker", 8),
     ("leave", "router", 3),
     ("kill", "owner", 3),
@@ -56,7 +60,8 @@ class Fault:
     Attributes:
         at_s: when, from the begin of the load.
         kind: "kill" (SIGKILL), "stop", "stop long" (SIGSTOP, then SIGCONT), "leave" (SIGTERM),
-            "cut" (a connection), "spoil" (results in a worker's store).
+            "cut" (a connection), "spoil" (results in a worker's store), "wipe" (SIGKILL, and its
+            store is gone).
         role: of whom.
         number, slot: which of that role, and which slot of a worker; counted around.
         for_s: how long a stop lasts, or how long until who was ended is started again.

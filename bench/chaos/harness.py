@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mesh import Mesh
 from mesh.core.events import Settings
@@ -28,7 +29,7 @@ from .cast import Cast, Part, Size, await_end, strike
 from .faults import LOST_AFTER_S, Fault, plan
 from .history import History
 from .record import MAIN
-from .spoiling import spoil
+from .spoiling import spoil, wipe
 
 #: The slots are there within this, and whoever was told to leave is gone.
 READY_S = 40.0
@@ -45,6 +46,9 @@ BACK_S = 0.3
 
 #: What was told to go may take this long to be gone.
 GOING_S = 5.0
+
+#: What a fault does to processes; all others stop them.
+SIGNALS = {"kill": signal.SIGKILL, "wipe": signal.SIGKILL, "leave": signal.SIGTERM}
 
 #: What no log of a mesh may hold.
 ALARMING = ("Traceback (most recent call last)", "died (exit code", "is not started again")
@@ -156,30 +160,25 @@ class Harness:
         victims, pids, name, mesh = self._victims(fault)
         if not pids:
             return
-        if fault.kind == "spoil":
-            begun = time.monotonic()
-            ids = spoil(self.cast.home / name / "content", fault.slot)
-            about = {"role": "worker", "name": name, "mesh": mesh, "pids": []}
-            self.history("fault", t=begun, kind="spoil", **about, ids=ids, until=time.monotonic())
-            return
         begun = time.monotonic()
-        number = {"kill": signal.SIGKILL, "leave": signal.SIGTERM}.get(fault.kind, signal.SIGSTOP)
+        about: dict[str, Any] = {"kind": fault.kind, "role": fault.role, "name": name, "mesh": mesh}
+        store = self.cast.home / name
+        if fault.kind == "spoil":
+            ids = spoil(store / "content", fault.slot)
+            self.history("fault", t=begun, **about, pids=[], ids=ids, until=time.monotonic())
+            return
+        number = SIGNALS.get(fault.kind, signal.SIGSTOP)
         below = set(pids).union(*map(procfs.descendants, pids))
         for part in victims:
             if number != signal.SIGSTOP:
                 part.expected, part.back_s = True, fault.for_s
         hit = strike(pids, number)
-        affected = sorted(below) if number == signal.SIGKILL else hit
-        self.history(
-            "fault",
-            t=begun,
-            kind=fault.kind,
-            role=fault.role,
-            name=name,
-            mesh=mesh,
-            pids=affected,
-            until=time.monotonic(),
-        )
+        about["pids"] = sorted(below) if number == signal.SIGKILL else hit
+        if fault.kind == "wipe":
+            for pid in below:  # slots write there
+                await_end(pid, GOING_S)
+            about["ids"] = wipe(store)
+        self.history("fault", t=begun, **about, until=time.monotonic())
         if number == signal.SIGSTOP:
             self._at(time.monotonic() + fault.for_s, lambda: self._continue(hit))
 
@@ -195,6 +194,8 @@ class Harness:
             parts = [part for part in cast.parts if part.alive and part.role != "owner"]
             return parts, [part.pid for part in parts], "everything", MAIN
         above = cast.of("worker" if role == "slot" else role)
+        if fault.kind == "wipe":
+            above = above[1:]  # the first is the home worker: what it keeps nobody can make again
         part = above[fault.number % len(above)] if above else None
         if part is None or not part.alive:
             return [], [], "", ""

@@ -197,18 +197,17 @@ class Record:
         for fault in self.events["fault"]:
             if fault["kind"].startswith("stop"):
                 self._stop(fault)
-            elif fault["kind"] == "spoil":
-                for id in fault["ids"]:
-                    self.spoils[id].append(Time(fault["t"], fault["until"]))
-            elif fault["kind"] != "cut":  # which explains nothing: nobody is gone
+            elif fault["kind"] not in ("cut", "spoil"):  # which explain no end: nobody is gone
                 self._end(fault)
+            for id in fault.get("ids", ()):
+                self.spoils[id].append(Time(fault["t"], fault["until"]))
         for gone in self.events["gone"]:
             if gone["role"] == "worker":
                 self.deaths[gone["pid"]].append(Time(gone["t"], gone["t"]))
 
     def _end(self, fault: Event) -> None:
         """Somebody was killed, or told to leave."""
-        killed = fault["kind"] == "kill"
+        killed = fault["kind"] in ("kill", "wipe")
         for pid in fault["pids"] if killed else ():
             self.deaths[pid].append(Time(fault["t"], fault["until"] + FOLLOWS_S))
         if not is_of_router(fault):

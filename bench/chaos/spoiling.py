@@ -1,8 +1,10 @@
-"""Spoiling: results in a store go, or are not what they were, behind their worker's back."""
+"""Spoiling: results in a store go, or are not what they were, behind their worker's back; or the
+whole store goes."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from mesh.protocol.outcome import parse_key
@@ -33,6 +35,13 @@ def spoil(content: Path, choice: int) -> list[str]:
     return [
         _task_of(path) for path in some if _spoil_one(path, ("gone", "short", "other")[choice % 3])
     ]
+
+
+def wipe(store: Path) -> list[str]:
+    """Remove the whole store of a worker that is not there. The ids of the tasks in it."""
+    ids = sorted({_task_of(path) for path in store.glob("content/??/*")})
+    shutil.rmtree(store)
+    return ids
 
 
 def _task_of(path: Path) -> str:
