@@ -60,12 +60,20 @@ class Access:
 
 def locate(given: str | os.PathLike[str] | None) -> Path:
     """The access file that `given` means: a file, a folder, a bare name; without it
-    ``$MESH_ACCESS``, else ``~/.mesh/default.json``."""
+    ``$MESH_ACCESS``, else ``~/.mesh/default.json``.
+
+    Raises:
+        AccessDenied: its folder cannot be entered.
+    """
     text = os.fspath(given) if given is not None else os.environ.get(ENVIRONMENT) or "default"
     path = Path(text).expanduser()
-    if path.is_dir():
-        return path / "access.json"
-    if path.exists() or os.sep in text or text.endswith(".json"):
+    try:
+        if path.is_dir():
+            return path / "access.json"
+        is_there = path.exists()
+    except PermissionError as error:
+        raise AccessDenied(f"access file {path} cannot be read: {error.strerror}") from error
+    if is_there or os.sep in text or text.endswith(".json"):
         return path
     return home() / f"{text}.json"
 

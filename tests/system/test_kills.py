@@ -92,7 +92,7 @@ def test_killed_slots_cost_no_task(quick: Mesh, traces: Path, tmp_path: Path) ->
 
 def test_a_worker_keeps_no_file_of_what_no_slot_will_take(tmp_path: Path) -> None:
     """Large functions and arguments wait in files for their slot."""
-    blob = os.urandom(100_000)
+    blob = os.urandom(50_000)  # more than a packet, less than what is put
 
     def large(argument: bytes) -> bool:
         return argument == blob
