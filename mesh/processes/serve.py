@@ -1,4 +1,5 @@
-"""The data side of a worker: serves chunks of its results to whoever asks."""
+"""The data side of a worker: serves chunks of its results to whoever asks, and takes the parts of
+what clients put that cannot write to its folder."""
 
 from __future__ import annotations
 
