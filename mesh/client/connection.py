@@ -100,7 +100,7 @@ class Connection:
         self._poller.add(self._wake)
         self.outbox = Outbox(self._wake.set, router_timeout_s)
         self.waiting = Waiting(self, self.session)
-        self._fetcher = Fetcher(self._locate)
+        self._fetcher = Fetcher(self._locate, self._wake.set)
         self.kept: Kept | None = None  # where results stay that were asked for
         self.puts = Puts(self, warn, router_timeout_s)
         self._lock = threading.Lock()
@@ -306,7 +306,7 @@ class Connection:
             error = reason
         finally:
             self._end(error)
-            self._tell_fetched()
+            self._tell()
             if (last := self._core.last_word()) is not None:
                 self._dialer.send(encode(last))
             self._dialer.close(LAST_WORD_MS)
@@ -322,13 +322,11 @@ class Connection:
         if now >= due:
             self._core.handle(Tick(), now)
         self._settle(now)
-        self._tell_fetched()
+        self._tell()
 
-    def _tell_fetched(self) -> None:
-        fetched = self._fetcher.fetched
-        if fetched and self._core.welcome is not None:
-            rows = [fetched.popleft() for _ in range(len(fetched))]
-            self._dialer.send(encode(self._core.link.stamp(m.Fetched(rows))))
+    def _tell(self) -> None:
+        for message in self._fetcher.unsent() if self._core.welcome is not None else ():
+            self._dialer.send(encode(self._core.link.stamp(message)))
 
     def _hear(self, ready: set[Any], now: float) -> None:
         core = self._core
@@ -371,6 +369,8 @@ class Connection:
             self.outbox.stalled(None)  # a router that has no room says so, to each that dials
         for kind, about in turn.events:
             self._on_event(kind, about)
+        for relayed in turn.relayed:
+            self._fetcher.hear_relayed(relayed)
         for known in turn.known:
             self.waiting.is_older(*known)
         for session, counters, kinds, bodies in turn.news:

@@ -1,12 +1,14 @@
-"""Fetching stored results from the workers that hold them, directly.
+"""Fetching stored results from the workers that hold them.
 
-What is on this host is its file, mapped. From elsewhere it comes in chunks: one connection a
-holder, kept and shared; a bounded number of chunks is on its way at any time. Where a holder is
-stays known until it does not answer; one that stays away is `ResultUnreachable`.
+What is on this host is its file, mapped. Everything else comes in chunks, in a thread that starts
+when it is first needed and serves all who wait; directly, or by way of the router where a holder
+cannot be reached. Where a holder is stays known until it does not answer; one that stays away is
+`ResultUnreachable`.
 """
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
 import time
@@ -16,20 +18,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import zmq
-
-from ..errors import ResultLost, ResultUnreachable
+from ..errors import MeshError, ResultLost, ResultUnreachable
+from ..processes.carrier import Carrier, reachable
+from ..protocol import messages as m
 from ..protocol import transfer
 from ..protocol.outcome import RESULT, Ref, stored_name
 from ..store import content as stored
 from ..task import unkey
 from ..transport import sockets
+from ..transport.poller import Poller
+from ..transport.wake import Wake
 
-#: Without a timeout of its own, a fetch that gets nothing for this long gives up.
+#: A fetch that gets nothing for this long gives up.
 PATIENCE_S = 30.0
-
-#: A holder that answers nothing for this long is looked up again.
-LOOK_AGAIN_S = 2.0
 
 #: Fetches that the router has not been told of; it is told of the last ones.
 FETCHED_MAX = 10_000
@@ -39,16 +40,11 @@ Into = Callable[[int], Any]
 
 
 class Place(NamedTuple):
-    """Where a store is served, and where it lies."""
+    """Where a store is served, as addresses with a space between, and where it lies."""
 
     address: str
     host: str
     folder: str
-
-    def address_from(self, host: str) -> str:
-        """At which of its addresses it is asked by who is on `host`: the first is for its own."""
-        addresses = self.address.split()
-        return addresses[0] if host == self.host else addresses[-1]
 
     @classmethod
     def told(cls, store: str, answer: list[str] | None) -> Place | None:
@@ -65,19 +61,43 @@ class Place(NamedTuple):
         return None if answer is None else cls(*answer)
 
 
+class Job:
+    """One fetch, between the thread that waits for it and the one that carries it out.
+
+    Attributes:
+        content: where the chunks go.
+        place: of its holder, if that is there.
+        told: what the one that waits is told: DOUBT, that the holder should be looked for; by which
+            way it came; or why it does not come.
+        token: of its chunks, once it was begun.
+    """
+
+    def __init__(self, ref: Ref, content: Any, place: Place) -> None:
+        self.ref, self.content, self.place = ref, content, place
+        self.told: queue.SimpleQueue[int | Exception] = queue.SimpleQueue()
+        self.token: int | None = None
+
+
+DOUBT = -1
+
+
 class Fetcher:
     """Fetches for one client. `locate(store id, timeout)` gives its place, or None if it is not
-    there in time."""
+    there in time. `wake` is called when there is something in `unsent` that should not wait;
+    without it nothing goes by way of the router."""
 
-    def __init__(self, locate: Callable[[str, float | None], Place | None]) -> None:
-        self._locate = locate
+    def __init__(
+        self,
+        locate: Callable[[str, float | None], Place | None],
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        self._locate, self._wake_router = locate, wake
         self._places: dict[str, Place] = {}
         self._host = socket.gethostname()
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._lock = threading.Lock()
-        self._dialers: dict[str, tuple[threading.Lock, sockets.Dialer]] = {}
-        self._token = 0
-        self.fetched: deque[list[Any]] = deque(maxlen=FETCHED_MAX)  # rows that are not told yet
+        self._fetched: deque[list[Any]] = deque(maxlen=FETCHED_MAX)  # rows that are not told yet
+        self._relays: deque[m.Relay] = deque()
+        self._thread: _Thread | None = None
 
     def fetch(self, ref: Ref, timeout: float | None = None, into: Into = bytearray) -> Any:
         """The bytes of `ref`: from this host a mapping of its file, else what `into` has made for
@@ -89,47 +109,48 @@ class Fetcher:
             TimeoutError: `timeout` seconds were not enough.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        patience = time.monotonic() + PATIENCE_S
-        place = self._place(ref.holder, deadline)
-        if place is not None and (local := self._local(place, ref)) is not None:
+        place = self._place(ref, deadline)
+        local = self._local(place, ref)
+        if local is not None:
             self._count(ref, transfer.LOCAL)
             return local
         content = into(ref.size)
-        missing = list(range(0, ref.size, transfer.CHUNK_BYTES))[::-1]
-        while missing:
-            before = len(missing)
-            if place is not None:
-                address = place.address_from(self._host)
-                missing = self._get_some(address, ref, content, missing, deadline)
-            now = time.monotonic()
-            if missing and deadline is not None and now >= deadline:
-                raise TimeoutError(f"{ref.size} bytes from store {ref.holder} took too long")
-            if len(missing) < before:
-                patience = now + PATIENCE_S
-            elif now >= patience or place is None:
-                raise ResultUnreachable(
-                    f"store {ref.holder}, which holds the result ({ref.size} bytes), does not "
-                    f"answer: start its worker again, or submit the task again"
-                )
-            if missing:
-                self._places.pop(ref.holder, None)
-                place = self._place(ref.holder, deadline)
+        job = Job(ref, content, place)
+        way = DOUBT
+        thread = self._running()
+        thread.begin(job)
+        try:
+            while way == DOUBT:
+                told = job.told.get(timeout=_left(deadline))
+                if isinstance(told, Exception):
+                    raise told
+                way = told
+                if way == DOUBT:
+                    self._places.pop(ref.holder, None)
+                    job.place = self._place(ref, deadline)
+                    thread.place(job)
+        except queue.Empty:
+            raise TimeoutError(f"{ref.size} bytes from store {ref.holder} took too long") from None
+        finally:
+            thread.end(job)
         if zlib.crc32(content) != ref.crc:
             raise ResultLost(f"the result in store {ref.holder} is damaged: its checksum differs")
-        self._count(ref, transfer.DIRECT)
+        self._count(ref, way)
         return content
 
     def _count(self, ref: Ref, way: int) -> None:
         if ref.number == RESULT:
-            self.fetched.append([*unkey(ref.task), way, ref.size])
+            self._fetched.append([*unkey(ref.task), way, ref.size])
 
-    def _place(self, holder: str, deadline: float | None) -> Place | None:
-        place = self._places.get(holder)
+    def _place(self, ref: Ref, deadline: float | None) -> Place:
+        place = self._places.get(ref.holder)
         if place is None:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            place = self._locate(holder, left)
-            if place is not None:
-                self._places[holder] = place
+            place = self._locate(ref.holder, _left(deadline))
+            if place is None and deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{ref.size} bytes from store {ref.holder} took too long")
+            if place is None:
+                raise unreachable(ref)
+            self._places[ref.holder] = place
         return place
 
     def _local(self, place: Place, ref: Ref) -> memoryview | None:
@@ -140,68 +161,170 @@ class Fetcher:
         file = Path(place.folder) / stored_name(ref.task, ref.lease, ref.number)
         return stored.whole(file, ref.size, ref.crc)
 
-    def _get_some(
-        self,
-        address: str,
-        ref: Ref,
-        content: Any,
-        missing: list[int],
-        deadline: float | None,
-    ) -> list[int]:
-        """Ask one holder until it is silent; what is still missing then."""
-        lock, dialer = self._dialer(address)
-        with lock:
-            self._token += 1
-            token = self._token
-            asked: set[int] = set()
-            while missing or asked:
-                while missing and len(asked) < transfer.WINDOW_CHUNKS:
-                    offset = missing.pop()
-                    get = transfer.Get(
-                        token, ref.task, ref.lease, ref.number, offset, transfer.CHUNK_BYTES
-                    )
-                    dialer.send([transfer.pack_get(get)])
-                    asked.add(offset)
-                wait = LOOK_AGAIN_S
-                if deadline is not None:
-                    wait = max(0.0, min(wait, deadline - time.monotonic()))
-                if not dialer.socket.poll(int(wait * 1000)):
-                    return missing + sorted(asked, reverse=True)
-                for frames in dialer.receive():
-                    op, answered, offset, total = transfer.parse_reply(frames[0])
-                    if answered != token:
-                        continue  # of a fetch that was given up
-                    if op == transfer.LOST:
-                        raise ResultLost(frames[1].decode("utf-8", "replace"))
-                    if total != ref.size:
-                        raise ResultLost(
-                            f"store {ref.holder} holds {total} bytes instead of {ref.size}"
-                        )
-                    if offset in asked:
-                        content[offset : offset + len(frames[1])] = frames[1]
-                        asked.discard(offset)
-        return missing
+    # -- what goes by way of the router, in its connection's thread --------------------------
 
-    def _dialer(self, address: str) -> tuple[threading.Lock, sockets.Dialer]:
+    def unsent(self) -> list[m.Message]:
+        """What the router is to be sent; all of it may be lost."""
+        messages: list[m.Message] = [self._relays.popleft() for _ in range(len(self._relays))]
+        if self._fetched:
+            rows = [self._fetched.popleft() for _ in range(len(self._fetched))]
+            messages.append(m.Fetched(rows))
+        return messages
+
+    def hear_relayed(self, message: m.Relay) -> None:
+        """Something has come by way of the router."""
+        if self._thread is not None:
+            self._thread.hear_relayed(message)
+
+    def _relay(self, message: m.Relay) -> None:
+        assert self._wake_router is not None, "it is told whether there is a router"
+        self._relays.append(message)
+        self._wake_router()
+
+    # -- the thread --------------------------------------------------------------------------
+
+    def _running(self) -> _Thread:
         with self._lock:
-            if self._context is None:
-                self._context = sockets.context()
-            entry = self._dialers.get(address)
-            if entry is None:
-                entry = self._dialers[address] = (
-                    threading.Lock(),
-                    sockets.Dialer(self._context, address),
-                )
-            return entry
+            if self._thread is None:
+                relay = None if self._wake_router is None else self._relay
+                self._thread = _Thread(self._host, relay)
+            return self._thread
 
     def close(self) -> None:
-        """Disconnect from all holders."""
+        """Disconnect from all holders. Who waits for a fetch is told why there is no result."""
         with self._lock:
-            for lock, dialer in self._dialers.values():
-                with lock:
-                    dialer.close()
-            self._dialers.clear()
+            thread, self._thread = self._thread, None
             self._places.clear()  # who asks from now on is told why there is no answer
-            if self._context is not None:
-                self._context.term()
-                self._context = None
+        if thread is not None:
+            thread.close()
+
+
+class _Thread:
+    """Carries out fetches on `host`. `relay` sends by way of the router, if there is one."""
+
+    def __init__(self, host: str, relay: Callable[[m.Relay], None] | None) -> None:
+        self._host = host
+        self._context = sockets.context()
+        self._wake = Wake()
+        self._poller = Poller()
+        self._poller.add(self._wake)
+        self._carrier = Carrier(self._context, self._poller, self, relay, lambda line: None)
+        self._carrier.chunks.patience_s = PATIENCE_S
+        self._jobs: dict[int, Job] = {}
+        self._orders: deque[Callable[[float], None]] = deque()
+        self._lock = threading.Lock()
+        self._waited_for: set[Job] = set()
+        self._ended: Exception | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="mesh-fetch", daemon=True)
+        self._thread.start()
+
+    def begin(self, job: Job) -> None:
+        """Carry out a fetch."""
+        with self._lock:
+            self._waited_for.add(job)
+            if self._ended is not None:
+                job.told.put(self._ended)
+        self._order(lambda now: self._begin(job, now))
+
+    def place(self, job: Job) -> None:
+        """Its holder has been looked for."""
+        self._order(lambda now: self._place(job))
+
+    def end(self, job: Job) -> None:
+        """Nobody waits for it any more."""
+        with self._lock:
+            self._waited_for.discard(job)
+        self._order(lambda now: self._end(job))
+
+    def hear_relayed(self, message: m.Relay) -> None:
+        """Something has come by way of the router."""
+        self._order(lambda now: self._carrier.hear_relayed(message, now))
+
+    def _order(self, order: Callable[[float], None]) -> None:
+        self._orders.append(order)
+        self._wake.set()
+
+    def close(self) -> None:
+        """End it, and what it does."""
+        self._closing = True
+        self._wake.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        chunks = self._carrier.chunks
+        why: Exception = MeshError("the mesh was closed")
+        try:
+            while not self._closing:
+                now = time.monotonic()
+                due = chunks.deadline(now)
+                ready = self._poller.wait(min(due - now, 3600.0))
+                now = time.monotonic()
+                if now - due > PATIENCE_S:
+                    chunks.rest(now - due)  # this process was stopped
+                self._wake.clear()
+                while self._orders:
+                    self._orders.popleft()(now)
+                self._carrier.hear(ready, now)
+                self._settle(now)
+        except Exception as error:
+            why = error
+        finally:
+            self._carrier.close()
+            self._context.term()
+            with self._lock:
+                self._ended = why
+                for job in self._waited_for:
+                    job.told.put(why)
+            self._wake.close()
+
+    def _settle(self, now: float) -> None:
+        for token, reason, lost in self._carrier.settle(now):
+            job = self._jobs[token]
+            job.told.put(ResultLost(reason) if lost else unreachable(job.ref))
+            self._end(job)
+        for token in self._carrier.chunks.doubtful(now):
+            self._jobs[token].told.put(DOUBT)
+
+    def _begin(self, job: Job, now: float) -> None:
+        job.token = self._carrier.chunks.begin(job.ref, now)
+        self._jobs[job.token] = job
+        self._place(job)
+
+    def _place(self, job: Job) -> None:
+        if job.token in self._jobs:
+            addresses = reachable(job.place.address, is_here=job.place.host == self._host)
+            holder = job.ref.holder
+            self._carrier.chunks.place(job.token, [holder], {holder: addresses})
+
+    def write(self, token: int, content: bytes, offset: int, now: float) -> None:
+        """A chunk has come."""
+        job = self._jobs[token]
+        try:
+            job.content[offset : offset + len(content)] = content
+        except Exception as error:  # who asked has given something that does not take it
+            job.told.put(error)
+            self._end(job)
+
+    def whole(self, token: int, now: float) -> None:
+        """All of a result has come."""
+        way = transfer.RELAYED if self._carrier.chunks[token].is_relayed else transfer.DIRECT
+        self._jobs[token].told.put(way)
+        self._end(self._jobs[token])
+
+    def _end(self, job: Job) -> None:
+        if job.token is not None and self._jobs.pop(job.token, None) is not None:
+            self._carrier.chunks.end(job.token)
+
+
+def unreachable(ref: Ref) -> ResultUnreachable:
+    """The error of a result whose holder is not there."""
+    return ResultUnreachable(
+        f"store {ref.holder}, which holds the result ({ref.size} bytes), does not answer: start "
+        f"its worker again, or submit the task again"
+    )
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -110,7 +110,7 @@ class Fetch:
 
     def __init__(self, ref: Ref) -> None:
         self.ref = ref
-        self.missing = list(range(0, ref.size, CHUNK_BYTES))[::-1]
+        self.missing = _offsets(ref.size)
         self.asked: dict[int, Way] = {}
         self.ways: list[Way] = []
         self.lost: dict[str, str] = {}
@@ -244,7 +244,7 @@ class Chunks:
             self.lose(token, store, f"the result in store {store} is damaged: its checksum "
                       "differs", now)  # fmt: skip
         fetch.givers = set()
-        fetch.missing = list(range(0, fetch.ref.size, CHUNK_BYTES))[::-1]
+        fetch.missing = _offsets(fetch.ref.size)
         fetch.patient_until = now + self.patience_s
 
     def cut(self, address: str, now: float) -> None:
@@ -284,18 +284,18 @@ class Chunks:
                     still.append(token)
             hungry = still
 
-    def doubtful(self, now: float) -> list[Ref]:
-        """What others should be found for: a holder is busy, silent or not known to be anywhere."""
-        refs = []
-        for fetch in self._fetches.values():
+    def doubtful(self, now: float) -> list[int]:
+        """The fetches for which others should be found: all holders are busy, silent or nowhere."""
+        tokens = []
+        for token, fetch in self._fetches.items():
             if now < fetch.doubt_at or not fetch.missing:
                 continue
             direct = [way for way in fetch.ways if way.address != BY_ROUTER]
             paths = [self._paths.get(way) for way in direct if way.store not in fetch.lost]
             if all(path is not None and (path.failures or path.busy) for path in paths):
                 fetch.doubt_at = now + DOUBT_S
-                refs.append(fetch.ref)
-        return refs
+                tokens.append(token)
+        return tokens
 
     def _way(self, fetch: Fetch, now: float) -> Way | None:
         """The way over which the next chunk is to be asked for; None if that has to wait."""
@@ -390,3 +390,8 @@ class Chunks:
                 if over == way:
                     self._put_back(fetch, offset)
         path.heard_at = now
+
+
+def _offsets(size: int) -> list[int]:
+    """Where the chunks of a result begin, the last one first; also an empty one has to be there."""
+    return list(range(0, max(size, 1), CHUNK_BYTES))[::-1]

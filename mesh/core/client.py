@@ -48,6 +48,7 @@ class ClientTurn:
     news: list[tuple[str, list[int], bytes, list[Any]]] = field(default_factory=list)
     known: list[tuple[str, int, str, int, bool]] = field(default_factory=list)
     answers: list[tuple[int, str | None, Any]] = field(default_factory=list)
+    relayed: list[m.Relay] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     recorded_bytes: int = 0
@@ -225,6 +226,8 @@ class ClientCore:
             self._turn.stopped = True
         elif type(message) is m.Event:
             self._turn.events.append((message.kind, message.about))
+        elif type(message) is m.Relay:
+            self._turn.relayed.append(message)
         elif type(message) is m.Error:
             self._turn.errors.append((message.kind, message.text))
 

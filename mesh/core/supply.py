@@ -55,10 +55,10 @@ class Supply:
             rows: list[list[Any]] = [[*unkey(ref.task), ref.lease, ref.holder] for ref in refs]
             self._core.send(m.Where(rows), now)
 
-    def relay(self, message: m.Relay, now: float) -> None:
+    def relay(self, message: m.Relay) -> None:
         """Something that the shell asks, or answers, by way of the router. It may be lost."""
         if self._core.welcome is not None:
-            self._core.send(message, now)
+            self._core.slots.orders.sends.append(self._core.link.stamp(message))
 
     def arrived(self, event: Arrived, now: float) -> None:
         """An input is here, and can be had from here."""

@@ -12,7 +12,6 @@ It runs in the worker's loop: it never waits.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,15 @@ import zmq
 
 from ..core import events
 from ..core.arrivals import Order
-from ..core.chunks import BY_ROUTER, Chunks, Way
 from ..core.worker import WorkerCore
 from ..errors import DISK_FULL, ResultLost
 from ..protocol import messages as m
 from ..protocol import transfer
-from ..protocol.codec import DecodeError
 from ..protocol.outcome import Ref, stored_name
 from ..store.results import Copy, Results
 from ..transport.poller import Poller
-from ..transport.sockets import Dialer
+from .carrier import Carrier, reachable
 from .writer import Writer
-
-#: Connections to holders that are kept: to more than this nobody talks in the same moment.
-DIALERS_MAX = 16
 
 
 class _Coming:
@@ -67,11 +61,12 @@ class Fetching:
         log: Callable[[str], None],
     ) -> None:
         self._core, self._results, self._writer = core, results, writer
-        self._poller, self._context, self._host, self._log = poller, context, host, log
-        self._chunks = Chunks(core.settings.fetch_timeout_s, random.random, can_relay=True)
+        self._host = host
+        self._carrier = Carrier(context, poller, self, self._relay, log)
+        self._chunks = self._carrier.chunks
         self._coming: dict[int, _Coming] = {}
         self._committing: dict[int, tuple[Ref, int | None]] = {}  # ticket → what, and its fetch
-        self._dialers: dict[str, tuple[str, Dialer]] = {}  # address → store and connection
+        self._relayed = False
 
     # -- orders ------------------------------------------------------------------------------
 
@@ -170,38 +165,14 @@ class Fetching:
 
     def hear(self, ready: set[Any], now: float) -> None:
         """Take what has come from holders."""
-        for address, (store, dialer) in list(self._dialers.items()):
-            if dialer.monitor in ready and "cut" in dialer.changes():
-                self._chunks.cut(address, now)
-            if dialer.socket in ready:
-                for frames in dialer.receive():
-                    self._take(Way(store, address), frames, now)
+        self._carrier.hear(ready, now)
 
     def hear_relayed(self, message: m.Relay, now: float) -> None:
-        """Take what has come from a holder by way of the router, and say that it was read."""
-        self._take(Way(message.store, BY_ROUTER), [message.head, message.content], now)
-        if message.number:
-            self._core.supply.relay(m.Relay("", message.number, b"", b""), now)
+        """Take what has come by way of the router."""
+        self._carrier.hear_relayed(message, now)
 
-    def _take(self, way: Way, frames: list[bytes], now: float) -> None:
-        try:
-            op, token, offset, total = transfer.parse_reply(frames[0])
-        except DecodeError as error:
-            self._log(f"store {way.store} sent what is no chunk: {error}")
-            return
-        if op == transfer.LOST:
-            reason = frames[1].decode("utf-8", "replace") if len(frames) > 1 else "it is gone"
-            self._chunks.lose(token, way.store, reason, now)
-            return
-        if op == transfer.BUSY:
-            self._chunks.busy(token, offset, now)
-            return
-        if op == transfer.AWAY:
-            self._chunks.away(way.store, now)
-            return
-        content = frames[1] if len(frames) > 1 else b""
-        if not self._chunks.take(token, way, offset, len(content), total, now):
-            return
+    def write(self, token: int, content: bytes, offset: int, now: float) -> None:
+        """A chunk goes to where it belongs in its file."""
         coming = self._coming[token]
         try:
             _write_at(coming.file, content, offset)
@@ -209,15 +180,17 @@ class Fetching:
             self._end(token)
             coming.path.unlink(missing_ok=True)
             self._no_room(coming.order.ref, error, now)
-            return
-        if self._chunks.is_whole(token):
-            self._commit(coming.order.ref, token)
+
+    def whole(self, token: int, now: float) -> None:
+        """All of an input has come."""
+        self._commit(self._coming[token].order.ref, token)
 
     # -- out, and time -----------------------------------------------------------------------
 
     def settle(self, now: float) -> bool:
-        """Ask for what is to be asked for; whether the core was told something."""
-        failures = self._chunks.silent(now)
+        """Ask for what is to be asked for; whether there is something for the core to send."""
+        self._relayed = False
+        failures = self._carrier.settle(now)
         for token, reason, lost in failures:
             coming = self._coming[token]
             self._end(token)
@@ -225,16 +198,12 @@ class Fetching:
             self._core.handle(events.Missed(coming.order.ref, reason, lost), now)
         doubtful = self._chunks.doubtful(now)
         if doubtful:
-            self._core.supply.where(doubtful, now)
-        relayed = False
-        for way, get in self._chunks.requests(now):
-            if way.address == BY_ROUTER:
-                relayed = True
-                head = transfer.pack_get(get)
-                self._core.supply.relay(m.Relay(way.store, 0, head, b""), now)
-            else:
-                self._dialer(way).send([transfer.pack_get(get)])
-        return bool(failures or doubtful or relayed)
+            self._core.supply.where([self._chunks[each].ref for each in doubtful], now)
+        return bool(failures or doubtful or self._relayed)
+
+    def _relay(self, message: m.Relay) -> None:
+        self._core.supply.relay(message)
+        self._relayed = True
 
     def deadline(self, now: float) -> float:
         """When `settle` is due at the latest."""
@@ -243,29 +212,6 @@ class Fetching:
     def rest(self, seconds: float) -> None:
         """This process was stopped for so long."""
         self._chunks.rest(seconds)
-
-    def _dialer(self, way: Way) -> Dialer:
-        """The connection to an address; that which was used longest ago makes room for it."""
-        known = self._dialers.pop(way.address, None)
-        if known is None:
-            busy = {each.address for each in self._chunks.asked}
-            for address in list(self._dialers):
-                if len(self._dialers) < DIALERS_MAX:
-                    break
-                if address not in busy:
-                    self._hang_up(address)
-            dialer = Dialer(self._context, way.address)
-            self._poller.add(dialer.socket)
-            self._poller.add(dialer.monitor, quiet=True)
-            known = (way.store, dialer)
-        self._dialers[way.address] = known  # the last one used is last
-        return known[1]
-
-    def _hang_up(self, address: str) -> None:
-        _, dialer = self._dialers.pop(address)
-        self._poller.remove(dialer.socket)
-        self._poller.remove(dialer.monitor)
-        dialer.close()
 
     def _end(self, token: int) -> None:
         self._chunks.end(token)
@@ -283,14 +229,7 @@ class Fetching:
         """Let go of all connections and files."""
         for token in list(self._coming):
             self._end(token)
-        for address in list(self._dialers):
-            self._hang_up(address)
-
-
-def reachable(addresses: str, *, is_here: bool) -> list[str]:
-    """Those of a store's addresses that may be dialled from here; `is_here`: it is on this host."""
-    found = addresses.split()
-    return [each for each in found if is_here or not each.startswith("ipc://")]
+        self._carrier.close()
 
 
 def _write_at(file: int, content: bytes, offset: int) -> None:

@@ -264,7 +264,7 @@ class Worker:
             return  # the router has passed on what is none
         head, *content = self.server.answer(get, transfer.RELAYED)
         answer = m.Relay("", message.number, head, content[0] if content else b"")
-        self.core.supply.relay(answer, now)
+        self.core.supply.relay(answer)
 
     def _handle_written(self, event: Any, now: float) -> None:
         if type(event) is events.Stalled:

@@ -237,3 +237,13 @@ def test_a_process_that_stood_still_blames_nobody():
     lone.chunks.rest(2 * PATIENCE_S)
     assert not lone.chunks.silent(lone.now)
     assert len(lone.chunks.asked) == 1
+
+
+def test_also_what_is_empty_has_to_be_there():
+    lone = Lone()
+    ref = Ref(key("cccccccc", 1), 7, 0, 0, 0, A.encode())
+    token = lone.chunks.begin(ref, lone.now)
+    lone.chunks.place(token, [A], PLACES)
+    assert not lone.chunks.is_whole(token)
+    lone.run(token)
+    assert lone.asked == {TO_A: 1}

@@ -60,7 +60,7 @@ def of_results(root: Path, seed: int, steps: int) -> tuple[list[str], list[bool]
     root.parent.mkdir(parents=True, exist_ok=True)
     said: list[str] = []
     results, lock = open_results(root, keeper.STORE, "disk", said.append)
-    server = Server(CONTEXT, root / "s", results, Keeping())
+    server = Server(CONTEXT, root / "s", 0, results, Keeping())
     ended = threading.Event()
     thread = threading.Thread(target=serve, args=[server, ended], daemon=True)
     thread.start()
@@ -83,8 +83,11 @@ def of_results(root: Path, seed: int, steps: int) -> tuple[list[str], list[bool]
 
 def serve(server: Server, ended: threading.Event) -> None:
     while not ended.is_set():
-        if server.socket.poll(20):
-            server.serve()
+        for each in server.sockets:
+            each.poll(10)
+        server.take()
+        while server.serve():
+            pass
 
 
 def came(fetcher: Fetcher, seed: int, step: int) -> bool:
