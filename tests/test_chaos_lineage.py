@@ -11,7 +11,7 @@ import pytest
 
 from bench.chaos import calls, graphs
 from bench.chaos.checker import check
-from bench.chaos.spoiling import spoil
+from bench.chaos.spoiling import spoil, wipe
 from mesh.protocol.outcome import stored_name
 from mesh.task import key, show
 
@@ -191,6 +191,14 @@ def test_who_takes_an_object_that_was_spoiled_may_fail() -> None:
     assert graph.spoiled(3, "p").rules == []
 
 
+def test_what_runs_once_only_is_not_made_again_and_excuses_who_takes_it() -> None:
+    lost = f"the result of {IDS['a']} is lost, and its task was submitted with rerun=False"
+    graph = Graph(rerun=False).run("a", 2).seen(2.3, "a").seen(2.6, "p").spoiled(3, "a")
+    graph.unmet("b", lost).unmet("c", lost)
+    assert graph.seen(5, "a", "lost", text=lost).rules == []
+    assert graph.run("a", 9, pid=OTHER).rules == ["doubled"]
+
+
 # -- the load, and the fault ----------------------------------------------------------------------
 
 
@@ -207,16 +215,28 @@ def test_nobody_takes_what_comes_later(shape: str) -> None:
         assert len(set(before)) == len(before)
 
 
+def store(folder: Path) -> dict[str, Path]:
+    """The results in a store: id → file."""
+    made = {}
+    for counter in range(20):
+        path = folder / "content" / stored_name(key("abcdefgh", counter), 1, 0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(99))
+        made[show("abcdefgh", counter)] = path
+    return made
+
+
+def test_a_store_that_is_wiped_is_not_there_any_more(tmp_path: Path) -> None:
+    made = store(tmp_path / "worker")
+    assert wipe(tmp_path / "worker") == sorted(made)
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("choice", range(6))
 def test_what_is_spoiled_is_not_what_it_was_and_the_rest_is(choice: int, tmp_path: Path) -> None:
-    whole = {}
-    for counter in range(20):
-        path = tmp_path / stored_name(key("abcdefgh", counter), 1, 0)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(os.urandom(99))
-        whole[show("abcdefgh", counter)] = path, path.read_bytes()
+    whole = {id: (path, path.read_bytes()) for id, path in store(tmp_path).items()}
 
-    ids = spoil(tmp_path, choice)
+    ids = spoil(tmp_path / "content", choice)
 
     assert ids
     for id, (path, raw) in whole.items():

@@ -120,7 +120,7 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
             yield Violation("doubled", task.key, _story(task))
             return
         stopped = _stood_still(record, run, following)  # it was given to another before it ended
-        excused = stopped or record.spoiled(task.ids, run.began, following.began)
+        excused = stopped or _was_spoiled(record, task, run, following)
         if following.began > task.known_at and not excused and not _is_forgotten(record, task, run):
             yield Violation("resurrected", task.key, _story(task))
             return
@@ -129,12 +129,17 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
 def _is_explained(record: Record, task: Task, run: Run, following: Run) -> bool:
     """Whether what happened to `run` lets another follow."""
     begin, end = run.began, following.began
-    if _stood_still(record, run, following) or record.spoiled(task.ids, begin, end):
+    if _stood_still(record, run, following) or _was_spoiled(record, task, run, following):
         return True
     if run.how in ("returned", "raised"):
         # Its outcome is recorded soon: a death long after explains nothing.
         end = min(end, record.settled(task.mesh, run, run.ended + RECORDED_S))
     return record.died(run, begin, end)
+
+
+def _was_spoiled(record: Record, task: Task, run: Run, following: Run) -> bool:
+    """Whether a result of `task` was spoiled in between, and may be made again."""
+    return not task.is_unique and record.spoiled(task.ids, run.began, following.began)
 
 
 def _stood_still(record: Record, run: Run, following: Run) -> bool:

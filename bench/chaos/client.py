@@ -262,6 +262,8 @@ def _said(call: Call, takes: list[str]) -> dict[str, Any]:
     said["retries"] = call.options.get("retries", 0)
     if call.function == "put":
         said["put"] = True
+    if not call.options.get("rerun", True):
+        said["rerun"] = False
     if call.function == "combine":
         said |= {"size": call.arguments[0], "data": call.data, "takes": takes}
     return said

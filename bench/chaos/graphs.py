@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from . import calls
 from .step import SIZES, Call, Take
@@ -94,7 +95,7 @@ def reduction(chance: random.Random, mesh: str, key: str) -> Graph:
 
 
 def lattice(chance: random.Random, mesh: str, key: str) -> Graph:
-    """Each takes some of those before; some of them fail, die, or are cancelled."""
+    """Each takes some of those before; some of them fail, die, are cancelled, or run once only."""
     keys: list[str] = []
     made: Graph = []
     for number in range(chance.randint(5, 16)):
@@ -104,12 +105,12 @@ def lattice(chance: random.Random, mesh: str, key: str) -> Graph:
         else:
             some = chance.sample(keys, min(len(keys), chance.randint(1, 4)))
             call = combine(chance, name, futures(some))
-            if chance.random() < 0.08:
+            if chance.random() < 0.05:
+                call = replace(call, cancel="queued")
+            elif chance.random() < 0.08:
                 size, seconds, _, data = call.arguments
                 options, arguments = {"retries": 1, "backoff": 0.05}, (size, seconds, True, data)
-                call = Call(
-                    name, "combine", arguments, options, None, "ValueError", None, call.takes
-                )
+                call = replace(call, arguments=arguments, options=options, error="ValueError")
         keys.append(name)
         made.append([call])
     return made
@@ -129,6 +130,8 @@ def _of_any_end(chance: random.Random, key: str) -> Call:
         cancel = chance.choice(["queued", "running"])
         seconds = round(chance.uniform(0.1, 1.5), 2)
         return Call(key, "nap", (seconds,), value=calls.fingerprint(key), cancel=cancel)
+    if what < 0.7:
+        return replace(large(chance, key), options={"rerun": False})
     return source(chance, key)
 
 

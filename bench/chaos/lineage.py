@@ -2,7 +2,8 @@
 
 What an input was told to be is in the history: so is, for each run, what it took, and when the
 runs of its inputs had ended. Only a result that was spoiled excuses that one is lost, and only one
-that nobody can make again, because it was put, excuses that somebody fails for it.
+that nobody may make again, because it was put or for rerun=False, excuses that somebody fails for
+it.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ def _failed_for_nothing(record: Record, task: Task) -> Iterator[Violation]:
 def _is_cause(record: Record, task: Task, id: str, seen: Event) -> bool:
     """Whether `task` may have failed for what came of the task `id`."""
     source = record.by_id.get(id)
-    if source is None or source.is_put:  # if it is none of the load's, it is of its arguments
-        return record.spoiled([id], 0.0, seen["t"])
-    if not _descends(record, task, source):
+    if _is_unique(source) and record.spoiled([id], 0.0, seen["t"]):
+        return True
+    if source is None or not _descends(record, task, source):
         return False
     for told in source.seen:
         if told["state"] == "cancelled" or told["state"] == "unknown" and told["id"] == id:
@@ -80,6 +81,11 @@ def _is_cause(record: Record, task: Task, id: str, seen: Event) -> bool:
         if told["state"] == "failed" and told["error"] != "DependencyFailed":
             return True
     return False
+
+
+def _is_unique(source: Task | None) -> bool:
+    """Whether nobody may make this again. What is none of the load's is the arguments of a call."""
+    return source is None or source.is_unique
 
 
 def _descends(record: Record, task: Task, source: Task) -> bool:
@@ -106,7 +112,7 @@ def _lost_for_nothing(record: Record, task: Task) -> Iterator[Violation]:
             return
         named = [id for id in _ID.findall(seen["text"]) if record.spoiled([id], 0.0, seen["t"])]
         sources = [record.by_id.get(id) for id in named]
-        if _is_own(record, seen) and not any(s is None or s.is_put for s in sources):
+        if _is_own(record, seen) and not any(map(_is_unique, sources)):
             yield Violation("not made again", task.key, f"{seen['client']} was told {seen['text']}")
             return
 

@@ -64,6 +64,7 @@ class Task:
         took: their fingerprints, as every run of it must have them; None if it takes nothing, or
             some of them have no value.
         is_put: whether it is an object and no call.
+        is_unique: whether nobody may make its result again: that of a put, or with rerun=False.
         ids: all it was called, and when each was known to be recorded.
         runs: in the order of their begins.
         seen: what clients were told of its end.
@@ -81,6 +82,7 @@ class Task:
     takes: list[str] = field(default_factory=list)
     took: list[str] | None = None
     is_put: bool = False
+    is_unique: bool = False
     ids: dict[str, float] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     seen: list[Event] = field(default_factory=list)
@@ -147,6 +149,7 @@ class Record:
                 task.mesh = event["mesh"]
                 task.value, task.error = call["value"], call["error"]
                 task.retries, task.is_put = call["retries"], call.get("put", False)
+                task.is_unique = task.is_put or not call.get("rerun", True)
                 task.asked_at = min(task.asked_at, event["t"])
                 if "takes" in call:
                     self._inputs(task, call)
