@@ -184,9 +184,10 @@ class Client:
         except ResultLost as error:
             self.history("seen", **about, state="lost", text=str(error))
         except Exception as error:
-            if future.state is None:  # it is not the task's
+            if future.state is None or isinstance(error, RouterUnreachable):  # it is not the task's
                 with self.told("result"):
                     raise
+                return False
             name, text = type(error).__name__, str(error)[:400]
             self.history("seen", **about, state="failed", error=name, text=text)
         else:
