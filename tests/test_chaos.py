@@ -218,6 +218,8 @@ def test_a_stop_explains_if_it_lasted(for_s: float, rules: list[str]) -> None:
 def test_a_router_that_died_before_the_task_was_recorded_explains() -> None:
     story = Story().run(2, 2.1).killed(2.11, "router", ROUTER).run(4, 4.1)
     assert story.seen(5).rules == []
+    story = Story().run(2, 2.1).seen(2.105).killed(2.11, "router", ROUTER).run(4, 4.1)
+    assert story.rules == [], "and of what it has heard nobody else knows"
     story = Story().flushed().run(2, 2.1).killed(2.11, "router", ROUTER).run(4, 4.1)
     assert story.seen(5).rules == ["doubled"], "it was recorded by then"
 

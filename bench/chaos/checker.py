@@ -113,15 +113,17 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
     its result was lost."""
     raised = 0
     for run, following in pairwise(task.runs):
-        if not (_is_unrecorded(record, task, run) or _is_explained(record, task, run, following)):
+        unrecorded = _is_unrecorded(record, task, run)
+        if not (unrecorded or _is_explained(record, task, run, following)):
             raised += run.how == "raised"
             if run.how == "raised" and raised <= task.retries:
                 continue
             yield Violation("doubled", task.key, _story(task))
             return
+        if following.began <= task.known_at or unrecorded or _is_forgotten(record, task, run):
+            continue
         stopped = _stood_still(record, run, following)  # it was given to another before it ended
-        excused = stopped or _was_spoiled(record, task, run, following)
-        if following.began > task.known_at and not excused and not _is_forgotten(record, task, run):
+        if not (stopped or _was_spoiled(record, task, run, following)):
             yield Violation("resurrected", task.key, _story(task))
             return
 
