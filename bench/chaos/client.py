@@ -37,6 +37,9 @@ from .step import Call, Step
 #: No more than this many tasks of a client are open: more would only queue.
 OPEN_MAX = 150
 
+#: Of so many futures whose results stay with workers a client looks at the value some time after.
+PUT_OFF = 40
+
 #: A task that has not ended by then is said to be open: longer than any may take in the queue.
 END_S = 60.0
 
@@ -69,7 +72,9 @@ class Client:
         self.history = history
         self.traces = traces
         self.open: list[tuple[str, Future]] = []
+        self.put_off: list[tuple[str, Future]] = []  # done, and not looked at
         self.ended: list[tuple[str, str]] = []  # key and id of what was seen
+        self.chance = random.Random(name)
         self.lately = Lately(mesh, history.path, name, mesh_name)
         self.to_cancel: list[tuple[Call, Future]] = []
 
@@ -77,7 +82,7 @@ class Client:
 
     def work(self, seed: int) -> None:
         """Until standard input ends."""
-        chance = random.Random(f"{seed} {self.name}")
+        self.chance.seed(f"{seed} {self.name}")
         for step in steps(seed, self.mesh_name, self.name):
             futures = self.submit(step)
             if step.flush:
@@ -92,7 +97,7 @@ class Client:
                 self.cancel(*self.to_cancel.pop())
             self.take(all_of_them=False)
             if step.ask_again and self.ended:
-                key, id = chance.choice(self.ended)
+                key, id = self.chance.choice(self.ended)
                 self.ask(key, id)
         self.flush()
         self.take(all_of_them=True)
@@ -109,7 +114,7 @@ class Client:
             about = {"recorded": True} if step.calls[0].function == "put" else {}
             self.history("submitted", client=self.name, mesh=self.mesh_name, ids=ids, **about)
             self.open += [(c.key, f) for c, f in zip(step.calls, futures, strict=True)]
-            self.lately.add([call.key for call in step.calls], futures)
+            self.lately.add(step.calls, futures)
             return list(futures)
         return []
 
@@ -154,20 +159,31 @@ class Client:
         """Write down what has ended; wait for the oldest if too many have not, or for all."""
         while self.open:
             waiting = all_of_them or len(self.open) > OPEN_MAX
-            key, future = self.open[0]
+            first, oldest = self.open[0]
             if waiting:
                 with self.told("wait"):
-                    future.wait(END_S)
+                    oldest.wait(END_S)
+            done = [(key, future) for key, future in self.open if future.done()]
             left = [(key, future) for key, future in self.open if not future.done()]
-            for key, future in self.open:
-                if future.done() and self.see(key, future, RESULT_S):
-                    self.ended.append((key, future.id))
-            if waiting and len(left) == len(self.open):
-                self.history("hung", who=f"{self.name}, waiting for {future.id} ({key})")
+            for key, future in done:
+                if self.lately.is_stored(key):
+                    self.put_off.append((key, future))
+                else:
+                    self.look(key, future)
+            if waiting and not done:
+                self.history("hung", who=f"{self.name}, waiting for {oldest.id} ({first})")
                 raise SystemExit(1)
             self.open = left
             if not waiting:
-                return
+                break
+        self.chance.shuffle(self.put_off)
+        while len(self.put_off) > (0 if all_of_them else PUT_OFF):
+            self.look(*self.put_off.pop())
+
+    def look(self, key: str, future: Future) -> None:
+        """Write down how a task ended that has."""
+        if self.see(key, future, RESULT_S):
+            self.ended.append((key, future.id))
 
     def see(self, key: str, future: Future, timeout_s: float) -> bool:
         """Write down how a task ended; False if its value cannot be had at present."""

@@ -163,6 +163,17 @@ def others(chance: random.Random, mesh: str, key: str) -> Graph:
     return [[source(chance, f"{key}.own")], [first], [last]]
 
 
+def stored(chance: random.Random, mesh: str, key: str) -> Graph:
+    """What was made some time ago, and may be lost by now; and something that follows."""
+    keys = [f"{key}.{i}" for i in range(chance.randint(1, 6))]
+    numbers = [chance.sample(range(300), chance.randint(1, 4)) for _ in keys]
+    pairs = zip(keys, numbers, strict=True)
+    group = [
+        combine(chance, each, [Take("stored", number=n) for n in some]) for each, some in pairs
+    ]
+    return [group, [combine(chance, f"{key}.last", futures(keys))]]
+
+
 def alias(chance: random.Random, mesh: str, key: str) -> Graph:
     """The same graph whoever makes it: a source, and what takes it."""
     number = chance.randrange(ALIASES)
@@ -188,5 +199,6 @@ SHAPES: dict[str, tuple[Maker, int]] = {
     "put": (put, 5),
     "direct": (direct, 4),
     "others": (others, 7),
+    "stored": (stored, 8),
     "alias graph": (alias, 4),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from .step import Call, Take
 
 #: A client takes what it submitted itself within so many calls.
 KEPT = 2_000
+
+#: And of what stays with workers.
+STORED_KEPT = 300
 
 #: Others' tasks are looked for in so much of the history, from its end on.
 LATELY_BYTES = 200_000
@@ -31,15 +35,22 @@ class Lately:
         self._name = name
         self._mesh_name = mesh_name
         self._futures: dict[str, Future] = {}
+        self._stored: deque[str] = deque(maxlen=STORED_KEPT)
         self._groups: dict[str, tuple[Sequence[Future], list[str]]] = {}
 
-    def add(self, keys: list[str], futures: Sequence[Future]) -> None:
+    def add(self, calls: list[Call], futures: Sequence[Future]) -> None:
         """These were submitted."""
+        keys = [call.key for call in calls]
+        self._stored += [call.key for call in calls if call.is_stored]
         self._futures |= zip(keys, futures, strict=True)
         self._groups[keys[0]] = (futures, keys)
         for known in (self._futures, self._groups):
             while len(known) > KEPT:
                 del known[next(iter(known))]  # type: ignore[arg-type]  # of its own keys
+
+    def is_stored(self, key: str) -> bool:
+        """Whether the result of a call stays with a worker, and is one of the last of those."""
+        return key in self._stored
 
     def taken(self, call: Call) -> tuple[list[Any], list[str]]:
         """What a call takes, as arguments, and the keys of that, one after the other."""
@@ -56,6 +67,11 @@ class Lately:
             return self._groups[take.key]
         if take.how == "future":
             return self._futures[take.key], [take.key]
+        if take.how == "stored":
+            if not self._stored:
+                return None, []
+            key = self._stored[take.number % len(self._stored)]
+            return self._futures[key], [key]
         others = self._others()
         if not others:
             return None, []

@@ -14,9 +14,10 @@ class Take(NamedTuple):
 
     Attributes:
         how: "future" of the call `key`; "group", all values of the group whose first call is
-            `key`; or "other", some task that another client has submitted lately.
+            `key`; "stored", some task of its own whose result stays with a worker, submitted up to
+            a minute ago; or "other", some task that another client has submitted just now.
         key: of whom.
-        number: which of the others, counted around.
+        number: which of the stored or others, counted around.
     """
 
     how: str
@@ -50,6 +51,12 @@ class Call:
     cancel: str | None = None
     takes: tuple[Take, ...] = ()
     data: str | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether what it gives stays with a worker."""
+        sizes = [each for each in self.arguments[:2] if isinstance(each, int)]
+        return self.function in ("large", "combine", "put") and sizes[0] >= SIZES[0]
 
 
 @dataclass(frozen=True)
