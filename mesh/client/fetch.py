@@ -298,7 +298,7 @@ class _Thread:
             holder = job.ref.holder
             self._carrier.chunks.place(job.token, [holder], {holder: addresses})
 
-    def write(self, token: int, content: bytes, offset: int, now: float) -> None:
+    def write(self, token: int, content: Any, offset: int, now: float) -> None:
         """A chunk has come."""
         job = self._jobs[token]
         try:

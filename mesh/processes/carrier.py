@@ -27,8 +27,8 @@ DIALERS_MAX = 16
 class Owner(Protocol):
     """Who wants what a carrier brings."""
 
-    def write(self, token: int, content: bytes, offset: int, now: float) -> None:
-        """A chunk has come."""
+    def write(self, token: int, content: Any, offset: int, now: float) -> None:
+        """A chunk has come: bytes, or a view of them that is good until this returns."""
 
     def whole(self, token: int, now: float) -> None:
         """All of them have."""
@@ -58,7 +58,7 @@ class Carrier:
             if dialer.monitor in ready and "cut" in dialer.changes():
                 self.chunks.cut(address, now)
             if dialer.socket in ready:
-                for frames in dialer.receive():
+                for frames in dialer.receive_large():
                     self._take(Way(store, address), frames, now)
 
     def hear_relayed(self, message: m.Relay, now: float) -> None:
@@ -67,7 +67,7 @@ class Carrier:
         if message.number and self._relay is not None:
             self._relay(m.Relay("", message.number, b"", b""))
 
-    def _take(self, way: Way, frames: list[bytes], now: float) -> None:
+    def _take(self, way: Way, frames: list[Any], now: float) -> None:
         chunks = self.chunks
         try:
             op, token, offset, total = transfer.parse_reply(frames[0])
@@ -76,7 +76,7 @@ class Carrier:
             return
         content = frames[1] if len(frames) > 1 else b""
         if op == transfer.LOST:
-            chunks.lose(token, way.store, content.decode("utf-8", "replace"), now)
+            chunks.lose(token, way.store, bytes(content).decode("utf-8", "replace"), now)
         elif op == transfer.BUSY:
             chunks.busy(token, offset, now)
         elif op == transfer.AWAY:

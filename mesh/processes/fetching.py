@@ -171,7 +171,7 @@ class Fetching:
         """Take what has come by way of the router."""
         self._carrier.hear_relayed(message, now)
 
-    def write(self, token: int, content: bytes, offset: int, now: float) -> None:
+    def write(self, token: int, content: Any, offset: int, now: float) -> None:
         """A chunk goes to where it belongs in its file."""
         coming = self._coming[token]
         try:
@@ -232,7 +232,7 @@ class Fetching:
         self._carrier.close()
 
 
-def _write_at(file: int, content: bytes, offset: int) -> None:
+def _write_at(file: int, content: Any, offset: int) -> None:
     """Write all of `content` where it belongs.
 
     Raises:

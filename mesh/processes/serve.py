@@ -10,6 +10,7 @@ from typing import Any
 
 import zmq
 
+from ..core.chunks import CHUNKS_MAX
 from ..core.keeping import Keeping
 from ..errors import MeshError, ResultLost
 from ..protocol import transfer, upload
@@ -21,9 +22,10 @@ from ..transport.sockets import Listener
 #: Chunks that are served in one turn: tasks, heartbeats and others wait behind them.
 TURN_CHUNKS = 16
 
-#: Requests that wait at once, in all and of one asker: who asks for more is told to come later.
-WAITING_MAX = 64
-WAITING_OF_ONE_MAX = 2 * transfer.WINDOW_CHUNKS
+#: Requests that wait at once, in all and of one asker, which may have as many on their way: who
+#: asks for more is told to come later.
+WAITING_MAX = 128
+WAITING_OF_ONE_MAX = CHUNKS_MAX
 
 
 class Server:

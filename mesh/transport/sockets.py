@@ -169,6 +169,16 @@ class Dialer:
                 return
             yield _rest(self.socket)
 
+    def receive_large(self) -> Iterator[list[Any]]:
+        """The same; large frames behind the first are views of what libzmq has, not copies."""
+        for _ in range(RECEIVE_MAX):
+            if not has_input(self.socket):
+                return
+            frames: list[Any] = [self.socket.recv(_DONTWAIT)]
+            while self.socket.get(_RCVMORE):
+                frames.append(self.socket.recv(_DONTWAIT, copy=False).buffer)
+            yield frames
+
     def send(self, frames: list[Any]) -> bool:
         """Send; False if not even the pipe takes it."""
         try:
