@@ -151,13 +151,13 @@ def test_a_task_that_was_found_is_found_by_its_own_id_too(tmp_path: Path) -> Non
 def test_results_outlive_their_mesh(tmp_path: Path) -> None:
     with Mesh(dir=tmp_path / "own", slots=2) as m:
         small, large = m.submit(pow, 2, 10), m.submit(bytes, 3_000_000)
-        printed = m.submit(print, "x" * 100_000)
+        printed = m.submit(print, "x" * 50_000)
         failed = m.submit(tasks.fail, "as ever")
         ids = [each.id for each in (small, large, printed, failed)]
     with Mesh(dir=tmp_path / "own", slots=1) as m:
         assert m.result(ids[0], 20) == 1024
         assert len(m.result(ids[1], 20)) == 3_000_000
-        assert m.future(ids[2]).logs() == "x" * 100_000 + "\n"
+        assert m.future(ids[2]).logs() == "x" * 50_000 + "\n"
         with pytest.raises(ValueError, match="as ever"):
             m.result(ids[3], 20)
         status = m.status()["tasks"]
