@@ -7,28 +7,27 @@ from typing import Any
 from ..errors import ResultLost
 from ..protocol.outcome import RESULT, Ref
 from ..store import deposits
-from ..store.results import Put, Results
+from ..store.results import Put, Results, Write
 from ..task import key
-from .writer import Writer
 
 #: Clients that are gone are looked for this often: what they leave only takes room.
 SWEEP_EVERY_S = 10.0
 
 
 class Deposits:
-    """Has `writer` take into `results` what the router says that clients have left."""
+    """Has what the router says that clients have left taken into `results`."""
 
-    def __init__(self, results: Results, writer: Writer) -> None:
-        self._results, self._writer = results, writer
+    def __init__(self, results: Results) -> None:
+        self._results = results
         self._taking: dict[int, list[list[Any]]] = {}  # ticket → rows of TAKE
         self._sweep_at = 0.0
 
-    def take(self, ticket: int, rows: list[list[Any]]) -> None:
-        """Take in rows of TAKE, under `ticket`."""
+    def take(self, ticket: int, rows: list[list[Any]]) -> list[Write]:
+        """What is to be written under `ticket` for rows of TAKE."""
         self._taking[ticket] = rows
         store = self._results.id.encode()
         refs = [Ref(key(s, c), c, RESULT, size, crc, store) for s, c, size, crc in rows]
-        self._writer.submit(ticket, [Put(ref) for ref in refs], [])
+        return [Put(ref) for ref in refs]
 
     def taken(self, ticket: int) -> list[list[Any]]:
         """What the writer has done up to `ticket`: rows of TAKEN."""

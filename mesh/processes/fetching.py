@@ -65,6 +65,7 @@ class Fetching:
         self._carrier = Carrier(context, poller, self, self._relay, log)
         self._chunks = self._carrier.chunks
         self._coming: dict[int, _Coming] = {}
+        self._whole: list[tuple[Ref, int | None]] = []  # and its fetch, if it came in chunks
         self._committing: dict[int, tuple[Ref, int | None]] = {}  # ticket → what, and its fetch
         self._relayed = False
 
@@ -79,7 +80,7 @@ class Fetching:
             if order.stores == [self._results.id]:
                 self._core.handle(events.Missed(ref, str(error), order.stores), now)
             elif self._link(order):
-                self._commit(ref, None)
+                self._whole.append((ref, None))
             else:
                 self._begin(order, now)
         else:
@@ -129,11 +130,14 @@ class Fetching:
         }
         self._chunks.place(token, stores, addresses)
 
-    def _commit(self, ref: Ref, token: int | None) -> None:
-        """All of it is in `incoming`: to the index with it."""
-        ticket = self._core.slots.next_ticket()
-        self._committing[ticket] = (ref, token)
-        self._writer.submit(ticket, [Copy(ref, linked=token is None)], [])
+    def hand_over(self) -> None:
+        """What is all in `incoming` goes to the index. Called at the end of a turn: tickets rise,
+        and the core may have given some for what is to be written before."""
+        whole, self._whole = self._whole, []
+        for ref, token in whole:
+            ticket = self._core.slots.next_ticket()
+            self._committing[ticket] = (ref, token)
+            self._writer.submit(ticket, [Copy(ref, linked=token is None)], [])
 
     def committed(self, ticket: int, now: float) -> None:
         """The index has taken in what was handed over under tickets up to this one."""
@@ -183,7 +187,7 @@ class Fetching:
 
     def whole(self, token: int, now: float) -> None:
         """All of an input has come."""
-        self._commit(self._coming[token].order.ref, token)
+        self._whole.append((self._coming[token].order.ref, token))
 
     # -- out, and time -----------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from ..protocol import outcome, transfer
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
 from ..store.opening import open_results
-from ..store.results import Gone, Told, Untold
+from ..store.results import Gone, Told, Untold, Write
 from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access
@@ -112,7 +112,7 @@ class Worker:
             self.core, self.results, self._poller, log, memory_max or 0, self._say_stalled
         )
         self.children.start()
-        self.deposits = Deposits(self.results, self.writer)
+        self.deposits = Deposits(self.results)
 
     def join(self, access: Access) -> None:
         """Dial the router, and serve results to the mesh."""
@@ -230,11 +230,7 @@ class Worker:
             self.dialer.send(encode(envelope))
         changed = self.children.carry_out(turn, now)
         self._told += [Told(*each) for each in turn.told]
-        for ticket, kind, body in turn.store:
-            refs = outcome.refs_in(kind, body)
-            untold = Untold(refs[0].task, refs[0].lease, self.mesh, kind, body)
-            told, self._told = self._told, []
-            self.writer.submit(ticket, [*refs, untold, *told], [])
+        self._hand_over(turn)
         for order in turn.fetch:
             self.fetching.fetch(order, now)
         for order in turn.moved:
@@ -242,16 +238,28 @@ class Worker:
         for relayed in turn.relayed:
             self._take_relayed(relayed, now)
         changed |= self.fetching.settle(now) or bool(turn.fetch or turn.relayed)
-        for ticket, rows in turn.take:
-            self.deposits.take(ticket, rows)
-        if turn.drop:
-            self.writer.submit(turn.drop_ticket, [Gone(*each) for each in turn.drop], [])
-        if len(self._told) > TOLD_MAX:  # else they wait for company
-            told, self._told = self._told, []
-            self.writer.submit(self.core.slots.next_ticket(), told, [])
         if changed:
             return self._settle(now)
+        self.fetching.hand_over()
         return turn.stop
+
+    def _hand_over(self, turn: events.WorkerTurn) -> None:
+        """What is to be written, in the order of its tickets."""
+        writes: dict[int, list[Write]] = {}
+        for ticket, kind, body in turn.store:
+            refs = outcome.refs_in(kind, body)
+            untold = Untold(refs[0].task, refs[0].lease, self.mesh, kind, body)
+            told, self._told = self._told, []
+            writes[ticket] = [*refs, untold, *told]
+        for ticket, rows in turn.take:
+            writes[ticket] = self.deposits.take(ticket, rows)
+        if turn.drop:
+            writes[turn.drop_ticket] = [Gone(*each) for each in turn.drop]
+        if len(self._told) > TOLD_MAX:  # else they wait for company
+            told, self._told = self._told, []
+            writes[self.core.slots.next_ticket()] = [*told]
+        for ticket in sorted(writes):
+            self.writer.submit(ticket, writes[ticket], [])
 
     def _take_relayed(self, message: m.Relay, now: float) -> None:
         """Something came by way of the router: an answer, or a request that is answered so."""

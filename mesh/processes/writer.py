@@ -60,9 +60,11 @@ class Writer:
         self._thread.start()
 
     def submit(self, ticket: int, writes: list[Any], lookups: list[Lookup]) -> None:
-        """Hand over a turn's writes (under `ticket`, or 0 if nobody waits) and lookups."""
+        """Hand over a turn's writes (under `ticket`, or 0 if nobody waits) and lookups. Tickets
+        rise: what is committed under one is all that was handed over under those before."""
         with self._wanted:
             if writes:
+                assert not ticket or ticket > self._ticket, "what has an earlier one is not here"
                 self._writes += writes
                 self._ticket = ticket or self._ticket
             self._lookups += lookups

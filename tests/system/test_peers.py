@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,32 @@ def test_many_inputs_at_once(apart: Mesh) -> None:
     group = apart.submit_many(made, [50_000] * 40)
     _, _, sums = apart.submit(summed, *group).result(30)
     assert sums == [50_000 * 49_999 // 2] * 40
+
+
+def test_what_is_put_while_inputs_come_is_taken_in(pair: Mesh, tmp_path: Path) -> None:
+    """The home worker stands still until it is to do both at once."""
+    futures = both_make(pair, 10_000, tmp_path)
+    [home] = [worker for worker in pair.status()["workers"] if worker["home"]]
+    with Mesh(access=pair.folder) as other, ThreadPoolExecutor() as threads:
+        os.kill(home["pid"], signal.SIGSTOP)
+        try:
+            put = threads.submit(other.put, bytes(100_000))
+            while "put" not in str(list((tmp_path / "mesh" / "worker" / "incoming").iterdir())):
+                pair.status()  # takes a moment
+            other.status()  # it passes the put, which the worker has been told of by then
+            group = pair.submit_many(summed, [futures[0]] * 50, [futures[1]] * 50)
+            while not held_by(pair, home["id"]):
+                pass
+        finally:
+            os.kill(home["pid"], signal.SIGCONT)
+        assert put.result(20).result(20) == bytes(100_000)
+    assert len(group.results(timeout=30)) == 50
+    assert home["pid"] in [worker["pid"] for worker in pair.status()["workers"]]
+
+
+def held_by(mesh: Mesh, id: str) -> int:
+    """How many tasks a worker has been given."""
+    return sum(worker["held"] for worker in mesh.status()["workers"] if worker["id"] == id)
 
 
 def test_an_input_comes_from_another_host(hosts: Mesh, tmp_path: Path, request: Any) -> None:
