@@ -179,9 +179,11 @@ def test_nothing_is_lost_that_was_not_spoiled() -> None:
 
 def test_it_is_made_again_for_who_has_its_future_unless_it_takes_what_nobody_can_make() -> None:
     lost = f"the result of {IDS['b']} is lost"
-    assert well().spoiled(8, "b").seen(9, "b", "lost", text=lost).rules == ["not made again"]
+    for live in (True, False):
+        graph = well().spoiled(8, "b").seen(9, "b", "lost", text=lost, live=live)
+        assert graph.rules == ["not made again"] * live
     lost += f", and its input, the result of {IDS['p']}, is lost, and it was stored"
-    assert well().spoiled(8, "b", "p").seen(9, "b", "lost", text=lost).rules == []
+    assert well().spoiled(8, "b", "p").seen(9, "b", "lost", text=lost, live=True).rules == []
 
 
 def test_who_takes_an_object_that_was_spoiled_may_fail() -> None:
@@ -195,7 +197,7 @@ def test_what_runs_once_only_is_not_made_again_and_excuses_who_takes_it() -> Non
     lost = f"the result of {IDS['a']} is lost, and its task was submitted with rerun=False"
     graph = Graph(rerun=False).run("a", 2).seen(2.3, "a").seen(2.6, "p").spoiled(3, "a")
     graph.unmet("b", lost).unmet("c", lost)
-    assert graph.seen(5, "a", "lost", text=lost).rules == []
+    assert graph.seen(5, "a", "lost", text=lost, live=True).rules == []
     assert graph.run("a", 9, pid=OTHER).rules == ["doubled"]
 
 

@@ -84,7 +84,7 @@ def _wrong(record: Record, task: Task) -> Iterator[Violation]:
             yield Violation("wrong", task.key, "cancelled, and nobody asked for it")
         elif state == "failed" and error == "WorkerLost" and _was_lost(record, task):
             continue
-        elif error == "DependencyFailed" and task.takes:
+        elif error == "DependencyFailed":
             continue  # whether it may: lineage.py
         elif state == "failed" and error != task.error:
             wanted = task.error or "a value"

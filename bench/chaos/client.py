@@ -182,11 +182,12 @@ class Client:
 
     def look(self, key: str, future: Future) -> None:
         """Write down how a task ended that has."""
-        if self.see(key, future, RESULT_S):
+        if self.see(key, future, RESULT_S, live=True):
             self.ended.append((key, future.id))
 
-    def see(self, key: str, future: Future, timeout_s: float) -> bool:
-        """Write down how a task ended; False if its value cannot be had at present."""
+    def see(self, key: str, future: Future, timeout_s: float, *, live: bool = False) -> bool:
+        """Write down how a task ended; False if its value cannot be had at present. `live`: its
+        future is that which submitting gave."""
         about = {"client": self.name, "key": key, "id": future.id}
         try:
             value = future.result(timeout_s)
@@ -198,7 +199,7 @@ class Client:
         except TaskNotFound as error:
             self.history("seen", **about, state="unknown", text=str(error))
         except ResultLost as error:
-            self.history("seen", **about, state="lost", text=str(error))
+            self.history("seen", **about, state="lost", text=str(error), live=live)
         except Exception as error:
             if future.state is None or isinstance(error, RouterUnreachable):  # it is not the task's
                 with self.told("result"):

@@ -20,7 +20,7 @@ killed leaves whole lines.
 | `submitted` | client | `client`, `mesh`, `ids`: key → id; `recorded`: acknowledged by then |
 | `flushed` | client | `client`: all it had submitted before is acknowledged |
 | `cancelling`, `cancelled` | client | `client`, `key`, `running`; `verdict` |
-| `seen` | client | `client`, `key`, `id`, `state`, `value` or `error`, `text` |
+| `seen` | client | `client`, `key`, `id`, `state`, `value` or `error`, `text`, `live` |
 | `trouble` | client | `client`, `what`, `error`, `text`: a call that raised what it should not |
 | `began` | task | `key`, `pid`, `worker`; `took`: fingerprints |
 | `ended` | task | `key`, `pid`, `worker`; `how`: returned, raised, interrupted, dying |

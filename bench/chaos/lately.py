@@ -35,13 +35,14 @@ class Lately:
         self._name = name
         self._mesh_name = mesh_name
         self._futures: dict[str, Future] = {}
-        self._stored: deque[str] = deque(maxlen=STORED_KEPT)
+        self._stored: deque[tuple[str, Future]] = deque(maxlen=STORED_KEPT)
         self._groups: dict[str, tuple[Sequence[Future], list[str]]] = {}
 
     def add(self, calls: list[Call], futures: Sequence[Future]) -> None:
         """These were submitted."""
         keys = [call.key for call in calls]
-        self._stored += [call.key for call in calls if call.is_stored]
+        pairs = zip(calls, futures, strict=True)
+        self._stored += [(call.key, future) for call, future in pairs if call.is_stored]
         self._futures |= zip(keys, futures, strict=True)
         self._groups[keys[0]] = (futures, keys)
         for known in (self._futures, self._groups):
@@ -50,7 +51,7 @@ class Lately:
 
     def is_stored(self, key: str) -> bool:
         """Whether the result of a call stays with a worker, and is one of the last of those."""
-        return key in self._stored
+        return any(key == each for each, _ in self._stored)
 
     def taken(self, call: Call) -> tuple[list[Any], list[str]]:
         """What a call takes, as arguments, and the keys of that, one after the other."""
@@ -70,8 +71,8 @@ class Lately:
         if take.how == "stored":
             if not self._stored:
                 return None, []
-            key = self._stored[take.number % len(self._stored)]
-            return self._futures[key], [key]
+            key, future = self._stored[take.number % len(self._stored)]
+            return future, [key]
         others = self._others()
         if not others:
             return None, []

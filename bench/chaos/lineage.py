@@ -112,13 +112,13 @@ def _lost_for_nothing(record: Record, task: Task) -> Iterator[Violation]:
             return
         named = [id for id in _ID.findall(seen["text"]) if record.spoiled([id], 0.0, seen["t"])]
         sources = [record.by_id.get(id) for id in named]
-        if _is_own(record, seen) and not any(map(_is_unique, sources)):
+        if seen.get("live") and _is_own(record, seen) and not any(map(_is_unique, sources)):
             yield Violation("not made again", task.key, f"{seen['client']} was told {seen['text']}")
             return
 
 
 def _is_own(record: Record, seen: Event) -> bool:
-    """Whether who was told something of a task is who had submitted it."""
+    """Whether who was told something of a task is who had submitted it, as no older one."""
     return any(
         event["client"] == seen["client"] and seen["id"] in event["ids"].values()
         for event in record.events["submitted"]
