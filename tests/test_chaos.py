@@ -199,6 +199,13 @@ def test_a_death_explains_a_second_run(role: str) -> None:
     assert story.run(3.5, 4, pid=OTHER).seen(5).rules == []
 
 
+def test_an_owner_that_leaves_ends_what_others_have_submitted() -> None:
+    story = Story().flushed().run(2, 2.1).run(5, 5.1, pid=OTHER).seen(6)
+    left = {"role": "owner", "name": "main", "pid": 9, "code": 0, "expected": False}
+    assert story.rules == ["doubled"]
+    assert story.add(2.2, "gone", **left).rules == []
+
+
 def test_a_death_long_after_its_end_explains_nothing() -> None:
     story = Story().flushed().run(2, 2.1).killed(20, "slot", SLOT).run(21, 22, pid=OTHER)
     assert story.seen(23).rules == ["doubled"]

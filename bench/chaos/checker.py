@@ -136,7 +136,7 @@ def _is_explained(record: Record, task: Task, run: Run, following: Run) -> bool:
     if run.how in ("returned", "raised"):
         # Its outcome is recorded soon: a death long after explains nothing.
         end = min(end, record.settled(task.mesh, run, run.ended + RECORDED_S))
-    return record.died(run, begin, end)
+    return record.died(run, begin, end) or any(begin <= t <= end for t in record.ends[task.mesh])
 
 
 def _was_spoiled(record: Record, task: Task, run: Run, following: Run) -> bool:

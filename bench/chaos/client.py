@@ -11,6 +11,7 @@ import faulthandler
 import random
 import select
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -24,6 +25,7 @@ from mesh import (
     ResultLost,
     ResultUnreachable,
     RouterUnreachable,
+    StoreError,
     TaskNotFound,
 )
 
@@ -54,6 +56,9 @@ AUDIT_TASKS = 200
 
 #: The exit code of a client that was told that its mesh was stopped.
 STOPPED = 75
+
+#: All that a script had started is gone so soon after it was killed.
+GONE_S = 5.0
 
 SLOTS = 2
 
@@ -304,17 +309,26 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
+def owned(folder: str) -> Mesh:
+    """A mesh of our own in `folder`. That of a client which was killed is gone within GONE_S."""
+    settings = {"heartbeat_s": HEARTBEAT_S, "lost_after_s": LOST_AFTER_S}
+    until = time.monotonic() + GONE_S
+    while True:
+        try:
+            return Mesh(dir=folder, slots=SLOTS, settings=settings)
+        except StoreError as error:
+            if "is in use by process" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
 def main() -> int:
     """``python -m bench.chaos.client …``."""
     faulthandler.enable()  # who hangs is ended by SIGABRT, and says where
     chosen = options().parse_args()
     history = History(chosen.history)
     try:
-        if chosen.access is not None:
-            mesh = Mesh(access=chosen.access)
-        else:
-            settings = {"heartbeat_s": HEARTBEAT_S, "lost_after_s": LOST_AFTER_S}
-            mesh = Mesh(dir=chosen.dir, slots=SLOTS, settings=settings)
+        mesh = Mesh(access=chosen.access) if chosen.access is not None else owned(chosen.dir)
     except MeshError as error:
         history("refused", client=chosen.name, **_named(error))
         print(f"cannot open its mesh: {error}", file=sys.stderr)

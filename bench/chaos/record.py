@@ -111,6 +111,7 @@ class Record:
             may have had one in hand: loading its function takes a while.
         absences: mesh → when its router served nobody.
         router_deaths: mesh → when its router was killed.
+        ends: mesh → when its owner left in order, and ended at once what was not the owner's own.
         spoils: id → when its result was spoiled where it lay.
         by_id: id → task.
         settings: the event.
@@ -124,6 +125,7 @@ class Record:
         self.idle_kills: dict[str, list[float]] = defaultdict(list)
         self.absences: dict[str, list[Time]] = defaultdict(list)
         self.router_deaths: dict[str, list[Time]] = defaultdict(list)
+        self.ends: dict[str, list[float]] = defaultdict(list)
         self.spoils: dict[str, list[Time]] = defaultdict(list)
         self.by_id: dict[str, Task] = {}
         self.events: dict[str, list[Event]] = defaultdict(list)
@@ -207,6 +209,8 @@ class Record:
         for gone in self.events["gone"]:
             if gone["role"] == "worker":
                 self.deaths[gone["pid"]].append(Time(gone["t"], gone["t"]))
+            elif gone["role"] == "owner" and gone["code"] == 0:
+                self.ends[gone["name"]].append(gone["t"])
 
     def _end(self, fault: Event) -> None:
         """Somebody was killed, or told to leave."""
