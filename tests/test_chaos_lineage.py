@@ -171,6 +171,16 @@ def test_a_run_more_is_explained_if_what_was_made_is_spoiled() -> None:
     assert well().run("a", 7, pid=OTHER).spoiled(8, "a").rules == ["doubled"]
 
 
+def test_a_router_that_dies_takes_along_what_is_being_made_again() -> None:
+    """That a lost result is being made again is in its memory alone."""
+    graph = well().spoiled(8, "a").run("a", 9, pid=OTHER).run("a", 10)
+    assert graph.rules == ["doubled"]
+    killed = {"kind": "kill", "role": "router", "name": "router", "mesh": "main", "pids": [9]}
+    graph.add(9.05, "fault", **killed, until=9.06)
+    graph.add(9.5, "up", role="router", name="router", pid=10)
+    assert graph.rules == []
+
+
 def test_nothing_is_lost_that_was_not_spoiled() -> None:
     lost = {"state": "lost", "by": "auditor", "text": "it is gone"}
     assert well().seen(9, "a", **lost).rules == ["lost result"]

@@ -123,7 +123,10 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
         if following.began <= task.known_at or unrecorded or _is_forgotten(record, task, run):
             continue
         stopped = _stood_still(record, run, following)  # it was given to another before it ended
-        if not (stopped or _was_spoiled(record, task, run, following)):
+        excused = _was_spoiled(record, task, run, following) or _is_forgotten_rerun(
+            record, task, run, following.began
+        )
+        if not (stopped or excused):
             yield Violation("resurrected", task.key, _story(task))
             return
 
@@ -136,7 +139,17 @@ def _is_explained(record: Record, task: Task, run: Run, following: Run) -> bool:
     if run.how in ("returned", "raised"):
         # Its outcome is recorded soon: a death long after explains nothing.
         end = min(end, record.settled(task.mesh, run, run.ended + RECORDED_S))
-    return record.died(run, begin, end) or any(begin <= t <= end for t in record.ends[task.mesh])
+    if record.died(run, begin, end) or any(begin <= t <= end for t in record.ends[task.mesh]):
+        return True
+    return _is_forgotten_rerun(record, task, run, end)
+
+
+def _is_forgotten_rerun(record: Record, task: Task, run: Run, end: float) -> bool:
+    """Whether `run` made a lost result again, which its router alone knew, and that died by then:
+    the next one is asked anew."""
+    if task.is_unique or not record.spoiled(task.ids, task.runs[0].began, run.began):
+        return False
+    return any(time.meets(run.began, end) for time in record.router_deaths[task.mesh])
 
 
 def _was_spoiled(record: Record, task: Task, run: Run, following: Run) -> bool:

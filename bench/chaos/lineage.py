@@ -107,7 +107,9 @@ def _lost_for_nothing(record: Record, task: Task) -> Iterator[Violation]:
     for seen in task.seen:
         if seen["state"] != "lost":
             continue
-        if not record.spoiled([seen["id"]], 0.0, seen["t"]):
+        if not record.spoiled(
+            task.ids, 0.0, seen["t"]
+        ):  # who asks for it by a younger id gets this
             yield Violation("lost result", task.key, f"{seen['id']}: {seen['text']}")
             return
         named = [id for id in _ID.findall(seen["text"]) if record.spoiled([id], 0.0, seen["t"])]
