@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from mesh.protocol.outcome import parse_key
@@ -38,9 +39,11 @@ def spoil(content: Path, choice: int) -> list[str]:
 
 
 def wipe(store: Path) -> list[str]:
-    """Remove the whole store of a worker that is not there. The ids of the tasks in it."""
+    """Remove the whole store of a worker that is not there, if it has made one. The ids of the
+    tasks in it."""
     ids = sorted({_task_of(path) for path in store.glob("content/??/*")})
-    shutil.rmtree(store)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(store)
     return ids
 
 
