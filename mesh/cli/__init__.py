@@ -19,6 +19,7 @@ COMMANDS = {
     "up": "up",
     "router": "serve",
     "worker": "serve",
+    "access": "access",
     "submit": "submit",
     "result": "fetch",
     "logs": "fetch",

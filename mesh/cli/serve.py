@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,6 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
     mesh router --name ising
     """
     site.check_free()
-    site.warn()
     from ..processes.home import Home
     from ..processes.log import Log
     from ..processes.router import serve
@@ -164,7 +162,7 @@ def worker(
 
         def opened() -> str:
             chosen()
-            return json.dumps(asdict(to))
+            return json.dumps(to.as_json() | {"path": str(to.path) if to.path else None})
 
         options = {
             "folder": str(folder),
@@ -179,7 +177,7 @@ def worker(
         log = Log(sys.stderr, as_json=log_json)
         code = serve(options, _life(drain_timeout), log, opened, joined)
     if code == ROUTER_LOST:
-        raise RouterUnreachable(f"no router answered at {to.addresses[0]} for {router_timeout:g} s")
+        raise RouterUnreachable(f"no router answered at {to.address} for {router_timeout:g} s")
     return code
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +12,6 @@ import click
 from ..errors import RouterUnreachable
 from ..store.durability import LEVELS, Durability
 from .amounts import Duration, Size
-from .lines import warner
 
 DEFAULT_NAME = "default"
 
@@ -57,13 +54,6 @@ class Site(NamedTuple):
         if alive:  # what is on another host, or dead, is the folder's lock's concern
             access_files.claim(own)
 
-    def warn(self) -> None:
-        """Say who else can use what listens here."""
-        if self.listen is not None:
-            warner(self.log_json)(
-                "every user of this host can reach a TCP port and run tasks as you: be alone on it"
-            )
-
     @property
     def label(self) -> str:
         """What ``--access`` takes to mean this mesh."""
@@ -95,7 +85,11 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--dir", "folder", metavar="DIR", help="Its folder; default: /var/tmp/mesh-UID/NAME."
     )
-    @click.option("--listen", metavar="tcp://HOST:PORT", help="Listen on TCP of this host.")
+    @click.option(
+        "--listen",
+        metavar="tcp://HOST:PORT|any",
+        help="Listen on TCP, encrypted; any: on all addresses of this host.",
+    )
     @click.option("--access", metavar="FILE", help="Its access file; default: ~/.mesh/NAME.json.")
     @click.option("--takeover", is_flag=True, help="Replace the access file of another mesh.")
     @durability_option
@@ -138,7 +132,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
         site = Site(
             home,
             locate(access or name or DEFAULT_NAME).absolute(),
-            None if listen is None else loopback(listen),
+            None if listen is None else tcp(listen),
             takeover,
             durability,
             log_json,
@@ -150,25 +144,16 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return placed
 
 
-def loopback(address: str) -> str:
-    """`address`, if it is TCP on this host alone.
+def tcp(address: str) -> str:
+    """`address`, if it can be one to listen on: ``tcp://HOST:PORT``, or ``any``.
 
     Raises:
-        click.UsageError: it is not, and why that cannot be.
+        click.UsageError: it is not.
     """
-    match = re.fullmatch(r"tcp://(\[[0-9a-fA-F:.]+\]|[^:/\[\]]+):(\d{1,5}|\*)", address)
-    if match is None or match[2] != "*" and int(match[2]) > 65535:
+    from ..transport.interfaces import parse
+
+    if address != "any" and parse(address) is None:
         raise click.UsageError(
-            f"--listen takes tcp://HOST:PORT, such as tcp://127.0.0.1:5555, not {address!r}"
+            f"--listen takes any, or tcp://HOST:PORT such as tcp://10.0.0.1:5555, not {address!r}"
         )
-    host = "127.0.0.1" if match[1] == "localhost" else match[1]
-    try:
-        inside = ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        inside = False
-    if not inside:
-        raise click.UsageError(
-            f"--listen {address}: only this host's own addresses (127.0.0.1, [::1], localhost) can "
-            f"be listened on; listening for other hosts comes with encryption, in a later version"
-        )
-    return f"tcp://{host}:{match[2]}"
+    return address

@@ -52,7 +52,6 @@ def up(
 
     site.check_free()
     count = cpus() if slots is None else slots
-    site.warn()
     if daemon:
         from .daemon import start
 
@@ -133,7 +132,7 @@ def serve(
                 "slots": slots,
                 "folder": str(site.folder),
                 "access": str(site.access),
-                "address": mesh.access.addresses[0],
+                "address": mesh.access.address,
                 "log": str(site.folder / "log"),
             }
         )

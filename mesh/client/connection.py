@@ -40,6 +40,7 @@ from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access, is_alive
 from ..transport.poller import Poller
+from ..transport.route import Route
 from ..transport.wake import Wake
 from . import notices
 from .callbacks import Callbacks
@@ -88,19 +89,18 @@ class Connection:
         self._warn = warn
         self._context = sockets.context()
         try:
-            self._dialer = sockets.Dialer(self._context, access.addresses[0])
+            self._poller = Poller()
+            self._route = Route(self._context, self._poller, access, time.monotonic())
         except MeshError:
             self._context.term()
             raise
         self._core = ClientCore(self.session, os.urandom(8), router_timeout_s, time.monotonic())
         self._wake = Wake()
-        self._poller = Poller()
-        self._poller.add(self._dialer.socket)
-        self._poller.add(self._dialer.monitor, quiet=True)
         self._poller.add(self._wake)
         self.outbox = Outbox(self._wake.set, router_timeout_s)
         self.waiting = Waiting(self, self.session)
-        self._fetcher = Fetcher(self._locate, self._wake.set)
+        own = access.keys.own if access.keys is not None else None
+        self._fetcher = Fetcher(self._locate, self._wake.set, own)
         self.kept: Kept | None = None  # where results stay that were asked for
         self.puts = Puts(self, warn, router_timeout_s)
         self._lock = threading.Lock()
@@ -134,8 +134,8 @@ class Connection:
                 if self.access.host == socket.gethostname() and not is_alive(self.access):
                     break
         raise RouterUnreachable(
-            f"no router answers at {self.access.addresses[0]} ({why}): is it running? Start one "
-            f"with `mesh up`"
+            f"no router answers ({why}): {self._route.why()}. Is it running? Start one with "
+            f"`mesh up`"
         )
 
     def watch_task(self, session: str, counter: int) -> Future:
@@ -208,7 +208,7 @@ class Connection:
                     f"the mesh cannot record more, and answers when it can: {why}"
                 ) from None
             raise RouterUnreachable(
-                f"the router at {self.access.addresses[0]} did not answer within {timeout:g} s"
+                f"the router at {self._route.address} did not answer within {timeout:g} s"
             ) from None
         finally:
             if not answer.done():
@@ -298,7 +298,7 @@ class Connection:
                 if self._broken is not None:
                     raise self._broken
                 now = time.monotonic()
-                due = self._core.deadline(now)
+                due = min(self._core.deadline(now), self._route.deadline())
                 if self._wake.is_set:
                     due = min(due, self._take_at)
                 self._turn(self._poller.wait(due - now), due)
@@ -308,8 +308,8 @@ class Connection:
             self._end(error)
             self._tell()
             if (last := self._core.last_word()) is not None:
-                self._dialer.send(encode(last))
-            self._dialer.close(LAST_WORD_MS)
+                self._route.send(encode(last))
+            self._route.close(LAST_WORD_MS)
             self._context.term()
             self._wake.close()
 
@@ -326,21 +326,21 @@ class Connection:
 
     def _tell(self) -> None:
         for message in self._fetcher.unsent() if self._core.welcome is not None else ():
-            self._dialer.send(encode(self._core.link.stamp(message)))
+            self._route.send(encode(self._core.link.stamp(message)))
 
     def _hear(self, ready: set[Any], now: float) -> None:
         core = self._core
         while self._given_up:  # before a new router is greeted
             core.forget(self._given_up.pop())
-        if self._dialer.monitor in ready:
-            for change in self._dialer.changes():
-                core.handle(Connected() if change == "connected" else Cut(), now)
-        if self._dialer.socket in ready:
-            for frames in self._dialer.receive():
-                try:
-                    core.handle(RouterHeard(decode(frames)), now)
-                except DecodeError as error:
-                    self._warn(f"the router sent what is no message: {error}")
+        for change in self._route.look(ready, now):
+            core.handle(Connected() if change == "connected" else Cut(), now)
+        if self._route.is_refused and not self.welcomed.done():
+            raise AccessDenied(f"the mesh does not let you in: {self._route.why()}")
+        for frames in self._route.receive(ready):
+            try:
+                core.handle(RouterHeard(decode(frames)), now)
+            except DecodeError as error:
+                self._warn(f"the router sent what is no message: {error}")
         if self._wake.is_set and now < self._take_at:
             self._wake.hush()
             return
@@ -362,7 +362,7 @@ class Connection:
     def _settle(self, now: float) -> None:
         turn = self._core.settle(now)
         for envelope in turn.sends:
-            self._dialer.send(encode(envelope))
+            self._route.send(encode(envelope))
         for kind, text in turn.errors:
             self._on_error(kind, text)
         if turn.welcomed:
@@ -383,19 +383,20 @@ class Connection:
             self._on_welcomed(turn, now)
         if turn.suspected_s is not None:
             self._warn(
-                f"the router at {self.access.addresses[0]} has been silent for "
+                f"the router at {self._route.address} has been silent for "
                 f"{turn.suspected_s:.0f} s; waiting for it"
             )
         if turn.stopped:
             how = "ended, for its owner is gone" if self._orphaned else "was stopped"
             raise RouterUnreachable(
-                f"the mesh at {self.access.addresses[0]} {how}; what was recorded stays in its "
-                f"folder"
+                f"the mesh at {self._route.address} {how}; what was recorded stays in its folder"
             )
+        if turn.gone_s is not None and not self.welcomed.done():
+            raise RouterUnreachable(f"no router answers: {self._route.why()}. Is it running?")
         if turn.gone_s is not None:
             raise RouterUnreachable(
-                f"the router at {self.access.addresses[0]} has not answered for "
-                f"{turn.gone_s:.0f} s: start it again on its folder, then ask by id"
+                f"the router at {self._route.address} has not answered for {turn.gone_s:.0f} s: "
+                f"start it again on its folder, then ask by id"
             )
 
     def _on_welcomed(self, turn: ClientTurn, now: float) -> None:
@@ -404,8 +405,8 @@ class Connection:
             return
         if turn.reborn:
             raise StoreError(
-                f"another store answers at {self.access.addresses[0]}: what was recorded in the "
-                f"old one is not known to it"
+                f"another store answers at {self._route.address}: what was recorded in the old "
+                f"one is not known to it"
             )
         self._core.watch(self.waiting.all_spans(), now)
 

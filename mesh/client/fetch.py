@@ -26,6 +26,7 @@ from ..protocol.outcome import RESULT, Ref, stored_name
 from ..store import content as stored
 from ..task import unkey
 from ..transport import sockets
+from ..transport.keys import Pair
 from ..transport.poller import Poller
 from ..transport.wake import Wake
 
@@ -84,14 +85,15 @@ DOUBT = -1
 class Fetcher:
     """Fetches for one client. `locate(store id, timeout)` gives its place, or None if it is not
     there in time. `wake` is called when there is something in `unsent` that should not wait;
-    without it nothing goes by way of the router."""
+    without it nothing goes by way of the router. `own` is the key pair of this client."""
 
     def __init__(
         self,
         locate: Callable[[str, float | None], Place | None],
         wake: Callable[[], None] | None = None,
+        own: Pair | None = None,
     ) -> None:
-        self._locate, self._wake_router = locate, wake
+        self._locate, self._wake_router, self._own = locate, wake, own
         self._places: dict[str, Place] = {}
         self._host = socket.gethostname()
         self._lock = threading.Lock()
@@ -187,7 +189,7 @@ class Fetcher:
         with self._lock:
             if self._thread is None:
                 relay = None if self._wake_router is None else self._relay
-                self._thread = _Thread(self._host, relay)
+                self._thread = _Thread(self._host, relay, self._own)
             return self._thread
 
     def close(self) -> None:
@@ -200,15 +202,18 @@ class Fetcher:
 
 
 class _Thread:
-    """Carries out fetches on `host`. `relay` sends by way of the router, if there is one."""
+    """Carries out fetches on `host`. `relay` sends by way of the router, if there is one; `own` is
+    the key pair that opens holders' doors."""
 
-    def __init__(self, host: str, relay: Callable[[m.Relay], None] | None) -> None:
-        self._host = host
+    def __init__(
+        self, host: str, relay: Callable[[m.Relay], None] | None, own: Pair | None
+    ) -> None:
+        self._host, self._own = host, own
         self._context = sockets.context()
         self._wake = Wake()
         self._poller = Poller()
         self._poller.add(self._wake)
-        self._carrier = Carrier(self._context, self._poller, self, relay, lambda line: None)
+        self._carrier = Carrier(self._context, self._poller, self, relay, lambda line: None, own)
         self._carrier.chunks.patience_s = PATIENCE_S
         self._jobs: dict[int, Job] = {}
         self._orders: deque[Callable[[float], None]] = deque()
@@ -294,7 +299,8 @@ class _Thread:
 
     def _place(self, job: Job) -> None:
         if job.token in self._jobs:
-            addresses = reachable(job.place.address, is_here=job.place.host == self._host)
+            is_here = job.place.host == self._host
+            addresses = reachable(job.place.address, is_here=is_here, own=self._own)
             holder = job.ref.holder
             self._carrier.chunks.place(job.token, [holder], {holder: addresses})
 

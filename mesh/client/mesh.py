@@ -46,6 +46,8 @@ class Mesh(Asking, concurrent.futures.Executor):
         name: the same with the default folder of that name, ``/var/tmp/mesh-UID/NAME``.
         durability: of an embedded mesh. ``"disk"``: what is recorded survives a power cut, the
             default with a folder; ``"process"``: every kill of every process, but no power cut.
+        listen: embeds a mesh that workers and clients on other hosts may join, over encrypted TCP:
+            ``"any"``, all addresses of this host, or ``"tcp://HOST:PORT"``.
         router_timeout: seconds without a router after which what waits for it fails.
         settings: for an embedded mesh, fields of `mesh.core.events.Settings`.
         max_workers: what other executors call `slots`.
@@ -56,7 +58,7 @@ class Mesh(Asking, concurrent.futures.Executor):
             plain files: `Kept` finds them there without a mesh.
 
     Raises:
-        ValueError: `access` together with `slots`, `dir`, `name` or `durability`.
+        ValueError: `access` together with `slots`, `dir`, `name`, `durability` or `listen`.
         RouterUnreachable: no mesh answers there.
         AccessDenied: the access file cannot be used.
         StoreError: the folder cannot be used.
@@ -76,6 +78,7 @@ class Mesh(Asking, concurrent.futures.Executor):
         dir: str | os.PathLike[str] | None = None,
         name: str | None = None,
         durability: str | None = None,
+        listen: str | None = None,
         router_timeout: float = ROUTER_TIMEOUT_S,
         settings: dict[str, Any] | None = None,
         max_workers: int | None = None,
@@ -99,10 +102,10 @@ class Mesh(Asking, concurrent.futures.Executor):
         self._pid = os.getpid()
         self._local: LocalMesh | None = None
         self._detached = False
-        with where.settled(access, dir, name, slots, durability) as place:
+        with where.settled(access, dir, name, slots, durability, listen) as place:
             to = place.access
             if to is None:
-                plan = place.plan(slots, tasks_max, memory_max, settings)
+                plan = place.plan(slots, tasks_max, memory_max, settings, listen)
                 self._local = LocalMesh(plan, _warn, self._given_up)
                 to = self._local.access
         self._why, self.folder = place.why, place.folder
@@ -279,6 +282,15 @@ class Mesh(Asking, concurrent.futures.Executor):
         if not within_s >= 0:
             raise ValueError(f"drain_timeout must be 0 s or more, not {drain_timeout!r}")
         self._connection.ask("stop", {"within_s": within_s if drain else 0})
+
+    def renew_keys(self) -> None:
+        """Have the router go by the keys that are in its folder by now: see `mesh access renew`.
+
+        Raises:
+            AccessDenied: this client is no admin.
+        """
+        self._check_open()
+        self._connection.ask("renew", {})
 
     # -- ending ------------------------------------------------------------------------------
 

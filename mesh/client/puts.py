@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import QueueFull
 from ..processes import spool
+from ..processes.carrier import reachable
 from ..protocol import outcome, payload
 from ..protocol.outcome import RESULT
 from ..store import deposits
@@ -78,7 +79,8 @@ class Puts:
         self._lock = threading.Lock()
         self._host = socket.gethostname()
         self._home: Home | None = None
-        self._uploader = Uploader()
+        self._own = connection.access.keys.own if connection.access.keys is not None else None
+        self._uploader = Uploader(self._own)
         self._remote: set[str] = set()  # stores whose folders cannot be written to
         self._depositors: dict[str, deposits.Depositor] = {}
         self._known: OrderedDict[int, deque[Known]] = OrderedDict()  # by size
@@ -217,9 +219,8 @@ class Puts:
             self._lodge(store, place)
             return spool.write(place, parts)[1]
         content = contents.setdefault(store, Content(parts))
-        addresses = address.split()  # on another host only the last can be
-        address = addresses[0] if host == self._host else addresses[-1]
-        self._uploader.send(address, task, lease, content)
+        addresses = reachable(address, is_here=host == self._host, own=self._own)
+        self._uploader.send(addresses, task, lease, content)
         return _checksum(parts)
 
     def _lodge(self, store: str, place: Path) -> None:

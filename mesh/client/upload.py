@@ -17,6 +17,7 @@ import zmq
 from ..protocol import upload
 from ..protocol.transfer import CHUNK_BYTES, WINDOW_CHUNKS
 from ..transport import sockets
+from ..transport.keys import Pair
 
 #: Who answers nothing for so long is looked up again.
 SILENT_S = 2.0
@@ -46,22 +47,27 @@ class Content:
 
 
 class Uploader:
-    """Uploads for one client."""
+    """Uploads for one client, whose key pair is `own`."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: Pair | None) -> None:
+        self._own = own
+        self._silent = 0  # so many addresses have not answered, one after the other
         self._lock = threading.Lock()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._dialer: sockets.Dialer | None = None
         self._token = 0
 
-    def send(self, address: str, task: bytes, lease: int, content: Content) -> None:
-        """Leave what is missing of `content` with the worker at `address`.
+    def send(self, addresses: list[str], task: bytes, lease: int, content: Content) -> None:
+        """Leave what is missing of `content` with the worker at one of `addresses`: the next time
+        at the next, if this one does not answer.
 
         Raises:
             OSError: it has no room, or does not answer.
         """
+        if not addresses:
+            raise OSError(errno.EHOSTUNREACH, "the home worker serves at no address of this mesh's")
         with self._lock:
-            dialer = self._dial(address)
+            dialer = self._dial(addresses[self._silent % len(addresses)])
             self._token += 1
             asked: set[int] = set()
             try:
@@ -72,6 +78,7 @@ class Uploader:
                         part = upload.Part(self._token, task, lease, offset, content.size)
                         dialer.send([upload.pack_part(part), content.at(offset)])
                     if not dialer.socket.poll(int(SILENT_S * 1000)):
+                        self._silent += 1
                         raise OSError(errno.ETIMEDOUT, "the home worker does not answer")
                     self._hear(dialer, asked)
             finally:
@@ -93,7 +100,7 @@ class Uploader:
         if self._context is None:
             self._context = sockets.context()
         if self._dialer is None:
-            self._dialer = sockets.Dialer(self._context, address)
+            self._dialer = sockets.Dialer(self._context, address, self._own)
         return self._dialer
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from ..store.durability import Durability, level
 from ..store.folder import default_root
 from ..transport import access as access_files
 from ..transport.access import Access
+from ..transport.interfaces import parse
 
 #: Who starts a mesh in a folder, or ends one there, has done so within this.
 CHANGING_S = 60.0
@@ -49,11 +50,13 @@ class Place:
         tasks_max: int | None,
         memory_max: int | None,
         settings: dict[str, Any] | None,
+        listen: str | None,
     ) -> Plan:
         """What to start, to embed a mesh here; by default with a slot for each CPU."""
         return Plan(
             self.folder,
             cpus() if slots is None else slots,
+            listen=listen,
             durability=self.durability,
             temporary=self.temporary,
             tasks_max=tasks_max,
@@ -68,6 +71,7 @@ def find(
     name: str | None,
     slots: int | None,
     durability: str | None,
+    listen: str | None = None,
 ) -> Place:
     """The place that these arguments mean.
 
@@ -77,6 +81,7 @@ def find(
     """
     if access is not None:
         embedding = {"slots": slots, "dir": folder, "name": name, "durability": durability}
+        embedding["listen"] = listen
         given = [name for name, value in embedding.items() if value is not None]
         if given:
             raise ValueError(
@@ -85,9 +90,11 @@ def find(
         return _join(access_files.locate(access), f"access={os.fspath(access)!r}")
     if folder is not None and name is not None:
         raise ValueError("dir= and name= both say where the mesh is: give one of them")
-    embeds = any(value is not None for value in (slots, folder, name, durability))
+    embeds = any(value is not None for value in (slots, folder, name, durability, listen))
     if not embeds and os.environ.get(access_files.ENVIRONMENT):
         return _join(access_files.locate(None), f"${access_files.ENVIRONMENT}")
+    if listen is not None and listen != "any" and parse(listen) is None:
+        raise ValueError(f"listen takes 'any' or 'tcp://HOST:PORT', not {listen!r}")
     lasting = level(durability, temporary=folder is None and name is None)
     if folder is not None:
         if not os.fspath(folder):
@@ -107,6 +114,7 @@ def settled(
     name: str | None,
     slots: int | None,
     durability: str | None,
+    listen: str | None = None,
 ) -> Iterator[Place]:
     """`find`, and nobody else starts a mesh in that place meanwhile, or ends one.
 
@@ -114,7 +122,7 @@ def settled(
         StoreError: the folder cannot be used, or somebody else does so for too long.
         Exception: see `find`.
     """
-    place = find(access, folder, name, slots, durability)
+    place = find(access, folder, name, slots, durability, listen)
     if not place.shared:
         yield place
         return
@@ -123,7 +131,7 @@ def settled(
         store_folder.prepare(place.folder)
     changing = store_folder.Lock(place.folder, "changing", CHANGING_S)
     try:
-        yield find(access, folder, name, slots, durability)
+        yield find(access, folder, name, slots, durability, listen)
     finally:
         changing.release()
 

@@ -22,6 +22,7 @@ from .forgetting import Forgetting
 from .ledger import RECORD
 from .orders import SPAN_TASKS_MAX
 from .peers import Peer
+from .rights import may_ask
 
 if TYPE_CHECKING:
     from .router import RouterCore
@@ -57,16 +58,22 @@ class Desk:
             "again": self._ask_again,
             "newest": self._ask_newest,
             "stop": self._ask_stop,
+            "renew": self._ask_renew,
             "forget": self._ask_forget,
             "prune": self._ask_prune,
         }
         self.forgetting = Forgetting(core)
+        self.renews = False  # somebody says that there are other keys
 
     def take_ask(self, peer: Peer, message: m.Ask, now: float) -> None:
         """Answer one question; an unknown or ill-formed one is told so."""
         ask = self._questions.get(message.what)
         if ask is None:
             self._tell(peer, message.token, now, error=f"no question {message.what!r}")
+            return
+        if not may_ask(peer.rights, message.what):
+            text = f"{message.what} is for an admin: use the access file that the mesh has made"
+            self.core.peers.send(peer, m.Tell(message.token, "AccessDenied", text), now)
             return
         try:
             ask(peer, message.token, message.about, now)
@@ -316,6 +323,10 @@ class Desk:
             self._tell(peer, token, now, value)
 
         self.core.lookups.ask("outcomes", [(session, counter, 1)], found)
+
+    def _ask_renew(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        self._tell(peer, token, now, True)
+        self.renews = True
 
     def _ask_stop(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         within_s = about.get("within_s", math.inf)

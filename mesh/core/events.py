@@ -18,10 +18,13 @@ from .backlog import Piece
 
 @dataclass(slots=True)
 class Heard:
-    """An envelope came from `peer` (its routing id)."""
+    """An envelope came from `peer` (its routing id), whose key has `role`: see rights.py. It is
+    `far` if it came by TCP."""
 
     peer: bytes
     envelope: Envelope
+    role: str = "admin"
+    far: bool = False
 
 
 @dataclass(slots=True)
@@ -95,6 +98,7 @@ class Turn:
     ticket: int = 0
     lookups: list[tuple[int, str, Any]] = field(default_factory=list)
     stop: bool = False
+    renew: bool = False  # other keys are in the folder: `core.renew` wants them
 
 
 # What the peers' cores take in: workers and clients dial one router.
@@ -204,6 +208,7 @@ class WorkerTurn:
     fetch: list[Order] = field(default_factory=list)  # inputs that are to be brought
     relayed: list[Relay] = field(default_factory=list)  # what came by way of the router
     moved: list[Order] = field(default_factory=list)  # who holds those that are on their way
+    let_in: dict[str, str] | None = None  # who may ask for results here: public key → role
     stop: str | None = None  # leave the mesh, and why
 
 
@@ -216,6 +221,7 @@ class Settings:
 
     heartbeat_s: float = 2.0  # idle that long, say "alive"
     lost_after_s: float = 10.0  # silent that long, given up
+    far_factor: float = 3.0  # who is reached by TCP has so many times as long
     slot_losses_max: int = 3  # a task that kills its slot this often fails
     worker_losses_max: int = 10  # the same for whole workers: rarely the task's fault
     inline_bytes: int = 8192  # a larger result stays with its worker

@@ -12,7 +12,9 @@ from typing import Any
 
 from ..protocol.link import Envelope, Link
 from ..protocol.messages import Message
+from .events import Settings
 from .news import News
+from .rights import ADMIN
 
 #: An acknowledgement waits this long for a message to travel with: most find one, and a
 #: message of its own per commit would cost each round trip two more.
@@ -28,10 +30,12 @@ class Peer:
         parked: envelopes that wait behind one which needs a lookup, or that one itself if it needs
             room in the store; or None.
         news: the outcomes that it is to hear.
+        rights: the role of its key; `far`, whether it has come by TCP.
         tallies: of cancellations that have begun and wait in `parked` for their verdict, by token.
     """
 
     __slots__ = (
+        "far",
         "id",
         "incarnation",
         "last_heard",
@@ -39,6 +43,7 @@ class Peer:
         "link",
         "news",
         "parked",
+        "rights",
         "role",
         "tallies",
         "who",
@@ -46,6 +51,8 @@ class Peer:
 
     def __init__(self, id: bytes, role: str, who: str, incarnation: bytes, now: float) -> None:
         self.id = id
+        self.rights = ADMIN
+        self.far = False
         self.role = role
         self.who = who
         self.incarnation = incarnation
@@ -117,6 +124,11 @@ class Peers:
             self.behind[peer] = None
             for session, first, count in spans:
                 peer.news.owe(session, range(first, first + count))
+
+    @staticmethod
+    def patience_s(peer: Peer, settings: Settings) -> float:
+        """How long `peer` may be silent: a network has its moments, this host has none."""
+        return settings.lost_after_s * (settings.far_factor if peer.far else 1.0)
 
     def rest(self, lost_s: float) -> None:
         """The router did not read for `lost_s`: nobody's silence during it counts."""

@@ -19,8 +19,8 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Envelope, Gap
-from ..protocol.shape import is_session
 from ..task import ENDED, State
+from . import rights
 from .courier import Courier
 from .desk import Desk
 from .drops import Drops
@@ -54,6 +54,7 @@ class RouterCore:
 
     def __init__(self, restored: Restored, settings: Settings, now: float) -> None:
         self.mesh, self.birth, self.epoch = restored.mesh, restored.birth, restored.epoch
+        self.keys: dict[str, str] = {}  # the public keys that are let in, and their roles
         self.settings = settings
         self.committed = 0  # the last ticket that is on disk
         self.stopping = False
@@ -143,6 +144,7 @@ class RouterCore:
         turn = Turn(writes=self.ledger.writes, lookups=self.lookups.asked)
         self.ledger.writes, self.lookups.asked = [], []
         turn.kept, self.ledger.kept = self.ledger.kept, []
+        turn.renew, self.desk.renews = self.desk.renews, False
         if turn.writes:
             turn.writes.append(("counts", self.recovery.counts()[ENDED:]))
             self._ticket += 1
@@ -184,10 +186,14 @@ class RouterCore:
     def _on_heard(self, event: Heard, now: float) -> None:
         peer, envelope = self.peers.by_id.get(event.peer), event.envelope
         if type(envelope.message) is m.Hello:
-            self._on_hello(event.peer, envelope, now)
+            self._on_hello(event, envelope.message, now)
             return
         if peer is None:
             self.peers.outgoing.append((event.peer, Envelope(envelope.session, 0, 0, m.Resync())))
+            return
+        if event.role != peer.rights:  # its key was taken back, or somebody took its routing id
+            self._turn_away(event, rights.taken_back())
+            self._drop(peer, now)
             return
         peer.last_heard = now
         try:
@@ -226,12 +232,12 @@ class RouterCore:
     def _take_envelope(self, peer: Peer, envelope: Envelope, now: float) -> None:
         if self.stall.holds(peer, envelope):
             return
-        take = self._take.get(type(envelope.message))
-        if take is None:
-            name = type(envelope.message).__name__
-            self.peers.send(peer, m.Error("MeshError", f"{name} is not for a router"), now)
+        kind = type(envelope.message)
+        if rights.may_say(peer.role, kind):
+            self._take[kind](peer, envelope.message, now)
         else:
-            take(peer, envelope.message, now)
+            text = f"{kind.__name__} is not for a {peer.role} to say to a router"
+            self.peers.send(peer, m.Error("MeshError", text), now)
         if envelope.message.SEQUENCED and peer.parked is None:
             self._heard[peer] = envelope.sequence
 
@@ -243,12 +249,15 @@ class RouterCore:
         else:
             self.peers.send(peer, error, now)
 
-    def _on_hello(self, id: bytes, envelope: Envelope, now: float) -> None:
-        hello: m.Hello = envelope.message  # type: ignore[assignment]
+    def _turn_away(self, event: Heard, error: m.Error) -> None:
+        self.peers.outgoing.append((event.peer, Envelope(event.envelope.session, 0, 0, error)))
+
+    def _on_hello(self, event: Heard, hello: m.Hello, now: float) -> None:
+        id, envelope = event.peer, event.envelope
         old = self.peers.by_who.get((hello.role, hello.who))
-        refusal = self._refusal(hello, old)
+        refusal = rights.refusal(hello, old, event.role)
         if refusal is not None:
-            self.peers.outgoing.append((id, Envelope(envelope.session, 0, 0, refusal)))
+            self._turn_away(event, refusal)
             return
         if old is not None and old.incarnation == hello.incarnation:
             if envelope.session < old.link.session:
@@ -259,6 +268,7 @@ class RouterCore:
                 return
         replaced = [self.peers.by_id.get(id), old]
         peer = Peer(id, hello.role, hello.who, hello.incarnation, now)
+        peer.rights, peer.far = event.role, event.far
         peer.link.open(envelope.session)
         if hello.who in self.ledger.sessions:  # it has been here: what it missed it asks for now
             peer.news.asked_by_s = now - self._born_at + self.settings.lost_after_s
@@ -267,6 +277,7 @@ class RouterCore:
         self._welcome(peer, now)
         self._notices.welcomed(hello.who)
         if hello.role == "worker":
+            self.peers.send(peer, m.Keys(self.keys), now)
             worker = self.fleet.greet(peer, hello, now)
             if not worker.recorded:
                 self.after_commit(worker.is_recorded)
@@ -279,21 +290,16 @@ class RouterCore:
         for each in dict.fromkeys(filter(None, replaced)):
             self._drop(each, now)  # a worker that has greeted is not away
 
-    def _refusal(self, hello: m.Hello, old: Peer | None) -> m.Error | None:
-        if hello.version_min > m.VERSION_MAX or hello.version_max < m.VERSION_MIN:
-            return m.Error(
-                "VersionMismatch",
-                f"this router speaks protocol {m.VERSION_MIN} to {m.VERSION_MAX}, "
-                f"you {hello.version_min} to {hello.version_max}: use the same Mesh version",
-            )
-        if hello.role not in ("client", "worker") or not is_session(hello.who):
-            return m.Error("MeshError", f"no role {hello.role!r} of {hello.who!r}")
-        if hello.role == "client" and old is not None and old.incarnation != hello.incarnation:
-            return m.Error("SessionTaken", f"session {hello.who} belongs to another client")
-        return None
+    def renew(self, keys: dict[str, str], now: float) -> None:
+        """From now on these are the public keys, with the role of each, and no others."""
+        self.keys = keys
+        for peer in self.peers.by_id.values():
+            if peer.role == rights.WORKER:
+                self.peers.send(peer, m.Keys(keys), now)
 
     def _welcome(self, peer: Peer, now: float) -> None:
         settings = {name: getattr(self.settings, name) for name in Settings.__dataclass_fields__}
+        settings["lost_after_s"] = self.peers.patience_s(peer, self.settings)
         welcome = m.Welcome(self.mesh, self.birth, self.epoch, m.VERSION_MAX, settings)
         self.peers.send(peer, welcome, now)
 
@@ -384,7 +390,7 @@ class RouterCore:
         self.ledger.age_s = now - self._born_at
         self.courier.marks = True
         for peer in list(self.peers.by_id.values()):
-            if now - peer.last_heard > self.settings.lost_after_s:
+            if now - peer.last_heard > self.peers.patience_s(peer, self.settings):
                 if peer.role == "worker":
                     silent = f"was silent for {now - peer.last_heard:.1f} s"
                     self.fleet.lose(self.fleet.workers.get(peer.who), silent, now)

@@ -128,6 +128,7 @@ class WorkerCore:
             m.Drop: self._take_drop,
             m.Take: self._take_take,
             m.Leave: self._take_leave,
+            m.Keys: self._take_keys,
         }
 
     def recall_untold(self, outcomes: list[tuple[bytes, int, int, bytes]]) -> None:
@@ -270,6 +271,9 @@ class WorkerCore:
         if self.welcome is None:
             self.failed = True
             self.give_up(f"refused by the router: {message.text}")
+
+    def _take_keys(self, message: m.Keys, now: float) -> None:
+        self.slots.orders.let_in = message.roles
 
     def _take_function(self, message: m.Function, now: float) -> None:
         self.functions[message.digest] = message

@@ -17,6 +17,7 @@ from ..core.chunks import BY_ROUTER, Chunks, Failure, Way
 from ..protocol import messages as m
 from ..protocol import transfer
 from ..protocol.codec import DecodeError
+from ..transport.keys import Pair
 from ..transport.poller import Poller
 from ..transport.sockets import Dialer
 
@@ -37,7 +38,7 @@ class Owner(Protocol):
 class Carrier:
     """Brings chunks to `owner`. `poller` waits for its connections, which are made in `context`;
     `relay` sends what goes through the router, if there is one that relays; `say` takes a line for
-    a log."""
+    a log; `own` is the key pair that opens holders' doors, in a mesh that has some."""
 
     def __init__(
         self,
@@ -46,10 +47,11 @@ class Carrier:
         owner: Owner,
         relay: Callable[[m.Relay], None] | None,
         say: Callable[[str], None],
+        own: Pair | None,
     ) -> None:
         self.chunks = Chunks(0.0, random.random, can_relay=relay is not None)
         self._context, self._poller, self._owner = context, poller, owner
-        self._relay, self._say = relay, say
+        self._relay, self._say, self._own = relay, say, own
         self._dialers: dict[str, tuple[str, Dialer]] = {}  # address → store and connection
 
     def hear(self, ready: set[Any], now: float) -> None:
@@ -109,7 +111,7 @@ class Carrier:
                     break
                 if address not in busy:
                     self._hang_up(address)
-            dialer = Dialer(self._context, way.address)
+            dialer = Dialer(self._context, way.address, self._own)
             self._poller.add(dialer.socket)
             self._poller.add(dialer.monitor, quiet=True)
             known = (way.store, dialer)
@@ -128,7 +130,8 @@ class Carrier:
             self._hang_up(address)
 
 
-def reachable(addresses: str, *, is_here: bool) -> list[str]:
-    """Those of a store's addresses that may be dialled from here; `is_here`: it is on this host."""
+def reachable(addresses: str, *, is_here: bool, own: Pair | None) -> list[str]:
+    """Those of a store's addresses that may be dialled from here, with the key pair `own`, if there
+    is one; `is_here`: it is on this host."""
     found = addresses.split()
-    return [each for each in found if is_here or not each.startswith("ipc://")]
+    return [each for each in found if (is_here if each.startswith("ipc://") else own is not None)]

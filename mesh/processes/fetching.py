@@ -26,6 +26,7 @@ from ..protocol import messages as m
 from ..protocol import transfer
 from ..protocol.outcome import Ref, stored_name
 from ..store.results import Copy, Results
+from ..transport.keys import Pair
 from ..transport.poller import Poller
 from .carrier import Carrier, reachable
 from .writer import Writer
@@ -48,7 +49,8 @@ class _Coming:
 
 class Fetching:
     """Carries out the orders of `core`: into `results`, whose index `writer` owns. `poller` waits
-    for the connections, which are made in `context`; `host` is this one's name."""
+    for the connections, which are made in `context`; `host` is this one's name, and `own` the key
+    pair that opens the doors of others, if the mesh has keys."""
 
     def __init__(
         self,
@@ -59,10 +61,11 @@ class Fetching:
         context: zmq.Context[zmq.Socket[bytes]],
         host: str,
         log: Callable[[str], None],
+        own: Pair | None,
     ) -> None:
         self._core, self._results, self._writer = core, results, writer
-        self._host = host
-        self._carrier = Carrier(context, poller, self, self._relay, log)
+        self._host, self._own = host, own
+        self._carrier = Carrier(context, poller, self, self._relay, log, own)
         self._chunks = self._carrier.chunks
         self._coming: dict[int, _Coming] = {}
         self._whole: list[tuple[Ref, int | None]] = []  # and its fetch, if it came in chunks
@@ -125,7 +128,7 @@ class Fetching:
     def _place(self, token: int, order: Order) -> None:
         stores = [store for store in order.stores if store != self._results.id]
         addresses = {
-            store: reachable(place[0], is_here=place[1] == self._host)
+            store: reachable(place[0], is_here=place[1] == self._host, own=self._own)
             for store, place in order.places.items()
         }
         self._chunks.place(token, stores, addresses)

@@ -217,13 +217,11 @@ class LocalMesh:
         return said
 
     def _await_router(self) -> None:
-        self.access = Access(**self._await("router"))
-        if self.plan.listen is not None:
-            self.plan.listen = self.access.addresses[0]  # where a restarted one is looked for
+        self.access = Access.from_json(self._await("router"))
 
     def _introduce(self) -> None:
         """Tell the worker where the router is: the first line of its life pipe."""
-        line = json.dumps(self.access.__dict__) + "\n"
+        line = json.dumps(self.access.as_json()) + "\n"
         try:
             os.write(self._pipes["worker"], line.encode())
         except BrokenPipeError:

@@ -13,12 +13,11 @@ import math
 import os
 import resource
 import shutil
-import socket
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,9 +35,10 @@ from ..store.durability import Durability
 from ..store.records import Records, open_records
 from ..task import key, session_of
 from ..transport import descriptors, sockets
-from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.wake import Wake
+from . import entrance
+from .entrance import Entrance, remove_own
 from .life import Life, tell_owner
 from .log import Log
 from .writer import Writer
@@ -67,6 +67,9 @@ GATHER_S = 0.004
 
 #: More writes than this are handed over at once: the writer should not fall behind.
 GATHER_WRITES = 64
+
+#: Who cannot be sent to is looked for at most so often, whoever connects and hangs up all the time.
+PROBE_PAUSE_S = 0.25
 
 #: The answer to "stop" is among the last messages: a client that reads gets it within this.
 LAST_WORDS_MS = 500
@@ -151,7 +154,7 @@ class Router:
 
     Args:
         folder: the mesh's folder; records are in ``folder/router``.
-        listen: an address, or None for ipc.
+        listen: an address of TCP, or ``any``, to listen there too.
         access: where to write the access file, beside the one in `folder`.
         durability: what acknowledged means; see `store.durability`.
         temporary: whether the folder goes with the mesh.
@@ -178,20 +181,12 @@ class Router:
         home = folder / "router"
         store_folder.prepare(home)
         self._lock = store_folder.Lock(home)
-        self.records = open_records(
-            home, os.urandom(16), session_of(os.urandom(8)), durability, temporary=temporary
-        )
+        ring = entrance.ring_of(folder, access)
+        mesh = session_of(os.urandom(8)) if ring is None else ring.mesh
+        self.records = open_records(home, os.urandom(16), mesh, durability, temporary=temporary)
         restored = self.records.restore()
         self.mesh = restored.mesh
-        self.sockets = sockets.SocketFolder(self.mesh)
-        self.context = sockets.context()
-        try:
-            self.listener = sockets.Listener(
-                self.context, listen or f"ipc://{self.sockets.path / 'router.sock'}"
-            )
-        except MeshError:
-            self.sockets.leave()
-            raise
+        self.entrance = Entrance(self.mesh, folder, ring, listen)
         most = int(self.records.tables.room_bytes * QUOTA_PART)
         settings = replace(settings, quota_bytes=min(settings.quota_bytes, most))
         self.core = RouterCore(restored, settings, time.monotonic())
@@ -204,23 +199,17 @@ class Router:
         self.writer = Writer(records.apply, records.look_up, self.wake, rest, records.look_up_amid)
         self.access_files = {folder / "access.json", access}
         self._busy_until = 0.0
+        self._probe_at, self._probed_at = math.inf, -math.inf
         self._gathered: list[tuple[Any, ...]] = []
         self._ticket = 0
         self._hand_over_at = math.inf
         self._poller = Poller()
-        self._poller.add(self.listener.monitor, quiet=True)
-        for source in (self.listener.socket, self.wake, *life.sources):
+        self.entrance.attend(self._poller)
+        for source in (self.wake, *life.sources):
             self._poller.add(source)
-        self.access = Access(
-            self.mesh,
-            [self.listener.address],
-            os.getpid(),
-            str(folder),
-            socket.gethostname(),
-        )
+        self.core.keys = self.entrance.roles
         try:
-            for file in self.access_files:
-                self.access.write(file)
+            self.access = self.entrance.write(self.access_files)
         except MeshError:
             self.close()
             raise
@@ -231,7 +220,7 @@ class Router:
         stopped = False
         while not stopped:
             before = time.monotonic()
-            due = min(core.deadline(before), self._hand_over_at)
+            due = min(core.deadline(before), self._hand_over_at, self._probe_at)
             self._wait(before, due)
             now = time.monotonic()
             if now - due > core.settings.heartbeat_s:
@@ -250,7 +239,9 @@ class Router:
     def _wait(self, now: float, due: float) -> None:
         """Until something came in or time is due."""
         ready = self._poller.wait(due - now, max(0.0, self._busy_until - now))
-        if self.listener.monitor in ready and self.listener.cuts():
+        if self.entrance.look(ready):
+            self._probe_at = min(self._probe_at, max(now, self._probed_at + PROBE_PAUSE_S))
+        if now >= self._probe_at:
             self._probe(now)
         if not ready.isdisjoint(self._life.sources):
             within_s = self._life.ended()
@@ -260,14 +251,14 @@ class Router:
     def _receive(self, now: float) -> int:
         """Feed what has come in to the core; how much."""
         count = 0
-        for peer, frames in self.listener.receive():
+        for peer, frames, role, far in self.entrance.receive():
             count += 1
             try:
                 envelope = decode(frames)
             except DecodeError as error:
                 self.core.handle(Garbled(peer, str(error)), now)
             else:
-                self.core.handle(Heard(peer, envelope), now)
+                self.core.handle(Heard(peer, envelope, role, far), now)
         return count
 
     def _settle(self, now: float) -> bool:
@@ -278,7 +269,7 @@ class Router:
             self.payloads.keep(turn.kept, turn.ticket)
         for peer, envelope in turn.sends:
             self._complete(envelope.message)
-            if not self.listener.send(peer, encode(envelope)):
+            if not self.entrance.send(peer, encode(envelope)):
                 self.core.handle(Gone(peer), now)
         if turn.writes:
             if not self._gathered:
@@ -291,6 +282,8 @@ class Router:
             self._gathered = []
             self._hand_over_at = math.inf
         self.payloads.trim(self.core.committed)
+        if turn.renew:
+            self.core.renew(self.entrance.renew(self.access_files), now)
         if self._log.as_json:
             self._log.keep(self.core.ledger.journal.take())
         return turn.stop
@@ -308,35 +301,25 @@ class Router:
         elif type(message) is m.Tell and type(message.value) is dict and "router" in message.value:
             message.value["router"] |= {
                 "pid": os.getpid(),
-                "address": self.listener.address,
+                "address": self.access.address,
                 "uptime_s": round(time.monotonic() - self._start, 3),
                 "memory_bytes": resident_bytes(),
             }
 
     def _probe(self, now: float) -> None:
         """A connection broke; the socket does not say whose. Who cannot be sent to is gone."""
+        self._probe_at, self._probed_at = math.inf, now
         for peer in list(self.core.peers.by_id.values()):
             self.core.peers.send(peer, m.Beat(), now)
 
     def close(self) -> None:
         """Leave nothing behind but the records."""
         self.writer.close()
-        self.listener.close(LAST_WORDS_MS)
-        self.context.term()
+        self.entrance.close(LAST_WORDS_MS)
         self.records.close()
         for file in self.access_files:
             remove_own(file)
-        self.sockets.leave()
         self._lock.release()  # last: another router may serve here from now on
-
-
-def remove_own(access: Path) -> None:
-    """Remove the access file, unless another router has written it since."""
-    try:
-        if json.loads(access.read_text()).get("pid") == os.getpid():
-            access.unlink()
-    except (OSError, ValueError):
-        pass  # gone already, or no longer ours to judge
 
 
 def resident_bytes() -> int:
@@ -379,8 +362,8 @@ def serve(
         log(f"error: {error}", "error", type=public_name(error))
         return 1
     try:
-        tell(asdict(router.access))
-        epoch, address = router.core.epoch, router.listener.address
+        tell(router.access.as_json())
+        epoch, address = router.core.epoch, router.access.address
         log(
             f"router of mesh {router.mesh}, epoch {epoch}, at {address}",
             "started",

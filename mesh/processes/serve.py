@@ -17,6 +17,9 @@ from ..protocol import transfer, upload
 from ..protocol.codec import DecodeError
 from ..store import deposits
 from ..store.results import Results
+from ..transport import interfaces
+from ..transport.door import Door
+from ..transport.keys import ADMIN, WORKER, Pair
 from ..transport.sockets import Listener
 
 #: Chunks that are served in one turn: tasks, heartbeats and others wait behind them.
@@ -29,59 +32,79 @@ WAITING_OF_ONE_MAX = CHUNKS_MAX
 
 
 class Server:
-    """Serves `results` at the ipc path `path`, and on this host's TCP port `port` unless that is
-    None; 0 is any. `keeping` counts what went. Askers are served in turn, a chunk each."""
+    """Serves `results` at the ipc path `path`, and on the TCP address `listen` unless that is None;
+    port 0 is any. Who may ask there tells `let_in`: at first nobody. `keeping` counts what went.
+    Askers are served in turn, a chunk each.
+
+    Raises:
+        MeshError: one of them cannot be bound, or strangers would be let in.
+    """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         path: Path,
-        port: int | None,
+        listen: str | None,
         results: Results,
         keeping: Keeping,
     ) -> None:
         self._results = results
         self._keeping = keeping
-        self._listeners = [Listener(context, f"ipc://{path}")]
-        if port is not None:
+        self._door = None if listen is None else Door(context, Pair.new())
+        self._waiting: dict[bytes, deque[transfer.Get]] = {}  # whose turn is first
+        self._listener = Listener(context, path)
+        self._addresses = [self._listener.path]
+        if self._door is not None and listen is not None:
             try:
-                address = f"tcp://127.0.0.1:{port or '*'}"
-                self._listeners.append(Listener(context, address))
+                bound = self._listener.listen(listen, self._door.own)
+                self._door.prove(bound)
             except MeshError:
                 self.close()
                 raise
-        self._waiting: dict[tuple[Listener, bytes], deque[transfer.Get]] = {}  # whose turn is first
+            near = [each for each in interfaces.published(bound) if interfaces.is_loopback(each)]
+            far = [each for each in interfaces.published(bound) if each not in near]
+            self._addresses += [f"{each}#{self._door.own.public}" for each in far or near]
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
-        """What has input when somebody asks."""
-        return [each.socket for each in self._listeners]
+        """What has input when somebody asks, or is at the door."""
+        return [self._listener.socket, *([self._door.socket] if self._door is not None else [])]
 
     @property
     def address(self) -> str:
-        """Where it serves: addresses with a space between."""
-        return " ".join(each.address for each in self._listeners)
+        """Where it serves: addresses with a space between, with the key that they have."""
+        return " ".join(self._addresses)
+
+    def let_in(self, roles: dict[str, str]) -> None:
+        """Who may ask by TCP from now on: public keys, and the role of each."""
+        if self._door is not None:
+            self._door.let_in(roles)
 
     def take(self) -> None:
         """Take in all requests that have come."""
-        for listener in self._listeners:
-            for peer, frames in listener.receive(most=None):
-                if upload.is_part(frames):
-                    self._take_part(listener, peer, frames)
-                    continue
-                try:
-                    get = transfer.parse_get(frames[0] if frames else b"")
-                except DecodeError:
-                    continue  # not one of ours: there is nobody to tell
-                mine = self._waiting.get((listener, peer), ())
-                waiting = sum(map(len, self._waiting.values()))
-                if len(mine) >= WAITING_OF_ONE_MAX or waiting >= WAITING_MAX and mine:
-                    head = transfer.pack_later(transfer.BUSY, get.token, get.offset)
-                    listener.send(peer, [head])
-                    continue
-                self._waiting.setdefault((listener, peer), deque()).append(get)
+        if self._door is not None:
+            self._door.answer()
+        for peer, frames, key in self._listener.receive(most=None):
+            role = ADMIN if key is None or self._door is None else self._door.role_of(key)
+            if not role:
+                continue  # its key was taken back
+            if upload.is_part(frames):
+                if role != WORKER:
+                    self._take_part(peer, frames)
+                continue
+            try:
+                get = transfer.parse_get(frames[0] if frames else b"")
+            except DecodeError:
+                continue  # not one of ours: there is nobody to tell
+            mine = self._waiting.get(peer, ())
+            waiting = sum(map(len, self._waiting.values()))
+            if len(mine) >= WAITING_OF_ONE_MAX or waiting >= WAITING_MAX and mine:
+                head = transfer.pack_later(transfer.BUSY, get.token, get.offset)
+                self._listener.send(peer, [head])
+                continue
+            self._waiting.setdefault(peer, deque()).append(get)
 
-    def _take_part(self, listener: Listener, peer: bytes, frames: list[Any]) -> None:
+    def _take_part(self, peer: bytes, frames: list[Any]) -> None:
         """A client leaves a part of what it puts."""
         try:
             part, content = upload.parse_part(frames)
@@ -92,7 +115,7 @@ class Server:
             deposits.write_part(self._results.incoming, part, content)
         except OSError as error:
             answer = [upload.pack_full(part.token), str(error.strerror).encode()]
-        listener.send(peer, answer)
+        self._listener.send(peer, answer)
 
     def serve(self) -> bool:
         """Answer some of those that wait, each in turn; whether others wait still. Who does not
@@ -104,7 +127,7 @@ class Server:
                 break
             asker = next(iter(self._waiting))
             gets = self._waiting.pop(asker)
-            asker[0].send(asker[1], self.answer(gets.popleft(), transfer.DIRECT))
+            self._listener.send(asker, self.answer(gets.popleft(), transfer.DIRECT))
             if gets:
                 self._waiting[asker] = gets  # behind the others
         self.take()  # what came meanwhile: a socket that is sent on may not tell of it
@@ -127,5 +150,6 @@ class Server:
 
     def close(self) -> None:
         """Stop serving."""
-        for listener in self._listeners:
-            listener.close()
+        self._listener.close()
+        if self._door is not None:
+            self._door.close()

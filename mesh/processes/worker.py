@@ -28,9 +28,10 @@ from ..store.durability import Durability
 from ..store.opening import open_results
 from ..store.results import Gone, Told, Untold, Write
 from ..task import session_of
-from ..transport import descriptors, sockets
+from ..transport import descriptors, interfaces, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
+from ..transport.route import Route
 from ..transport.wake import Wake
 from . import LEAVING_FILE, NO_PORT, allocator
 from .children import Children
@@ -124,21 +125,22 @@ class Worker:
         context = sockets.context()
         self._joined.callback(context.term)
         path = folder.path / f"{self.results.id}.sock"
-        port = self.data_port
-        if port is None and access.addresses[0].startswith("tcp://"):
-            port = 0  # who is reached over TCP has peers that are
-        if port == NO_PORT:
-            port = None
-        self.server = Server(context, path, port, self.results, self.core.keeping)
+        listen = data_address(access, self.data_port)
+        self.server = Server(context, path, listen, self.results, self.core.keeping)
         self._joined.callback(self.server.close)
         self.fetching = Fetching(
-            self.core, self.results, self.writer, self._poller, context, self.host, self.log
+            self.core,
+            self.results,
+            self.writer,
+            self._poller,
+            context,
+            self.host,
+            self.log,
+            access.keys.own if access.keys is not None else None,
         )
         self._joined.callback(self.fetching.close)
-        self.dialer = sockets.Dialer(context, access.addresses[0])
-        self._joined.callback(self.dialer.close, LAST_WORDS_MS)
-        self._poller.add(self.dialer.socket)
-        self._poller.add(self.dialer.monitor, quiet=True)
+        self.route = Route(context, self._poller, access, time.monotonic())
+        self._joined.callback(self.route.close, LAST_WORDS_MS)
         for each in self.server.sockets:
             self._poller.add(each, quiet=True)
         self.core.about = {
@@ -157,20 +159,19 @@ class Worker:
         serving = False
         while True:
             now = time.monotonic()
-            due = min(core.deadline(now), self.fetching.deadline(now))
+            due = min(core.deadline(now), self.fetching.deadline(now), self.route.deadline())
             ready = self._poller.wait(0.0 if serving else due - now)
             now = time.monotonic()
             if now - due > core.settings.heartbeat_s:
                 self._heard_at += now - due  # this process was stopped: no silence of the router's
                 core.rest(now - due)
                 self.fetching.rest(now - due)
-            if self.dialer.monitor in ready and "connected" in self.dialer.changes():
+            if "connected" in list(self.route.look(ready, now)):
                 core.handle(events.Connected(), now)
             if not ready.isdisjoint(self.life.sources):
                 self._look_after(now)
             self.children.hear(ready, now)
-            if self.dialer.socket in ready:
-                self._hear_router(now)
+            self._hear_router(ready, now)
             if not ready.isdisjoint(self.server.sockets):
                 self.server.take()
             serving = self.server.serve()
@@ -193,8 +194,8 @@ class Worker:
 
     # -- in ----------------------------------------------------------------------------------
 
-    def _hear_router(self, now: float) -> None:
-        for frames in self.dialer.receive():
+    def _hear_router(self, ready: set[Any], now: float) -> None:
+        for frames in self.route.receive(ready):
             self._heard_at = now
             try:
                 envelope = decode(frames)
@@ -207,7 +208,7 @@ class Worker:
         silent = now - self._heard_at
         if self.router_timeout_s is not None and silent > self.router_timeout_s:
             self.router_lost = True
-            self.core.give_up(f"no router has answered for {silent:.0f} s")
+            self.core.give_up(f"no router has answered for {silent:.0f} s: {self.route.why()}")
 
     def _look_after(self, now: float) -> None:
         """A signal came: a child has died, or it is time to leave."""
@@ -227,10 +228,12 @@ class Worker:
         turn = self.core.settle(now)
         self.log.keep(self.core.journal.take())
         for envelope in turn.sends:
-            self.dialer.send(encode(envelope))
+            self.route.send(encode(envelope))
         changed = self.children.carry_out(turn, now)
         self._told += [Told(*each) for each in turn.told]
         self._hand_over(turn)
+        if turn.let_in is not None:
+            self.server.let_in(turn.let_in)
         for order in turn.fetch:
             self.fetching.fetch(order, now)
         for order in turn.moved:
@@ -302,6 +305,24 @@ class Worker:
         self._lock.release()
 
 
+def data_address(access: Access, port: int | None) -> str | None:
+    """Where a worker of the mesh of `access` serves on TCP, if it does: to all who may reach its
+    router. `port`: 0 is any, NO_PORT is none, None leaves that to whether the mesh has keys.
+
+    Raises:
+        MeshError: it is to, and the mesh has none.
+    """
+    if port == NO_PORT or port is None and access.keys is None:
+        return None
+    if access.keys is None:
+        raise MeshError(
+            f"a data port is TCP, for which mesh {access.mesh} has no keys: start it with --listen"
+        )
+    far = [each for each in access.addresses if each.startswith("tcp://")]
+    host = "127.0.0.1" if all(map(interfaces.is_loopback, far)) else "*"
+    return interfaces.show(host, port or 0)
+
+
 def main() -> None:
     """``python -c … OPTIONS``: a worker whose owner holds the life pipe, hears when it is ready,
     and then sends the access."""
@@ -360,7 +381,7 @@ def serve(
     try:
         line = access()
         if line:
-            worker.join(Access(**json.loads(line)))
+            worker.join(Access.from_json(json.loads(line)))
             log(f"leaves: {worker.run(joined)}", "stopped")
     finally:
         worker.close()

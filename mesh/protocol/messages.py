@@ -98,6 +98,17 @@ class Welcome(Message):
 
 
 @dataclass(slots=True)
+class Keys(Message):
+    """router → worker. Whose keys may open its data port: public key → role. No reply."""
+
+    COMMAND = 60
+    SEQUENCED = False
+    SHAPE = (is_map,)
+
+    roles: dict[str, str]
+
+
+@dataclass(slots=True)
 class Beat(Message):
     """both ways. Says "alive", and carries an acknowledgement when nothing else does. No reply."""
 
@@ -367,6 +378,7 @@ MESSAGES: dict[int, type[Message]] = {
         Hello,
         Welcome,
         Beat,
+        Keys,
         Resync,
         Error,
         Bye,

@@ -19,7 +19,8 @@ from typing import Any
 
 import zmq
 
-from ..errors import MeshError, RouterUnreachable
+from ..errors import AccessDenied, MeshError, RouterUnreachable
+from .keys import Pair
 from .poller import has_input
 
 #: One frame: the largest payload taken. Beyond it the sender's connection is dropped by libzmq.
@@ -42,12 +43,25 @@ IO_THREADS = 1
 #: A thousand that try once a second cost nothing.
 RECONNECT_MS_MAX = 1_000
 
+#: RFC 27 wants a name for what a door is of; there is one.
+ZAP_DOMAIN = b"mesh"
+
 #: An ipc path has 107 bytes at most; the mesh's id and a socket's name come behind the root.
 ROOT_CHARS_MAX = 70
 
 #: As plain numbers: see poller.py.
 _DONTWAIT, _SNDMORE, _RCVMORE = int(zmq.DONTWAIT), int(zmq.SNDMORE), int(zmq.RCVMORE)
 _MORE_DONTWAIT = _SNDMORE | _DONTWAIT
+
+#: What becomes of a connection that is dialled, by libzmq's event.
+_TOLD = {
+    int(zmq.EVENT_HANDSHAKE_SUCCEEDED): "connected",
+    int(zmq.EVENT_DISCONNECTED): "cut",
+    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "refused",
+    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "failed",
+    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): "failed",
+    int(zmq.EVENT_CLOSED): "failed",
+}
 
 #: What happened, and a value that tells more.
 _MONITORED = struct.Struct("=Hi")
@@ -81,39 +95,68 @@ def _common(socket: zmq.Socket[bytes]) -> None:
 
 
 class Listener:
-    """A bound ROUTER.
+    """A ROUTER bound at a path, and perhaps at TCP addresses too, which are encrypted.
 
     Args:
         context: the process's own.
-        address: ``ipc://PATH`` or ``tcp://HOST:PORT``; port 0 takes any.
+        path: its ipc socket, in a folder that is its owner's alone.
 
     Raises:
-        MeshError: the address cannot be bound.
+        MeshError: the path cannot be bound.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path) -> None:
         self.socket = context.socket(zmq.ROUTER)
         _common(self.socket)
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # else it drops what it cannot route
         events = zmq.EVENT_DISCONNECTED
         self.monitor = self.socket.get_monitor_socket(events)
         self._file: Path | None = None
+        self._encrypts = False
+        try:
+            self.path = self._bind(f"ipc://{path}")
+        except MeshError:
+            self.close()
+            raise
+        self._file = path
+        path.chmod(0o600)
+
+    def listen(self, address: str, own: Pair) -> str:
+        """Listen on TCP, too, with the key pair `own`; the address, with its port. Who may connect
+        says a door (door.py), which has to be there before. Port 0 takes any.
+
+        Raises:
+            MeshError: the address cannot be bound.
+        """
+        self._encrypts = True
+        set_option = self.socket.setsockopt  # for what is bound from now on
+        set_option(zmq.CURVE_SERVER, 1)
+        set_option(zmq.CURVE_SECRETKEY, own.secret.encode())
+        set_option(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+        set_option(zmq.ZAP_ENFORCE_DOMAIN, 1)  # with nobody at the door nobody gets in
+        return self._bind(address)
+
+    def _bind(self, address: str) -> str:
         try:
             self.socket.bind(address)
         except zmq.ZMQError as error:
-            self.close()
             raise MeshError(f"cannot listen on {address}: {error}. Choose another") from error
         bound = self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self.address = _MAPPED.sub(r"\1", bound)
-        if address.startswith("ipc://"):
-            self._file = Path(address.removeprefix("ipc://"))
-            self._file.chmod(0o600)
+        return _MAPPED.sub(r"\1", bound)
 
-    def receive(self, most: int | None = RECEIVE_MAX) -> Iterator[tuple[bytes, list[bytes]]]:
-        """What has come in: (routing id, frames) each; all of it if `most` is None."""
+    def receive(
+        self, most: int | None = RECEIVE_MAX
+    ) -> Iterator[tuple[bytes, list[bytes], str | None]]:
+        """What has come in, all of it if `most` is None: routing id, frames, and the public key of
+        the connection; None: it came to the path, which only its owner reaches."""
         while most != 0 and has_input(self.socket):
-            peer = self.socket.recv(_DONTWAIT)
-            yield peer, _rest(self.socket)
+            key = None
+            if self._encrypts:  # a routing id proves nothing: who connects may choose it
+                first = self.socket.recv(_DONTWAIT, copy=False)
+                peer, key = first.bytes, _key_of(first)
+            else:
+                peer = self.socket.recv(_DONTWAIT)
+            yield peer, _rest(self.socket), key
             most = None if most is None else most - 1
 
     def send(self, peer: bytes, frames: list[Any]) -> bool:
@@ -144,22 +187,36 @@ class Listener:
 class Dialer:
     """A DEALER connected to one address: libzmq reconnects it by itself, with backoff.
 
+    Args:
+        context: the process's own.
+        address: ``ipc://PATH``, or ``tcp://HOST:PORT#KEY`` with the listener's public key.
+        own: the key pair that opens the door there; a path needs none.
+
     Raises:
         RouterUnreachable: it is no address.
+        AccessDenied: it is TCP, and a key is missing: nothing goes there in the clear.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, own: Pair | None = None
+    ) -> None:
         self.address = address
+        target, _, server = address.partition("#")
+        if not target.startswith("ipc://") and not (server and own):
+            raise AccessDenied(f"{target} cannot be dialled without keys: join with an access file")
         self.socket = context.socket(zmq.DEALER)
         _common(self.socket)
-        events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
-        self.monitor = self.socket.get_monitor_socket(events)
+        self.monitor = self.socket.get_monitor_socket(sum(_TOLD))
         try:
-            self.socket.connect(address)
+            if own is not None and server:
+                self.socket.setsockopt(zmq.CURVE_SERVERKEY, server.encode())
+                self.socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public.encode())
+                self.socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret.encode())
+            self.socket.connect(target)
         except zmq.ZMQError as error:
             self.close()
             raise RouterUnreachable(
-                f"{address} is no address that can be dialled: {error}"
+                f"{target} is no address that can be dialled: {error}"
             ) from error
 
     def receive(self) -> Iterator[list[bytes]]:
@@ -188,11 +245,11 @@ class Dialer:
         return True
 
     def changes(self) -> list[str]:
-        """What happened to the connection since the last call: "connected", "cut"."""
+        """What happened to the connection since the last call: "connected"; "cut"; "refused", for
+        our key is not known there; "failed", for nobody listens there, or nobody whom we know."""
         changes = []
         while has_input(self.monitor):
-            event = _event(self.monitor)
-            changes.append("cut" if event == zmq.EVENT_DISCONNECTED else "connected")
+            changes.append(_TOLD[_event(self.monitor)])
         return changes
 
     def close(self, linger_ms: int = 0) -> None:
@@ -200,6 +257,14 @@ class Dialer:
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
+
+
+def _key_of(frame: zmq.Frame) -> str | None:
+    """What the door said of the connection by which a frame came."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return None  # nobody was asked: it came to the path
 
 
 def _rest(socket: zmq.Socket[bytes]) -> list[bytes]:

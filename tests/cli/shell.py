@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import uuid
 from pathlib import Path
@@ -112,16 +113,21 @@ class Done(NamedTuple):
 class Command:
     """A command that runs. Its lines are read one by one, so that a test knows how far it is."""
 
-    def __init__(self, command: list[str], folder: Path, env: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+    def __init__(
+        self, command: list[str], folder: Path, env: dict[str, str], stdin: str = ""
+    ) -> None:
+        with tempfile.TemporaryFile() as given:
+            given.write(stdin.encode())
+            given.seek(0)
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=env,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         assert self.process.stdout is not None and self.process.stderr is not None
         self._streams = {"out": self.process.stdout, "err": self.process.stderr}
         self._read = {"out": b"", "err": b""}
@@ -194,10 +200,10 @@ class Shell:
         }
         self.env.pop("MESH_ACCESS", None)
 
-    def start(self, *arguments: object, **env: str) -> Command:
+    def start(self, *arguments: object, stdin: str = "", **env: str) -> Command:
         """Start ``mesh ARGUMENTS``."""
         command = [sys.executable, "-m", "mesh", *map(str, arguments)]
-        self.running.append(Command(command, self.work, self.env | env))
+        self.running.append(Command(command, self.work, self.env | env, stdin))
         return self.running[-1]
 
     def mesh(self, *arguments: object, code: int = 0, **env: str) -> Done:

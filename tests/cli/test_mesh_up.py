@@ -210,7 +210,6 @@ def test_listening_on_loopback(shell: Shell) -> None:
     assert shell.mesh("submit", "--wait", "sim:scaled", 4).out == "40\n"
     pid = access_of(shell)["pid"]
     os.kill(pid, signal.SIGKILL)
-    assert "every user of this host" in up.line("err")
     assert "the router died" in up.line("err")
     assert shell.mesh("submit", "--wait", "sim:scaled", 5).out == "50\n"
     assert shell.mesh("status", "--json").json["router"]["address"] == address
@@ -221,11 +220,7 @@ def test_listening_on_loopback(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("tcp://0.0.0.0:5555", "encryption"),
-        ("tcp://*:5555", "encryption"),
-        ("tcp://node7:5555", "encryption"),
-        ("tcp://[::]:5555", "encryption"),
-        ("any", "tcp://HOST:PORT"),
+        ("all", "tcp://HOST:PORT"),
         ("tcp://127.0.0.1", "tcp://HOST:PORT"),
         ("tcp://127.0.0.1:99999", "tcp://HOST:PORT"),
         ("udp://127.0.0.1:5555", "tcp://HOST:PORT"),

@@ -43,14 +43,6 @@ def test_a_router_and_workers_make_a_mesh(shell: Shell) -> None:
         assert part.finish().code == 0
 
 
-def test_a_router_that_listens_on_tcp_says_who_can_reach_it(shell: Shell) -> None:
-    router = shell.start("router", "--dir", shell.folder / "m", "--listen", "tcp://127.0.0.1:*")
-    assert "every user of this host" in router.line("err")
-    router.line()
-    router.send(signal.SIGTERM)
-    assert router.finish().code == 0
-
-
 def test_ctrl_c_of_a_worker_is_a_drain(shell: Shell) -> None:
     router, _ = start_router(shell)
     worker = shell.start("worker", "--slots", 1, "--dir", shell.folder / "w1")

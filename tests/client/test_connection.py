@@ -25,7 +25,7 @@ class LoneListener:
     """A router's socket; what it hears and says is up to a test."""
 
     def __init__(self, context: zmq.Context, address: str) -> None:
-        self.listener = sockets.Listener(context, address)
+        self.listener = sockets.Listener(context, Path(address.removeprefix("ipc://")))
         self.link = Link(keeps=False)
         self.peer = b""
 

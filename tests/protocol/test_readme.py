@@ -104,7 +104,7 @@ def test_no_message_is_named_that_does_not_exist():
     known = NAMES | {kind.name for kind in Kind} | {row[0] for row in table(part("Limits"), "name")}
     known |= {word for word in (*vars(packets), *vars(transfer), *vars(upload)) if word.isupper()}
     known |= {"SHAPE", "MESSAGES", "VERSION_MIN", "VERSION_MAX", "HELLO_AGAIN_S", "ACK_DELAY_S"}
-    known |= {"LOG_STORED", "ROUTER", "DEALER", "SOCK_SEQPACKET", "UTF", "ASCII"}
+    known |= {"LOG_STORED", "ROUTER", "DEALER", "TCP", "SOCK_SEQPACKET", "UTF", "ASCII"}
     elsewhere = TEXT.replace(part("Reserved"), "")
 
     assert set(re.findall(r"\b[A-Z][A-Z_]{2,}\b", elsewhere)) - known == set()

@@ -27,8 +27,12 @@ from mesh.processes.serve import Server
 from mesh.store import inspection, seal
 from mesh.store.opening import open_results
 from mesh.store.records import open_records
+from mesh.transport.keys import CLIENT, Pair
 
 CONTEXT: zmq.Context = zmq.Context()
+
+#: Opens the door of what serves.
+OWN = Pair.new()
 
 
 def in_this_process(data: Path, kind: str) -> str | None:
@@ -60,12 +64,16 @@ def of_results(root: Path, seed: int, steps: int) -> tuple[list[str], list[bool]
     root.parent.mkdir(parents=True, exist_ok=True)
     said: list[str] = []
     results, lock = open_results(root, keeper.STORE, "disk", said.append)
-    server = Server(CONTEXT, root / "s", 0, results, Keeping())
+    server = Server(CONTEXT, root / "s", "tcp://127.0.0.1:0", results, Keeping())
+    server.let_in({OWN.public: CLIENT})
     ended = threading.Event()
     thread = threading.Thread(target=serve, args=[server, ended], daemon=True)
     thread.start()
     here, elsewhere = (
-        Fetcher(lambda store, timeout, host=host: Place(server.address, host, str(results.content)))
+        Fetcher(
+            lambda store, timeout, host=host: Place(server.address, host, str(results.content)),
+            own=OWN,
+        )
         for host in (socket.gethostname(), "elsewhere")
     )
     fetched = []

@@ -297,7 +297,7 @@ def test_nobody_is_there_behind_an_old_access_file(tmp_path: Path) -> None:
     old = tmp_path / "old.json"
     old.touch(mode=0o600)
     old.write_text(json.dumps(access))
-    with pytest.raises(RouterUnreachable, match=r"is it running\? Start one"):
+    with pytest.raises(RouterUnreachable, match=r"Is it running\? Start one"):
         Mesh(access=old)
     with pytest.raises(RouterUnreachable, match="no access file"):
         Mesh(access=tmp_path / "own")

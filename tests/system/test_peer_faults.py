@@ -34,7 +34,8 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def mesh(tmp_path: Path, nothing_left_behind: Leftovers) -> Iterator[Mesh]:
     """A mesh with one slot, which others join."""
-    with Mesh(dir=tmp_path / "mesh", slots=1, settings=SETTINGS) as m:
+    listen = "tcp://127.0.0.1:*"
+    with Mesh(dir=tmp_path / "mesh", slots=1, settings=SETTINGS, listen=listen) as m:
         yield m
 
 
@@ -177,9 +178,12 @@ def test_a_transfer_goes_on_where_its_link_was_cut(mesh: Mesh, tmp_path: Path) -
         fetcher = mesh._connection._fetcher
         address = fetcher._locate(holder, 10)
         assert address is not None
-        host, port = address.address.split()[1].removeprefix("tcp://").rsplit(":", 1)
-        with TcpProxy((host, int(port)), 1, cut_every_s=0.15, cut_share=1.0) as proxy:
-            fetcher._locate = lambda store, timeout: Place(proxy.address, "elsewhere", "")
+        served, _, key = address.address.split()[1].partition("#")
+        host, port = served.removeprefix("tcp://").rsplit(":", 1)
+        with TcpProxy((host, int(port)), 1, cut_every_s=0.3, cut_share=1.0) as proxy:
+            fetcher._locate = lambda store, timeout: Place(
+                f"{proxy.address}#{key}", "elsewhere", ""
+            )
             fetcher._wake_router = None  # no way around it
             value = future.result(25)
             assert value == bytes(range(256)) * (size // 256)

@@ -75,7 +75,7 @@ def hosts(request: Any, tmp_path: Path, nothing_left_behind: Leftovers) -> Itera
     port = 0 if request.param == "direct" else "off"
     folder = tmp_path / "mesh"
     with (
-        Mesh(dir=folder, slots=0) as mesh,
+        Mesh(dir=folder, slots=0, listen="tcp://127.0.0.1:*") as mesh,
         worker_on_another_host(folder, tmp_path / "one", "one", "--data-port", port),
         worker_on_another_host(folder, tmp_path / "two", "two", "--data-port", port),
     ):

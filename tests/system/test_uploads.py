@@ -28,7 +28,7 @@ def total(array: Any) -> int:
 def far(nothing_left_behind: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
     """A mesh whose client thinks that it is on another host."""
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
-    with Mesh(slots=1, settings=SOON) as m:
+    with Mesh(slots=1, settings=SOON, listen="tcp://127.0.0.1:*") as m:
         m.wait_for_slots(1, 20)
         yield m
 

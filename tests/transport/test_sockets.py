@@ -34,13 +34,13 @@ def sockets() -> Iterator[zmq.Context]:
 
 def test_who_leaves_takes_it_from_nobody_who_is_about_to_listen(sockets: zmq.Context):
     leaving = SocketFolder(MESH)
-    first = Listener(sockets, f"ipc://{leaving.path}/first.sock")
+    first = Listener(sockets, leaving.path / "first.sock")
     coming = SocketFolder(MESH)
 
     first.close()
     leaving.leave()
 
-    second = Listener(sockets, f"ipc://{coming.path}/second.sock")
+    second = Listener(sockets, coming.path / "second.sock")
     second.close()
     coming.leave()
     assert not coming.path.exists()
@@ -48,7 +48,7 @@ def test_who_leaves_takes_it_from_nobody_who_is_about_to_listen(sockets: zmq.Con
 
 def test_who_leaves_leaves_the_sockets_of_others(sockets: zmq.Context):
     router, worker = SocketFolder(MESH), SocketFolder(MESH)
-    serving = Listener(sockets, f"ipc://{worker.path}/worker.sock")
+    serving = Listener(sockets, worker.path / "worker.sock")
 
     router.leave()
 
