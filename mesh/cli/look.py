@@ -36,7 +36,8 @@ def status(place: Place, as_json: bool) -> None:
         "address": router["address"],
         "workers": f"{many(len(workers), 'worker')}, {many(slots, 'slot')}, "
         f"{sum(map(_busy, workers))} busy",
-        "tasks": ", ".join(f"{count} {state}" for state, count in tasks.items()),
+        "tasks": ", ".join(f"{count} {state}" for state, count in tasks.items())
+        + _recovering(told["recovering"]),
         "results": _stored(workers),
         "fetched": _fetched(told["fetches"]),
     }
@@ -75,7 +76,7 @@ def tasks(place: Place, states: tuple[str, ...], limit: int | None, as_json: boo
             return
         shown = print_table(
             ["ID", "STATE", "OWN ID", "FUNCTION", "RESULT"],
-            ([row["id"], row["state"], row["name"], row["function"], _result(row)] for row in rows),
+            ([row["id"], _state(row), row["name"], row["function"], _result(row)] for row in rows),
         )
     if shown == limit:
         click.echo(f"the first {limit}; a larger --limit shows more, --state fewer", err=True)
@@ -131,6 +132,15 @@ def _fetched(fetches: dict[str, dict[str, Any]]) -> str:
         f"{each['count']} {way} ({show_size(each['size_bytes'])})" for way, each in fetches.items()
     )
     return ", ".join(ways)
+
+
+def _recovering(count: int) -> str:
+    """Of how many tasks that are done the results are being made again."""
+    return f"; {count} of those done recovering" if count else ""
+
+
+def _state(row: dict[str, Any]) -> str:
+    return f"{row['state']}, recovering" if row.get("recovering") else str(row["state"])
 
 
 def _result(row: dict[str, Any]) -> str | None:

@@ -44,8 +44,11 @@ class Story(dict[str, Any]):
     way; ``needed_by`` how many tasks that have not ended take it, and some that wait for it.
 
     Of a task that has not ended also ``errors``, ``slot_losses``, ``worker_losses``; while it runs
-    ``lease``, ``worker``, ``host``, ``given_at``, ``pid``; and ``waits_for``, in words. Times are
-    unix seconds; what is not known is None or not there.
+    ``lease``, ``worker``, ``host``, ``given_at``, ``pid``; and ``waits_for``, in words. If that is
+    inputs, ``missing`` has their ``count``, and of the first ``inputs`` each ``id`` and ``state``.
+    The same of one whose result was lost and is made again: its ``state`` stays ``done``, and
+    ``recovering`` is how far that is. Times are unix seconds; what is not known is None or not
+    there.
 
     Example:
         >>> print(m.submit(simulate, 2.3).explain())
@@ -56,7 +59,12 @@ class Story(dict[str, Any]):
 
     def __str__(self) -> str:
         own = f" {self['name']!r}" if self.get("name") is not None else ""
-        lines = [f"{self['id']}{own} {self['function']}: {self['state']}"]
+        state = self["state"]
+        if self.get("recovering"):
+            state = f"{state}, recovering: its result was lost, and its next run is " + str(
+                self["recovering"]
+            )
+        lines = [f"{self['id']}{own} {self['function']}: {state}"]
         options = "".join(f", {name}={value!r}" for name, value in self["options"].items())
         group = f", in group {self['group']}" if self.get("group") is not None else ""
         day, clock = _clock(self["submitted_at"])

@@ -87,6 +87,7 @@ class Inputs:
         self._released: dict[Block, list[int]] = {}
         self._lost: set[bytes] = set()
         self._newly_lost: list[bytes] = []
+        self._unwanted: list[bytes] = []
         self._failing: deque[tuple[bytes, str]] = deque()
         self._is_failing = False
 
@@ -215,6 +216,11 @@ class Inputs:
         lost, self._newly_lost = self._newly_lost, []
         return lost
 
+    def take_unwanted(self) -> list[bytes]:
+        """What was lost, and nobody takes any more."""
+        unwanted, self._unwanted = self._unwanted, []
+        return unwanted
+
     def is_lost(self, task: bytes) -> bool:
         """Whether others take the result of a task, and it is lost."""
         return task in self._lost
@@ -306,7 +312,9 @@ class Inputs:
             entry.users -= 1
             if not entry.users:
                 del self._by_task[task]
-                self._lost.discard(task)
+                if entry.is_lost:
+                    self._lost.discard(task)
+                    self._unwanted.append(task)
                 self.stored -= entry.result is not None and bool(entry.result.store)
 
     def stop_waiting(self, block: Block, i: int) -> None:
@@ -357,12 +365,20 @@ class Inputs:
         waiting = entry.waiting[:most]
         return entry.users, [show(block.session, block.first + i) for block, i in waiting]
 
-    def waits_for(self, block: Block, i: int) -> list[str]:
-        """The ids of the inputs that a task waits for."""
+    def waits_for(self, block: Block, i: int) -> list[tuple[bytes, str]]:
+        """The inputs that a task waits for, and in which state each is: "recovering" if it is being
+        made again."""
         if i not in block.missing:
             return []
-        tasks = dict.fromkeys(split(block.inputs[i]))  # type: ignore[index]  # it has some
-        return [show(*unkey(task)) for task in tasks if self._by_task[task].result is None]
+        found = []
+        for task in dict.fromkeys(split(block.inputs[i])):  # type: ignore[index]  # it has some
+            entry = self._by_task[task]
+            if entry.is_lost:
+                found.append((task, "recovering"))
+            elif entry.result is None and entry.origin is not None:
+                of, nth = entry.origin
+                found.append((task, State(of.states[nth]).word))
+        return found
 
     def check(self) -> None:
         """Raise AssertionError if what is known of inputs disagrees with the tasks that take them.

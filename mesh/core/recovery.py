@@ -5,7 +5,8 @@ ended takes it, or the client that submitted its task waits for it, that task ru
 it needs in turn is made again first. Its record stays done all the while, and when it has run the
 new outcome takes the old one's place: one recorded result at a time. Where that cannot be, because
 the task says `rerun=False`, or fails this time, or what it needs is gone, those that take the
-result fail and those that wait for it are told.
+result fail and those that wait for it are told. Where nobody is left who wants it, it is let go of,
+unless it has begun.
 
 On disk is only that the result is lost. After a restart who needs it says so again.
 
@@ -30,7 +31,7 @@ from .peers import Peer
 if TYPE_CHECKING:
     from .router import RouterCore
 
-_QUEUED, _DONE = int(State.QUEUED), int(State.DONE)
+_QUEUED, _RUNNING, _DONE = int(State.QUEUED), int(State.RUNNING), int(State.DONE)
 
 #: Tasks that the store is asked for at a time.
 PAGE_TASKS = 256
@@ -61,6 +62,7 @@ class Recovery:
         self._core = core
         self._ledger = core.ledger
         self.running: dict[bytes, tuple[Block, int]] = {}
+        self._unwanted: list[bytes] = []  # perhaps
         self._wanted: dict[bytes, None] = {}  # to be looked up
         self._asked: set[bytes] = set()  # being looked up
         self._waiting: dict[bytes, list[Waiting]] = {}
@@ -104,6 +106,46 @@ class Recovery:
                 del self._wanted[task]
             self._asked.update(page)
             self._core.lookups.ask("makers", page, self._found)
+
+    def dropped(self, peer: Peer) -> None:
+        """A client has gone; what it still waits for it asks for again, if it is back."""
+        for task, waiting in list(self._waiting.items()):
+            left = [each for each in waiting if each.peer is not peer]
+            if len(left) == len(waiting):
+                continue
+            self._waiting[task] = left
+            if not left:
+                del self._waiting[task]
+                self._unwanted.append(task)
+
+    def let_go(self, now: float) -> None:
+        """What nobody wants any more and has not begun is done again, as it was: lost. So is what
+        it would have needed for that."""
+        given: set[tuple[Block, int]] = set()
+        inputs = self._ledger.inputs
+        while unwanted := self._unwanted + inputs.take_unwanted():
+            self._unwanted = []
+            for task in unwanted:
+                found = self.running.get(task)
+                if found is None or inputs.is_lost(task) or task in self._waiting:
+                    continue
+                block, i = found
+                if block.states[i] == _RUNNING:
+                    given.add(found)
+                else:
+                    self._ledger.note("let go", block, i)
+                    self._close(task, block, i)
+        if given:
+            back = [key(block.session, block.first + i) for block, i in given]
+            self._core.fleet.demand(given, lambda left, now: self._given_back(back, now), now)
+
+    def _given_back(self, tasks: list[bytes], now: float) -> None:
+        """Workers have given back what they had not begun of these."""
+        for task in tasks:
+            block, i = self.running.get(task, (None, 0))
+            if block is not None and block.states[i] != _RUNNING:
+                self._unwanted.append(task)
+        self.let_go(now)
 
     # -- once more ---------------------------------------------------------------------------
 

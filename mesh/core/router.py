@@ -134,6 +134,7 @@ class RouterCore:
         for peer in self.stall.freed():
             if self.peers.by_id.get(peer.id) is peer:  # else it has dialled anew, and sends again
                 self.resume(peer, now)
+        self.recovery.let_go(now)
         self.ledger.inputs.settle()
         if not self.stopping and self.stall.reason is None and not self._is_behind:
             if self._grace.is_over:
@@ -315,6 +316,7 @@ class RouterCore:
         heard, nor a worker that has not been lost: it may come back."""
         self.peers.drop(peer)
         self.puts.dropped(peer)
+        self.recovery.dropped(peer)
         self.relays.dropped(peer, now)
         self.fleet.away(peer, now)
         self.ledger.age_s = now - self._born_at  # what ends from now on is not heard of

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..options import option
-from ..task import ENDED, State, key, show
+from ..protocol.inputs import split
+from ..task import ENDED, State, key, show, unkey
 from .block import Block, Tries
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Of the tasks that wait for a result, so many are told.
 NEEDED_BY_MAX = 20
+
+#: Of the inputs that a task waits for, so many are told, and so many named in words.
+INPUTS_MAX, NAMED_MAX = 20, 4
 
 
 def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> dict[str, Any]:
@@ -25,11 +29,11 @@ def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> di
         return {}
     block, i = found
     state = State(block.states[i])
-    if i in block.recovering:  # to its record it is done
-        return {"recovering": state.word}
     tries = block.tries.get(i) or Tries()
-    told: dict[str, Any] = {
-        "state": state.word,
+    told: dict[str, Any] = {"state": state.word}
+    if i in block.recovering:  # to its record it is done
+        told = {"recovering": state.word}
+    told |= {
         "errors": tries.errors,
         "slot_losses": tries.slot_losses,
         "worker_losses": tries.worker_losses,
@@ -37,9 +41,23 @@ def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> di
     if state is State.RUNNING:
         return told | _where(core, block, i, now)
     if state is State.WAITING:
+        missing = core.ledger.inputs.waits_for(block, i)
+        if missing:
+            return told | _inputs_of(missing, block, i)
         store = core.holders.waits_for(block, i)
         return told | {"waits_for": store or _time_of(core, block, i, tries, now)}
     return told | {"waits_for": _turn_of(core, now)}
+
+
+def _inputs_of(missing: list[tuple[bytes, str]], block: Block, i: int) -> dict[str, Any]:
+    """That a task waits for these inputs: the first of them in words."""
+    rows = [{"id": show(*unkey(task)), "state": state} for task, state in missing[:INPUTS_MAX]]
+    named = ", ".join(f"{row['id']} ({row['state']})" for row in rows[:NAMED_MAX])
+    more = len(missing) - min(len(missing), NAMED_MAX)
+    taken = len(set(split(block.inputs[i])))  # type: ignore[index]  # it has some
+    words = f"{len(missing)} of its {taken} inputs" if taken > 1 else "its input"
+    words = f"{words}: {named}" + (f", and {more} more" if more else "")
+    return {"waits_for": words, "missing": {"count": len(missing), "inputs": rows}}
 
 
 def of_result(core: RouterCore, session: str, counter: int, told: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from lone_router import C1, W1, W2, F
 from test_pruning import Mesh
 
+from mesh.core.events import Gone
 from mesh.protocol import messages as m
 from mesh.protocol.outcome import REF, body, failure_body, parse, parse_ref
 from mesh.task import Kind, State, key
@@ -301,3 +302,103 @@ def test_it_is_made_again_by_another_worker_when_the_first_is_lost():
     mesh.store()
 
     assert [block.first for block, _, _ in mesh.core.fleet.workers[W2].held.values()] == [maker]
+
+
+def lost_and_wanted(mesh: Losing) -> tuple[int, int]:
+    """A task that is to be made again for another, while the worker takes nothing; and that one."""
+    maker = mesh.add()
+    old = mesh.end(maker)
+    taker = mesh.add(maker)
+    mesh.core.fleet.workers[W1].reserved = True
+    mesh.is_astray(taker, maker, old)
+    return maker, taker
+
+
+def test_a_rerun_that_has_not_begun_is_let_go_of_with_the_last_who_wants_it():
+    mesh = Losing()
+    maker, taker = lost_and_wanted(mesh)
+    assert not mesh.lease_of(maker) and mesh.status()["recovering"] == 1
+
+    mesh.say(C1, m.Cancel(5, [[C1, taker, 1]], False))
+    mesh.store()
+
+    status = mesh.status()
+    assert (status["recovering"], status["tasks"]["done"], status["tasks"]["queued"]) == (0, 1, 0)
+    [asked] = mesh.records.look_up("makers", [key(C1, maker)])
+    assert asked.record[2] == W1 and not asked.block.left, "its record is what it was"
+    later = mesh.add(maker)
+    mesh.store()
+    assert mesh.status()["recovering"] == 1, "that it is lost is known to who takes it next"
+    assert mesh.core.ledger.blocks.find(C1, later) is not None
+
+
+def test_what_was_given_to_a_worker_and_not_begun_is_taken_back_for_that():
+    mesh = Losing()
+    maker = mesh.add()
+    old = mesh.end(maker)
+    taker = mesh.add(maker)
+    mesh.is_astray(taker, maker, old)
+    lease = mesh.lease_of(maker)
+
+    mesh.say(C1, m.Cancel(5, [[C1, taker, 1]], False))
+    recalls = [each for _, each in mesh.told if type(each) is m.Recall]
+    assert recalls and lease in recalls[-1].leases
+    mesh.say(W1, m.Returned([lease], 300))
+    mesh.store()
+
+    assert mesh.status()["recovering"] == 0 and not mesh.lease_of(maker)
+
+
+def test_one_that_has_begun_runs_to_its_end():
+    mesh = Losing()
+    maker = mesh.add()
+    old = mesh.end(maker)
+    taker = mesh.add(maker)
+    mesh.is_astray(taker, maker, old)
+
+    mesh.say(C1, m.Cancel(5, [[C1, taker, 1]], False))
+    mesh.say(W1, m.Returned([], 300))
+    mesh.store()
+    new = mesh.end(maker)
+
+    assert parse_ref(parse(mesh.record(maker)[1]).rest).lease == new
+
+
+def test_a_client_that_goes_wants_nothing_any_more():
+    mesh = Losing()
+    maker = mesh.add()
+    old = mesh.end(maker)
+    mesh.core.fleet.workers[W1].reserved = True
+    mesh.say(C1, m.Ask(7, "again", {"session": C1, "counter": maker, "lease": old}))
+    mesh.store()
+    assert len(mesh.core.recovery.running) == 1 and not mesh.lease_of(maker)
+
+    mesh.do(Gone(C1.encode()))
+    mesh.store()
+
+    assert not mesh.core.recovery.running and not len(mesh.core.ledger.blocks)
+
+
+def test_who_waits_for_inputs_says_for_which_and_how_they_stand():
+    mesh = Losing()
+    maker = mesh.add()
+    old = mesh.end(maker)
+    first = mesh.add(maker)
+    mesh.is_astray(first, maker, old)
+    others = [mesh.add(), mesh.add(), mesh.add(), mesh.add()]
+    last = mesh.add(maker, *others)
+
+    mesh.say(C1, m.Ask(6, "explain", {"session": C1, "counter": last}))
+    mesh.store()
+
+    _, told = mesh.answer(6)
+    assert told["missing"]["count"] == 5
+    assert told["missing"]["inputs"][0] == {"id": f"{C1}.{maker}", "state": "recovering"}
+    said = f"5 of its 5 inputs: {C1}.{maker} (recovering), {C1}.{others[0]} (running), "
+    assert told["waits_for"].startswith(said) and told["waits_for"].endswith(", and 1 more")
+
+    mesh.say(C1, m.Ask(8, "explain", {"session": C1, "counter": maker}))
+    mesh.store()
+    _, told = mesh.answer(8)
+    assert (told["state"], told["recovering"]) == ("done", "running")
+    assert told["lease"] == mesh.lease_of(maker)
