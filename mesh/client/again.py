@@ -1,8 +1,9 @@
-"""Again: a value whose stored result is lost, once more for the script that submitted its task.
+"""Again: a value whose stored result is lost, once more for a script that submitted its task.
 
 Who holds a live future, or the group that `submit_many` returned, waits for a value: the router is
-asked to have it made again. Who comes later and asks by id gets `ResultLost`: looking a result up
-has no side effects.
+asked to have it made again. That the task turned out to be an older one, of a script that ran
+before, makes no difference: whoever submits a call wants its value. Who asks by id gets
+`ResultLost`: looking a result up has no side effects.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def load(
             raw = newest
             continue
         except ResultLost:
-            if not is_live or task[0] != connection.session:
+            if not is_live:
                 raise
         raw = _made_again(connection, task, raw, deadline)
 

@@ -69,7 +69,8 @@ class Future(concurrent.futures.Future):
             concurrent.futures.CancelledError: the task was cancelled.
             RouterUnreachable: the mesh is gone.
             ResultLost, ResultUnreachable: a large result cannot be fetched. What is lost is made
-                again, unless the task says `rerun=False`, for the future that `submit` returned.
+                again, unless the task says `rerun=False`, for a future that `submit` returned, also
+                of a call that was found under its id.
             BaseException: what the task raised, with the remote traceback as its cause.
         """
         deadline = None if timeout is None else time.monotonic() + timeout

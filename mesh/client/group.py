@@ -11,6 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -29,6 +30,9 @@ _OPEN = 255
 
 #: `Group.progress` yields at most this often: ten times a second is what eyes follow.
 PROGRESS_S = 0.1
+
+#: Members whose results are lost are waited for by so many threads: as many run again at once.
+AGAIN_AT_ONCE = 64
 
 
 class Progress(NamedTuple):
@@ -168,25 +172,41 @@ class Group(Sequence[Future]):
         self._wait(timeout, stop_at_failure=errors == "raise")
         kinds, bodies = self._kinds, self._bodies
         if errors == "raise" and self._failed:
-            failed = (i for i, kind in enumerate(kinds) if kind not in (_OPEN, *SUCCESS))
-            self.value(next(failed))
+            self.value(next(i for i, kind in enumerate(kinds) if kind not in (_OPEN, *SUCCESS)))
         fetch, kept = self._connection.fetch, self._connection.kept
-        values: list[Any] = []
+        values: list[Any] = [None] * len(self)
+        later: list[int] = []
         for i, kind in enumerate(kinds):
             try:
-                if kept is not None:
-                    values.append(self.value(i))
+                if kept is None:
+                    values[i] = decode.value_of(kind, bodies[i], "", fetch)
                 else:
-                    values.append(decode.value_of(kind, bodies[i], "", fetch))
+                    values[i] = self.value(i)
             except Exception:
-                try:
-                    values.append(self.value(i))  # again, for an error that names the task
-                except BaseException as error:
-                    if errors == "raise" or isinstance(error, KeyboardInterrupt):
-                        raise
-                    if errors == "return":
-                        values.append(error)
+                later.append(i)
+        failed: set[int] = set()
+        for i, (value, error) in zip(later, self._values_at_once(later)):
+            if error is not None and (errors == "raise" or isinstance(error, KeyboardInterrupt)):
+                raise error
+            values[i] = value if error is None else error
+            if error is not None:
+                failed.add(i)
+        if errors == "skip":
+            return [value for i, value in enumerate(values) if i not in failed]
         return values
+
+    def _values_at_once(self, indices: list[int]) -> Iterator[tuple[Any, BaseException | None]]:
+        """The values of members that could not be had at the first look, or errors that name their
+        tasks. What is lost is made again meanwhile: many at a time, for each takes its task's
+        time."""
+        pool = ThreadPoolExecutor(min(AGAIN_AT_ONCE, max(len(indices), 1)), "mesh-again")
+        try:
+            begun = [pool.submit(self.value, i) for i in indices]
+            for each in begun:
+                error = each.exception()
+                yield (each.result(), None) if error is None else (None, error)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def value(self, index: int) -> Any:
         """The value of a member that has ended; raises its error."""

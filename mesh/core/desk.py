@@ -286,11 +286,11 @@ class Desk:
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
 
     def _ask_again(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        """The client that submitted a task waits for its result, which is lost. Answered when that
-        has been made again."""
+        """A client that submitted a task, or the same call again, waits for its result, which is
+        lost. Answered when that has been made again."""
         session, counter, lease = about["session"], about["counter"], about["lease"]
-        if session != peer.who or not is_int(counter) or not is_int(lease):
-            raise ValueError(f"{show(session, counter)} is not a task of {peer.who}")
+        if not (is_session(session) and is_int(counter) and is_int(lease)):
+            raise ValueError(f"no lease {lease!r} of {session!r}.{counter!r}")
         self.core.recovery.wait(peer, token, key(session, counter), lease)
 
     def _ask_forget(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:

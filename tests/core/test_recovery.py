@@ -206,16 +206,20 @@ def test_the_client_of_a_task_is_told_when_it_has_been_made_again():
     assert not mesh.lease_of(maker)
 
 
-def test_another_client_does_not_have_tasks_run_again():
+def test_a_client_that_submitted_the_same_call_again_has_it_made_as_well():
     mesh = Losing()
     maker = mesh.add()
     old = mesh.end(maker)
     mesh.hello(C2)
 
     mesh.say(C2, m.Ask(7, "again", {"session": C1, "counter": maker, "lease": old}))
+    mesh.say(C1, m.Ask(8, "again", {"session": C1, "counter": maker, "lease": old}))
     mesh.store()
+    new = mesh.end(maker)
 
-    assert mesh.answer(7)[0] == "MeshError" and not mesh.lease_of(maker)
+    for token in (7, 8):
+        error, (kind, raw) = mesh.answer(token)
+        assert (error, kind, parse_ref(parse(raw).rest).lease) == (None, Kind.STORED, new)
 
 
 def test_who_waits_for_what_cannot_be_made_again_is_told_why():

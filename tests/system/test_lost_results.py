@@ -100,6 +100,32 @@ def test_by_id_nothing_is_made_again(mesh_dir: Path, traces: Path) -> None:
     assert tasks.runs(traces) == {"a": 1}
 
 
+def test_a_resumed_run_has_what_was_lost_meanwhile_made_again_and_a_look_does_not(
+    mesh_dir: Path, traces: Path
+) -> None:
+    names, folder = ["a", "b", "c"], str(traces)
+    with Mesh(dir=mesh_dir, slots=2) as m:
+        group = m.submit_many(made, [folder] * 3, names, ids=names)
+        once = m.options(id="d", rerun=False).submit(made, folder, "d")
+        assert group.wait(20) and once.wait(20)
+    with Mesh(dir=mesh_dir, slots=2) as m:
+        group = m.submit_many(made, [folder] * 3, names, ids=names)
+        alone = m.options(id="a").submit(made, folder, "a")
+        once = m.options(id="d", rerun=False).submit(made, folder, "d")
+        assert group.wait(20) and alone.wait(20) and once.wait(20) and group.status()["found"] == 3
+        remove_all(mesh_dir)  # found, and lost then
+
+        for look in ("a", "b", alone.id):
+            with pytest.raises(ResultLost):
+                m.result(look, 20)
+        assert tasks.runs(traces) == dict.fromkeys("abcd", 1)
+        assert group.results(timeout=20) == [name.encode() * SIZE for name in names]
+        assert alone.result(20) == b"a" * SIZE
+        with pytest.raises(ResultLost, match="rerun=False"):
+            once.result(20)
+    assert tasks.runs(traces) == {"a": 2, "b": 2, "c": 2, "d": 1}
+
+
 @pytest.mark.parametrize("damage", [remove_all, cut_all, spoil_all])
 def test_what_a_task_takes_is_made_again_with_all_that_it_needs(
     mesh_dir: Path, traces: Path, damage: Any
