@@ -38,9 +38,12 @@ def status(place: Place, as_json: bool) -> None:
         f"{sum(map(_busy, workers))} busy",
         "tasks": ", ".join(f"{count} {state}" for state, count in tasks.items())
         + _recovering(told["recovering"]),
+        "puts": f"{many(told['puts'], 'object')}, large arguments among them",
         "results": _stored(workers),
         "fetched": _fetched(told["fetches"]),
     }
+    if not told["puts"]:
+        del rows["puts"]
     for name, text in rows.items():
         click.echo(f"{name:8} {text}")
 

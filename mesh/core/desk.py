@@ -19,7 +19,7 @@ from ..protocol.shape import is_int, is_seconds, is_session
 from ..task import ENDED, State, key, parse, show, unkey
 from . import story
 from .forgetting import Forgetting
-from .ledger import RECORD
+from .ledger import PUTS, RECORD
 from .orders import SPAN_TASKS_MAX
 from .peers import Peer
 from .rights import may_ask
@@ -96,6 +96,7 @@ class Desk:
             "workers": self._workers(now),
             "fetches": self.core.fetches.told(),
             "tasks": {state.word: counts[state] for state in State},
+            "puts": counts[PUTS],
             "recovering": len(self.core.recovery.running),
             "settings": asdict(self.core.settings),
         }

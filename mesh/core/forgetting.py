@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..protocol import messages as m
-from ..task import ENDED, STATE_OF, Kind, key, unkey
+from ..task import ENDED, key, unkey
 from .block import HOLE
 from .peers import Peer
 from .pruning import BLOCKS_MAX, Old
@@ -21,7 +21,8 @@ from .pruning import BLOCKS_MAX, Old
 if TYPE_CHECKING:
     from .router import RouterCore
 
-#: A block of which members may be forgotten: its key, and index and kind of each that has ended.
+#: A block of which members may be forgotten: its key, and of each that has ended the index, and
+#: where it is counted.
 Ended = tuple[bytes, list[tuple[int, int]]]
 
 
@@ -82,14 +83,14 @@ class Forgetting:
         for block_key, members in found:
             session, first = unkey(block_key)
             gone = []
-            for i, kind in members:
+            for i, counted in members:
                 task = key(session, first + i)
                 if ledger.inputs.is_needed(task) or task in self._core.recovery.running:
                     tally["needed"] += 1
                     continue
                 gone.append(i)
                 self._core.puts.forget(task)
-                ledger.counts[STATE_OF[Kind(kind)]] -= 1
+                ledger.counts[counted] -= 1
                 in_memory = ledger.blocks.find(session, first + i)
                 if in_memory is not None:
                     in_memory[0].states[in_memory[1]] = HOLE
@@ -121,11 +122,9 @@ class Forgetting:
             rows = [old for old in answer[0] if old.ended_s < before_s]
             pruning = self._core.pruning
             gone = [old for old in rows if pruning.may_go(old)]
-            tally["tasks"] += sum(sum(old.counts) for old in gone)
+            tally["tasks"] += sum(old.tasks for old in gone)
             tally["stored_bytes"] += sum(old.stored_bytes for old in gone)
-            tally["kept"] += sum(sum(old.counts) for old in rows) - sum(
-                sum(old.counts) for old in gone
-            )
+            tally["kept"] += sum(old.tasks for old in rows) - sum(old.tasks for old in gone)
             if not is_rehearsal:
                 pruning.forget(gone, 0.0)
             is_last = len(rows) < BLOCKS_MAX

@@ -43,6 +43,9 @@ NOBODY = "\0" * 8
 #: A task that a worker was given, and when.
 Given = tuple[Block, int, float]
 
+#: In `counts`, behind the states: how many puts there are, which are no tasks.
+PUTS = len(State)
+
 _QUEUED, _RUNNING, _DONE = int(State.QUEUED), int(State.RUNNING), int(State.DONE)
 _COUNTER = struct.Struct(">Q")
 
@@ -60,7 +63,7 @@ class Ledger:
 
     Attributes:
         blocks, ready, due: where tasks are, which may run, and which wait for their time.
-        counts: how many tasks are in each state, the ended ones included.
+        counts: how many tasks are in each state, the ended ones included; and how many puts.
         functions: digest → (name, code digest).
         sessions: the highest counter recorded of each client.
         writes: what the store is to record at the end of this turn; the outcomes in it take

@@ -51,10 +51,15 @@ class Old(NamedTuple):
     block: bytes
     session: str
     heard_s: float  # of a client that is gone: up to when it had heard all
-    counts: list[int]  # how many of its tasks are in each state that is an end
+    counts: list[int]  # how many of its tasks are in each state that is an end, and of its puts
     is_taken: bool = False  # by a block whose record is there
     size: int = 0
     stored_bytes: int = 0  # of its results that are with workers
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it has; puts are none."""
+        return sum(self.counts[:-1])
 
 
 class Pruning:

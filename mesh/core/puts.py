@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
 from ..protocol.outcome import RESULT, Ref, failure_body, parse, parse_ref
-from ..task import STATE_OF, Kind, key, show, unkey
-from .ledger import NOBODY, RECORD
+from ..task import Kind, key, show, unkey
+from .ledger import NOBODY, PUTS, RECORD
 from .member import Member
 from .peers import Peer
 
@@ -222,7 +222,7 @@ class Puts:
         ledger.writes.append(("outcomes", [(task, record)]))
         ledger.writes.append(("close", task, ledger.age_s))
         ledger.kept.append((task, record))
-        ledger.counts[STATE_OF[Kind(record[0])]] += 1
+        ledger.counts[PUTS] += 1
         ledger.sessions[peer.who] = max(counter, ledger.sessions.get(peer.who, -1))
         self._recent[task] = record
         if len(self._recent) > RECENT_MAX:

@@ -26,5 +26,5 @@ class Restored:
     roster: dict[str, dict[str, Any]] = field(default_factory=dict)  # workers that were present
     inputs: dict[bytes, Record] = field(default_factory=dict)  # of open tasks, as far as ended
     begun: dict[str, Begun] = field(default_factory=dict)  # what each of them was known to run
-    ended: list[int] = field(default_factory=lambda: [0] * len(State))
+    ended: list[int] = field(default_factory=lambda: [0] * (len(State) + 1))  # `Ledger.counts`
     age_s: float = 0.0  # how long routers have served this store

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.drops import Due
-from ..core.ledger import RECORD
+from ..core.ledger import PUTS, RECORD
 from ..core.pruning import Old
+from ..core.puts import PUT
 from ..protocol.outcome import Ref, refs_in
-from ..task import ENDED, STATE_OF, Kind, State, key, unkey
+from ..task import ENDED, STATE_OF, Kind, key, unkey
 from . import lineage
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
@@ -58,11 +59,12 @@ def prunable(txn: Transaction, about: tuple[bytes, int]) -> tuple[list[Old], int
 def _tell(txn: Transaction, place: bytes) -> Old:
     block = place[_AGE.size :]
     session, first = unkey(block)
-    size = _header(txn, block)[0]
-    counts = [0] * (len(State) - ENDED)
+    header = _header(txn, block)
+    size = header[0]
+    counts = [0] * (PUTS + 1 - ENDED)
     stored = 0
     for _, record in txn.scan("outcome", block, key(session, first + size)):
-        counts[STATE_OF[Kind(record[0])] - ENDED] += 1
+        counts[_counted(header, record[0]) - ENDED] += 1
         if record[0] == Kind.STORED:
             stored += sum(ref.size for ref in _refs_in(record[0], record[RECORD.size :]))
     heard = txn.get("heard", session.encode())
@@ -77,6 +79,11 @@ def _tell(txn: Transaction, place: bytes) -> Old:
         size,
         stored,
     )
+
+
+def _counted(header: list[Any], kind: int) -> int:
+    """Where the router counts a member of a block that has ended so: by its state, or as a put."""
+    return PUTS if header[1] == PUT else STATE_OF[Kind(kind)]
 
 
 def _last_of(txn: Transaction, session: str) -> bytes | None:
@@ -145,19 +152,27 @@ def _free(txn: Transaction, name: str | None, session: str, counter: int) -> Non
 def forgettable(
     txn: Transaction, spans: list[tuple[str, int, int]]
 ) -> list[tuple[bytes, list[tuple[int, int]]]]:
-    """The blocks that hold some of these tasks; and of those that have ended index and kind."""
+    """The blocks that hold some of these tasks; and of those that have ended the index, and where
+    they are counted."""
     rows: list[tuple[bytes, list[tuple[int, int]]]] = []
     for session, first, count in spans:
         stop = key(session, first + count)
         before = txn.before("block", key(session, first))
-        start = key(session, first)
+        start = start_of = key(session, first)
         if before is not None and before[0][:8] == session.encode():
             start = before[0]
         for block, raw in txn.scan("block", start, stop):
-            low = unkey(block)[1]
-            high = min(stop, key(session, low + unpack(raw)[0]))
-            ended = txn.scan("outcome", max(block, key(session, first)), high)
-            rows.append((block, [(unkey(task)[1] - low, record[0]) for task, record in ended]))
+            low, header = unkey(block)[1], unpack(raw)
+            high = min(stop, key(session, low + header[0]))
+            rows.append(
+                (
+                    block,
+                    [
+                        (unkey(task)[1] - low, _counted(header, record[0]))
+                        for task, record in txn.scan("outcome", max(block, start_of), high)
+                    ],
+                )
+            )
     return rows
 
 

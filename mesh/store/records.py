@@ -56,6 +56,9 @@ SCHEMA = 4
 #: and 3 no inputs.
 UPGRADED = (2, 3)
 
+#: What the arguments of a call are told as that were put: they are in no list.
+ARGUMENTS = "(arguments)"
+
 #: Tables whose rows hold nothing packed.
 _BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost")
 
@@ -275,10 +278,13 @@ class Records:
                 if len(rows) == limit:
                     break
                 session, counter = unkey(task)
+                call = self._call_of(txn, session, counter)
+                if call["function"] == ARGUMENTS:
+                    continue  # nobody has asked for it by itself
                 stored = story.result_in(txn, record) if record[0] == Kind.STORED else None
                 rows.append(
                     {"id": show(session, counter), "state": state.word}
-                    | self._call_of(txn, session, counter)
+                    | call
                     | ({} if stored is None else {"result": stored})
                 )
         return rows
@@ -292,7 +298,7 @@ class Records:
         i = counter - unkey(found[0])[1]
         return {
             "name": names[i] if names is not None and i < len(names) else None,
-            "function": _function_name(header[1], function),
+            "function": _function_name(header, function),
         }
 
     def _story(self, txn: Transaction, task: tuple[str, int]) -> dict[str, Any] | None:
@@ -350,10 +356,10 @@ class Records:
         self.tables.close()
 
 
-def _function_name(digest: bytes, raw: bytes | None) -> str | None:
+def _function_name(header: list[Any], raw: bytes | None) -> str | None:
     """What a task calls, as people see it."""
-    if digest == PUT:
-        return "(put)"
+    if header[1] == PUT:
+        return ARGUMENTS if header[2].get("argument") else "(put)"
     return None if raw is None else str(unpack(raw)[0])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..core.block import HOLE, Block, Tries
 from ..core.inputs import NOWHERE, Record
-from ..core.ledger import RECORD, record_of
+from ..core.ledger import PUTS, RECORD, record_of
 from ..core.recovery import Maker
 from ..core.restored import Begun, Restored
 from ..errors import StoreError
@@ -27,7 +27,7 @@ def restored(txn: Transaction, epoch: int) -> Restored:
         sessions={s.decode(): unpack(last) for s, last in txn.scan("session")},
         functions={d: tuple(unpack(raw)[:2]) for d, raw in txn.scan("function")},
         roster={who.decode(): unpack(about) for who, about in txn.scan("worker")},
-        ended=[0] * State.DONE + (counts or [0] * (len(State) - State.DONE)),
+        ended=[0] * State.DONE + counts + [0] * (PUTS + 1 - State.DONE - len(counts)),
         blocks=blocks,
         inputs=_ended_inputs(txn, blocks),
         begun={who.decode(): _begun(raw) for who, raw in txn.scan("begun")},

@@ -9,7 +9,8 @@ from test_pruning import LOST_AFTER_S, Mesh
 
 from mesh.core.pruning import BLOCKS_MAX
 from mesh.protocol import messages as m
-from mesh.task import State, key
+from mesh.protocol.outcome import body
+from mesh.task import Kind, State, key
 
 
 class Asked(Mesh):
@@ -160,3 +161,29 @@ def test_what_is_not_understood_is_told_so() -> None:
         mesh.say(C1, m.Ask(1, what, wrong))
         assert mesh.told.pop().error == "MeshError"
     assert mesh.forget(5) == (0, 0, 0)
+
+
+def test_what_was_put_is_counted_apart_from_tasks_also_when_it_goes_and_after_a_restart() -> None:
+    mesh = Asked(ttl_s=100.0)
+    mesh.run(2)
+    small = bytes([Kind.VALUE])
+    mesh.say(
+        C1, m.Put([[2, small, body(0, 0, b"", b"x"), 0], [3, small, body(0, 0, b"", b"y"), 1]])
+    )
+    mesh.next = 4
+    mesh.store()
+
+    status = mesh.ask("status")
+    assert (status["tasks"]["done"], status["puts"]) == (2, 2)
+    assert mesh.records.restore().ended == mesh.core.ledger.counts
+    rows = {row["id"]: row["function"] for row in mesh.ask("tasks", states=["done"])}
+    assert rows == {f"{C1}.0": "sim:f", f"{C1}.1": "sim:f", f"{C1}.2": "(put)"}
+
+    assert mesh.forget(3) == (1, 0, 0)
+    status = mesh.ask("status")
+    assert (status["tasks"]["done"], status["puts"]) == (2, 1)
+    mesh.age(1)
+    told = mesh.ask("prune", older_s=0, is_rehearsal=True)
+    assert told["tasks"] + told["kept"] == 2
+    mesh.wait(300)
+    assert mesh.core.ledger.counts == [0] * len(mesh.core.ledger.counts)

@@ -254,7 +254,7 @@ def test_at_the_edge_of_the_quota_new_tasks_do_not_come_and_go():
 
 def test_full_once_it_is_forgotten_until_a_part_is_free():
     edge, little = Edge(), int(1000 * (1 - SPARE_PART)) + 1
-    heard = Old(b"place", 1.0, key(C1, 0), C1, 9.0, [0, 0, 0, 0])
+    heard = Old(b"place", 1.0, key(C1, 0), C1, 9.0, [0] * 5)
     edge.wait(60, 900)
     edge.wait(12, little, heard)
     assert not edge.forgets

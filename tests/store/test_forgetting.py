@@ -54,7 +54,7 @@ def test_blocks_come_in_the_order_of_their_ends_and_in_pages(records: Records):
     (first,), used = records.look_up("prunable", (b"", 1))
     (second,), _ = records.look_up("prunable", (first.place, 1))
     assert (first.ended_s, second.ended_s, used > 0) == (1.0, 2.0, True)
-    assert first.counts == [1, 0, 0, 0]
+    assert (first.counts, first.tasks) == ([1, 0, 0, 0, 0], 1)
 
 
 def test_an_alias_goes_with_its_task_but_not_one_that_was_given_anew(records: Records):
@@ -195,7 +195,7 @@ def test_members_of_a_block_are_forgotten_with_their_aliases_and_a_group_with_it
     records.apply([("forget", key(SESSION, 1), [0], 5.0), ("forget", key(SESSION, 3), [1], 5.0)])
 
     assert meanings(records, "a", f"{SESSION}.0", f"{SESSION}.4", "last") == [None] * 4
-    assert [old.counts for old in prunable(records)] == [[0, 0, 0, 0]] * 2
+    assert [old.counts for old in prunable(records)] == [[0] * 5] * 2
     prune(records, key(SESSION, 1), key(SESSION, 3))
     assert prunable(records) == []
 

@@ -111,7 +111,7 @@ def test_an_empty_store_restores_to_nothing(reopen: Open):
     restored = reopen().restore()
 
     assert restored.blocks == []
-    assert restored.ended == [0] * len(State)
+    assert restored.ended == [0] * (len(State) + 1)
     assert restored.sessions == restored.functions == restored.roster == {}
 
 
@@ -181,11 +181,11 @@ def test_counts_functions_sessions_and_workers_come_back(reopen: Open):
     store = reopen()
     store.apply([function(), function(G, "sim:plot"), block(SESSION, 0, 3), block(OTHER, 0, 1)])
     store.apply([("worker", "wwwwwwww", {"slots": 2}), ("worker", "vvvvvvvv", {"slots": 1})])
-    store.apply([("worker", "vvvvvvvv", None), ("counts", [4, 3, 2, 1])])
+    store.apply([("worker", "vvvvvvvv", None), ("counts", [4, 3, 2, 1, 5])])
 
     restored = reopen().restore()
 
-    assert restored.ended == [0, 0, 0, 4, 3, 2, 1]
+    assert restored.ended == [0, 0, 0, 4, 3, 2, 1, 5]
     assert restored.functions == {F: ("sim:simulate", b"codeffff"), G: ("sim:plot", b"codegggg")}
     assert restored.sessions == {SESSION: 2, OTHER: 0}
     assert restored.roster == {"wwwwwwww": {"slots": 2}}
@@ -654,7 +654,7 @@ def test_a_store_that_schema_2_wrote_is_still_read(tmp_path: Path):
     restored = store.restore()
 
     assert (restored.mesh, restored.birth, restored.epoch) == ("meshmesh", b"b" * 16, 2)
-    assert restored.ended == [0, 0, 0, 1, 1, 0, 0]
+    assert restored.ended == [0, 0, 0, 1, 1, 0, 0, 0]
     assert restored.sessions == {"aaaabbbb": 0, SESSION: 4}
     assert restored.functions == {F: ("sim:simulate", b"codecode")}
     assert restored.roster == {"wwwwwwww": {"host": "node7", "slots": 2}}
