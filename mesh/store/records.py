@@ -21,7 +21,7 @@ Layout (schema 4; all keys sort):
     session   a client's session   → the highest counter recorded
     heard     a client's session   → age up to which it had heard of all, when it left
     worker    store id             → what its worker said of itself, while it is present
-    host      store id             → where its worker was last
+    host      store id             → where its worker was last: host, and folder there
     begun     store id             → what its worker was known to run: incarnation, tasks, leases
     lost      task id + lease      → nothing; its stored result is gone, said its holder
     drop      store id + task id + lease → age from which its holder is told to let go of it
@@ -203,7 +203,8 @@ class Records:
             txn.delete("worker", who.encode())
         else:
             txn.put("worker", who.encode(), pack(about))
-            txn.put("host", who.encode(), pack(str(about.get("host", "?"))))
+            place = [str(about.get("host", "?")), str(about.get("content", ""))]
+            txn.put("host", who.encode(), pack(place))
 
     def _write_begun(self, txn: Transaction, who: str, begun: list[Any] | None) -> None:
         if begun is None:

@@ -75,7 +75,7 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
         runs.append(last | {"error": error, "message": message})
     told["runs"] = runs[-RUNS_MAX:]
     for run in told["runs"]:
-        run["host"] = _host_of(txn, run["worker"])
+        run["host"] = place_of(txn, run["worker"])[0]
     return told
 
 
@@ -92,8 +92,9 @@ def result_in(txn: Transaction, record: bytes) -> dict[str, Any] | None:
         return None
     if ref is None:
         return {"size_bytes": len(rest), "lease": lease, "store": None, "host": None}
-    host = _host_of(txn, ref.holder)
-    return {"size_bytes": ref.size, "lease": ref.lease, "store": ref.holder, "host": host}
+    host, folder = place_of(txn, ref.holder)
+    place = {"store": ref.holder, "host": host, "folder": folder}
+    return {"size_bytes": ref.size, "lease": ref.lease, **place}
 
 
 def inputs_of(txn: Transaction, block: bytes, i: int) -> list[str]:
@@ -105,6 +106,10 @@ def inputs_of(txn: Transaction, block: bytes, i: int) -> list[str]:
     return [show(*unkey(task)) for task in tasks][:INPUTS_MAX]
 
 
-def _host_of(txn: Transaction, store: str | None) -> str | None:
-    host = txn.get("host", store.encode()) if store else None
-    return None if host is None else str(unpack(host))
+def place_of(txn: Transaction, store: str | None) -> tuple[str | None, str | None]:
+    """The host on which a store was when its worker last came, and its folder of results there."""
+    raw = txn.get("host", store.encode()) if store else None
+    if raw is None:
+        return None, None
+    host, folder = said if isinstance(said := unpack(raw), list) else (said, "")  # of before
+    return str(host), str(folder) or None

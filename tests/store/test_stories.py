@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mesh.core.ledger import RECORD
 from mesh.errors import Failure
-from mesh.protocol.outcome import body, failure_body, pack_failure
+from mesh.protocol.outcome import REF, body, failure_body, pack_failure
 from mesh.store.records import TABLES, Records
+from mesh.store.rows import pack
 from mesh.store.story import MESSAGE_CHARS_MAX, RUNS_MAX
 from mesh.store.tables import MemoryTables
 from mesh.task import Kind, key
@@ -23,7 +26,7 @@ def records() -> Records:
     made.apply(
         [
             ("function", b"f" * 16, "sim:f", b"code", b"V"),
-            ("worker", STORE, {"host": "node7"}),
+            ("worker", STORE, {"host": "node7", "content": "/var/tmp/w"}),
             ("block", SESSION, 0, header, {}, [b"0"], [b"mark"]),
         ]
     )
@@ -108,3 +111,17 @@ def test_much_is_not_kept_and_what_cannot_be_read_is_said(records: Records):
 def test_nobody_has_no_story(records: Records):
     assert records.look_up("story", (SESSION, 1)) is None
     assert records.look_up("story", ("aaaaaaaa", 0)) is None
+
+
+@pytest.mark.parametrize("place", [["node7", "/var/tmp/w"], "node7"])
+def test_where_a_result_was_left_is_told_also_when_its_worker_is_gone(records: Records, place: Any):
+    ref = REF.pack(TASK, 1, 0, 9, 9, STORE.encode())
+    stored = RECORD.pack(Kind.STORED, 1, STORE.encode()) + body(5, 2, b"", ref)
+    records.apply([("outcomes", [(TASK, stored)]), ("worker", STORE, None)])
+    with records.tables.begin(write=True) as txn:
+        txn.put("host", STORE.encode(), pack(place))
+
+    result = story(records)["result"]
+
+    assert (result["store"], result["host"]) == (STORE, "node7")
+    assert result["folder"] == ("/var/tmp/w" if isinstance(place, list) else None)
