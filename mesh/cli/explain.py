@@ -9,17 +9,17 @@ import click
 from ..task import SUCCESS, State
 from .fetch import find
 from .lines import json_option, print_json
-from .place import Place, place_options
+from .place import Place, looking_options
 
 if TYPE_CHECKING:
+    from ..client.asking import Asking
     from ..client.group import Group
-    from ..client.mesh import Mesh
 
 
 @click.command()
 @click.argument("id")
 @json_option
-@place_options
+@looking_options
 def explain(place: Place, id: str, as_json: bool) -> None:
     """Tell a task's story: each run with its host, times and end, and what it waits for now.
 
@@ -49,7 +49,7 @@ def explain(place: Place, id: str, as_json: bool) -> None:
                 click.echo(f"  a member has a story: mesh explain {found[a_member(found)].id}")
 
 
-def counted(mesh: Mesh, group: Group) -> dict[str, Any]:
+def counted(mesh: Asking, group: Group) -> dict[str, Any]:
     """A group and its members by state, once it is known here how those that have ended did."""
     ended = len(group) - mesh.unfinished(group.id)
     for progress in group.progress():

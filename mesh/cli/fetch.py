@@ -11,12 +11,12 @@ import click
 from ..errors import MeshError, RouterUnreachable, TaskNotFound
 from .exits import TaskEnded, is_of_the_task
 from .lines import json_option, many, print_json
-from .place import Place, import_from_here, place_options, results_option, timeout_option
+from .place import Place, import_from_here, looking_options, results_option, timeout_option
 
 if TYPE_CHECKING:
+    from ..client.asking import Asking
     from ..client.future import Future
     from ..client.group import Group
-    from ..client.mesh import Mesh
 
 
 @click.command()
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @results_option
 @timeout_option
 @json_option
-@place_options
+@looking_options
 def result(
     place: Place,
     id: str,
@@ -37,8 +37,9 @@ def result(
     """Print the result of a task or a group, waiting for it.
 
     ID is a task, a group, a unique prefix of one (k3f.17), an id of your own, or `last`. With
-    --dir or --name, results are fetched from a mesh's folder also while no mesh runs on it. What
-    was kept with --results is found in DIR again when there is no mesh at all.
+    --dir or --name, results are also read from the folder of a mesh that does not run, and from
+    the stores of its workers as far as they can be seen from here (see --store). What was kept
+    with --results is found in DIR again when there is no mesh at all.
 
     Text is printed as it is, everything else as Python shows it. -o writes bytes as they are,
     text as UTF-8, and everything else as a pickle.
@@ -79,7 +80,7 @@ def result(
 @click.argument("id")
 @timeout_option
 @json_option
-@place_options
+@looking_options
 def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
     """Print what a task printed, once it has ended.
 
@@ -107,7 +108,7 @@ def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
                 click.echo(title + log, nl=not log.endswith("\n"))
 
 
-def find(mesh: Mesh, id: str) -> Future | Group:
+def find(mesh: Asking, id: str) -> Future | Group:
     """The task or group that `id` means.
 
     Raises:
@@ -119,7 +120,7 @@ def find(mesh: Mesh, id: str) -> Future | Group:
         return mesh.group(id)  # or its error, which is the right one for both
 
 
-def check_ended(mesh: Mesh, place: Place, id: str) -> None:
+def check_ended(mesh: Asking, place: Place, id: str) -> None:
     """On a folder without slots nothing goes on: what has not ended must not be waited for."""
     left = mesh.unfinished(id)
     if left:
@@ -130,7 +131,7 @@ def check_ended(mesh: Mesh, place: Place, id: str) -> None:
         )
 
 
-def await_end(mesh: Mesh, found: Future | Group, timeout: float | None) -> None:
+def await_end(mesh: Asking, found: Future | Group, timeout: float | None) -> None:
     """Wait until a task or group has ended, however it ended.
 
     Raises:
@@ -143,7 +144,7 @@ def await_end(mesh: Mesh, found: Future | Group, timeout: float | None) -> None:
         raise TimeoutError(f"{found.id} has not ended within {timeout:g} s; it goes on")
 
 
-def value_of(mesh: Mesh, found: Future | Group, timeout: float | None) -> Any:
+def value_of(mesh: Asking, found: Future | Group, timeout: float | None) -> Any:
     """The value of a task, the list of values of a group.
 
     Raises:
@@ -156,7 +157,7 @@ def value_of(mesh: Mesh, found: Future | Group, timeout: float | None) -> Any:
     return found.results() if isinstance(found, Group) else found.result()
 
 
-def await_success(mesh: Mesh, found: Future | Group, timeout: float | None) -> None:
+def await_success(mesh: Asking, found: Future | Group, timeout: float | None) -> None:
     """Wait until a task, or all of a group, is done.
 
     Raises:
@@ -183,7 +184,9 @@ def await_success(mesh: Mesh, found: Future | Group, timeout: float | None) -> N
         raise error
 
 
-def saved(mesh: Mesh, found: Future | Group, output: str, timeout: float | None) -> tuple[int, str]:
+def saved(
+    mesh: Asking, found: Future | Group, output: str, timeout: float | None
+) -> tuple[int, str]:
     """Write a value to a file, without having all of it in memory if it is that of a task.
 
     Raises:

@@ -9,43 +9,77 @@ import click
 from ..options import show_size
 from ..task import State
 from .lines import json_option, many, print_json, print_table, seconds
-from .place import Place, place_options
+from .place import Place, looking_options, place_options
 
 
 @click.command()
 @json_option
-@place_options
+@looking_options
 def status(place: Place, as_json: bool) -> None:
     """Show the mesh's router, workers, and tasks by state.
+
+    With --dir or --name also what a folder on which no mesh runs has recorded, and the stores of
+    results that are found.
 
     \b
     mesh status
     mesh status --json | jq .tasks.failed
     """
-    with place.join() as mesh:
+    mesh, runs = place.open()
+    with mesh:
         told = mesh.status()
     if as_json:
         print_json(told)
         return
-    router, workers, tasks = told["router"], told["workers"], told["tasks"]
+    rows = _running(told) if runs else _cold(told)
+    for name, text in rows.items():
+        click.echo(f"{name:8} {text}")
+
+
+def _running(told: dict[str, Any]) -> dict[str, str]:
+    """What is shown of a mesh that runs."""
+    router, workers = told["router"], told["workers"]
     slots = sum(len(worker["slots"]) for worker in workers)
-    rows = {
+    return {
         "mesh": told["mesh"],
         "router": f"process {router['pid']}, life {router['epoch']}, for "
         f"{seconds(router['uptime_s'])}, {show_size(router['memory_bytes'])}",
         "address": router["address"],
         "workers": f"{many(len(workers), 'worker')}, {many(slots, 'slot')}, "
         f"{sum(map(_busy, workers))} busy",
-        "tasks": ", ".join(f"{count} {state}" for state, count in tasks.items())
-        + _recovering(told["recovering"]),
-        "puts": f"{many(told['puts'], 'object')}, large arguments among them",
+        **_counted(told),
         "results": _stored(workers),
         "fetched": _fetched(told["fetches"]),
     }
-    if not told["puts"]:
-        del rows["puts"]
-    for name, text in rows.items():
-        click.echo(f"{name:8} {text}")
+
+
+def _cold(told: dict[str, Any]) -> dict[str, str]:
+    """What is shown of a mesh that does not run."""
+    stores = [
+        f"{store['id']} in {store['folder']}"
+        + (
+            ", which a worker has open"
+            if store["results"] is None
+            else f": {many(store['results'], 'file')}, {show_size(store['stored_bytes'])}"
+        )
+        for store in told["stores"]
+    ]
+    return {
+        "mesh": told["mesh"],
+        "router": f"does not run; its last life was {told['router']['epoch']}",
+        "folder": told["folder"],
+        **_counted(told),
+        "stores": "; ".join(stores) or "none to be seen from here",
+    }
+
+
+def _counted(told: dict[str, Any]) -> dict[str, str]:
+    """Tasks by state, and puts, if there are any."""
+    tasks = ", ".join(f"{count} {state}" for state, count in told["tasks"].items())
+    rows = {"tasks": tasks + _recovering(told["recovering"])}
+    if told["puts"]:
+        rows["puts"] = f"{many(told['puts'], 'object')}, large arguments among them"
+    return rows
 
 
 @click.command()
@@ -60,7 +94,7 @@ def status(place: Place, as_json: bool) -> None:
     "--limit", type=click.IntRange(min=1), metavar="N", help="So many at most. Default: all."
 )
 @json_option
-@place_options
+@looking_options
 def tasks(place: Place, states: tuple[str, ...], limit: int | None, as_json: bool) -> None:
     """List tasks: those that have not ended first.
 

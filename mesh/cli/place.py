@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ from ..errors import MeshError, RouterUnreachable
 from ..processes import NO_PORT
 
 if TYPE_CHECKING:
+    from ..client.cold import Cold
     from ..client.mesh import Mesh
     from ..transport.access import Access
 
@@ -23,12 +25,20 @@ if TYPE_CHECKING:
 RETURN_S = 2.0
 
 
+#: A mesh that begins on a folder, or ends there, has done so within this.
+CHANGING_S = 10.0
+
+#: And it is looked at this often.
+LOOK_S = 0.05
+
+
 class Place(NamedTuple):
-    """What ``--access``, ``--name`` and ``--dir`` said; one of them at most."""
+    """What ``--access``, ``--name`` and ``--dir`` said; one of them at most; and ``--store``."""
 
     access: str | None
     name: str | None
     folder: str | None
+    stores: tuple[Path, ...] = ()
 
     def join(self) -> Mesh:
         """The mesh that runs there.
@@ -62,18 +72,33 @@ class Place(NamedTuple):
 
         return locate(self.access) if self.home is None else self.home / "access.json"
 
-    def open(self) -> tuple[Mesh, bool]:
-        """The mesh that runs there, else the mesh's folder; and whether it runs."""
-        from ..client.mesh import Mesh
+    def open(self) -> tuple[Mesh | Cold, bool]:
+        """The mesh that runs there, else what its folder tells; and whether it runs.
 
-        if self.home is None or self._runs():
+        Raises:
+            RouterUnreachable: there is neither.
+            AccessDenied: its access file cannot be used.
+            StoreError: the folder cannot be read, or is another process's all the time.
+        """
+        from ..client.cold import Cold
+        from ..store.folder import InUse
+
+        if self.home is None:
             return self.join(), True
-        _check_no_task()
-        if not (self.home / "router").is_dir():
-            raise RouterUnreachable(
-                f"there is no mesh in {self.home}: name the folder of `mesh up` or Mesh(dir=…)"
-            )
-        return Mesh(dir=self.home, slots=0), False
+        until = time.monotonic() + CHANGING_S
+        while not self._runs():
+            _check_no_task()
+            if not (self.home / "router" / "records.mdb").exists():
+                raise RouterUnreachable(
+                    f"there is no mesh in {self.home}: name the folder of `mesh up` or Mesh(dir=…)"
+                )
+            try:
+                return Cold(self.home, self.stores), False
+            except InUse:  # a mesh begins there, or ends
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(LOOK_S)
+        return self.join(), True
 
     @property
     def home(self) -> Path | None:
@@ -117,13 +142,35 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--dir", "folder", metavar="DIR", help="The mesh in this folder.")
     @functools.wraps(command)
     def placed(
-        *args: Any, access: str | None, name: str | None, folder: str | None, **kwargs: Any
+        *args: Any,
+        access: str | None,
+        name: str | None,
+        folder: str | None,
+        stores: tuple[str, ...] = (),
+        **kwargs: Any,
     ) -> Any:
         if sum(given is not None for given in (access, name, folder)) > 1:
             raise click.UsageError("--access, --name and --dir each say which mesh: give one")
-        return command(*args, place=Place(access, name, folder), **kwargs)
+        if stores and name is None and folder is None:
+            raise click.UsageError("--store is for a mesh that does not run: give --dir or --name")
+        others = tuple(Path(store).expanduser().absolute() for store in stores)
+        return command(*args, place=Place(access, name, folder, others), **kwargs)
 
     return placed
+
+
+def looking_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`place_options`, and ``--store``: for what can be told without a mesh, too."""
+    return place_options(
+        click.option(
+            "--store",
+            "stores",
+            multiple=True,
+            metavar="DIR",
+            help="Look for results here too, if no mesh runs on the folder: a worker's store, or a "
+            "folder with some in it. May be given again.",
+        )(command)
+    )
 
 
 def results_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,14 +19,14 @@ from . import decode
 from .saving import Ended
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .source import Source
 
 #: How a task ended: kind and body.
 Raw = tuple[int, Any]
 
 
 def load(
-    connection: Connection,
+    connection: Source,
     task: tuple[str, int],
     raw: Raw,
     timeout: float | None,
@@ -59,21 +59,19 @@ def load(
         raw = _made_again(connection, task, raw, deadline)
 
 
-def _value(connection: Connection, ended: Ended, alias: str | None, timeout: float | None) -> Any:
+def _value(connection: Source, ended: Ended, alias: str | None, timeout: float | None) -> Any:
     if connection.kept is not None and ended.kind in SUCCESS:
         return connection.kept.value(ended, alias, timeout=timeout)
     return decode.value_of(ended.kind, ended.body, ended.id, ended.fetch, timeout)
 
 
-def _newest(connection: Connection, task: tuple[str, int]) -> Raw | None:
+def _newest(connection: Source, task: tuple[str, int]) -> Raw | None:
     """How a task ended, as the router has it now."""
     told = connection.ask("newest", {"session": task[0], "counter": task[1]})
     return None if told is None else (told[0], told[1])
 
 
-def _made_again(
-    connection: Connection, task: tuple[str, int], raw: Raw, deadline: float | None
-) -> Raw:
+def _made_again(connection: Source, task: tuple[str, int], raw: Raw, deadline: float | None) -> Raw:
     """What takes the place of a result that is lost.
 
     Raises:

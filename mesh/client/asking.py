@@ -13,10 +13,10 @@ from typing import Any
 from ..core.client import pages
 from ..errors import TaskNotFound
 from . import listing, named
-from .connection import Connection
 from .future import Future
 from .group import Group
 from .named import Named
+from .source import Source
 
 #: How long pruning may take: it goes through all that is old.
 PRUNED_S = 600.0
@@ -25,7 +25,7 @@ PRUNED_S = 600.0
 class Asking:
     """The part of `Mesh` that asks its router."""
 
-    _connection: Connection
+    _connection: Source
     _why: str
 
     def _check_open(self) -> None:

@@ -11,7 +11,6 @@ import os
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -20,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from .. import errors
-from ..core.client import PAGE_TASKS, ClientCore, ClientTurn, pages
+from ..core.client import ClientCore, ClientTurn, pages
 from ..core.events import Connected, Cut, RouterHeard, Tick
 from ..core.notices import NO_ROOM, OWNER_GONE, ROOM
 from ..errors import (
@@ -35,7 +34,6 @@ from ..errors import (
 from ..protocol import messages as m
 from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
-from ..protocol.outcome import parse, parse_ref
 from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.access import Access, is_alive
@@ -50,6 +48,7 @@ from .group import Group
 from .kept import Kept
 from .outbox import Outbox
 from .puts import Puts
+from .source import ANSWER_S, Source
 from .waiting import Waiting
 
 #: When more tasks than BUSY_TASKS have gathered, a loop is submitting: the next message waits
@@ -66,11 +65,8 @@ LISTENING_S = 2.0
 #: The last acknowledgement has so long to leave: without it the router keeps what it has told.
 LAST_WORD_MS = 100
 
-#: How long a question to the router may take.
-ANSWER_S = 30.0
 
-
-class Connection:
+class Connection(Source):
     """A client's connection to the mesh of `access`.
 
     Args:
@@ -165,13 +161,6 @@ class Connection:
         """
         return self._order(lambda token: m.Ask(token, what, about), timeout)
 
-    def count(self, spans: list[tuple[str, int, int]]) -> dict[str, int]:
-        """How many of these tasks are in each state that is not an end."""
-        counts: Counter[str] = Counter()
-        for at in range(0, len(spans), PAGE_TASKS):
-            counts.update(self.ask("count", {"spans": spans[at : at + PAGE_TASKS]}))
-        return counts
-
     def cancel(
         self, spans: list[tuple[str, int, int]], *, running: bool, timeout: float = ANSWER_S
     ) -> dict[str, int]:
@@ -254,17 +243,14 @@ class Connection:
             return None  # it was asked for less time than a store has to come back
         return Place.told(store, found)
 
-    def log_of(self, body: Any) -> str:
-        """What a task printed, of its outcome's body."""
-        found = parse(body)
-        log = found.log
-        if found.flags & outcome.LOG_STORED:
-            log = bytes(self.fetch(parse_ref(log)))
-        return log.decode("utf-8", "replace")
-
     def call(self, callback: Callable[[], None]) -> None:
         """Run a user's callback in the thread for callbacks."""
         self._callbacks.call(callback)
+
+    @property
+    def no_room(self) -> str | None:
+        """Why the router records nothing more just now, if so."""
+        return self.outbox.no_room
 
     def is_recorded(self, counter: int) -> bool:
         """Whether the router has acknowledged a task of this client. For the I/O thread."""

@@ -16,7 +16,7 @@ from .saving import Ended
 from .story import Story
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .source import Source
 
 
 #: Stands for a task's error until somebody asks for it: the I/O thread runs no user's code.
@@ -38,7 +38,7 @@ class Future(concurrent.futures.Future):
     """
 
     def __init__(
-        self, connection: Connection, session: str, counter: int, alias: str | None = None
+        self, connection: Source, session: str, counter: int, alias: str | None = None
     ) -> None:
         super().__init__()
         self._connection = connection

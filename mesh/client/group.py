@@ -24,7 +24,7 @@ from .future import Future
 from .saving import Ended
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .source import Source
 
 _OPEN = 255
 
@@ -79,7 +79,7 @@ class Group(Sequence[Future]):
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Source,
         session: str,
         counter: int,
         size: int,
@@ -309,7 +309,7 @@ class Group(Sequence[Future]):
             counts[state.word] = min(left, there.get(state.word, 0))
             left -= counts[state.word]
         running = left
-        if self._connection.outbox.no_room is not None:  # those that it does not know wait for room
+        if self._connection.no_room is not None:  # those that it does not know wait for room
             running = min(left, there.get(State.RUNNING.word, 0))
             counts[State.WAITING.word] += left - running
         return counts | {"running": running, "total": len(self), "found": self._found}

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .connection import Connection
+from .source import Source
 
 
-def tasks(
-    connection: Connection, states: Sequence[str], limit: int | None
-) -> Iterator[dict[str, Any]]:
+def tasks(connection: Source, states: Sequence[str], limit: int | None) -> Iterator[dict[str, Any]]:
     """At most `limit` tasks in these states, open ones first. None and no states mean all. One that
     ends meanwhile may come twice, open and ended."""
     after: list[str] | None = None

@@ -70,6 +70,8 @@ class Mesh(Asking, concurrent.futures.Executor):
         ...     rows = g.results()
     """
 
+    _connection: Connection
+
     def __init__(
         self,
         access: str | os.PathLike[str] | None = None,

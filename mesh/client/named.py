@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..errors import TaskNotFound
 from ..store.meaning import CANDIDATES_MAX
 from ..task import parse
-from .connection import Connection
+from .source import Source
 
 
 class Named(NamedTuple):
@@ -18,7 +18,7 @@ class Named(NamedTuple):
     counter: int
     size: int
 
-    def spans(self, connection: Connection) -> list[tuple[str, int, int]]:
+    def spans(self, connection: Source) -> list[tuple[str, int, int]]:
         """The tasks that this stands for, as (session, first, count)."""
         if self.kind == "task":
             return [(self.session, self.counter, 1)]
@@ -28,7 +28,7 @@ class Named(NamedTuple):
         return [own, *((session, first, count) for _, session, first, count in older)]
 
 
-def find(connection: Connection, text: str, why: str) -> Named:
+def find(connection: Source, text: str, why: str) -> Named:
     """What `text` means. `why` says how the mesh was chosen.
 
     Raises:

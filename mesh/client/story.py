@@ -94,7 +94,9 @@ def _result(result: Mapping[str, Any]) -> str:
         return f"its result, {size}, is with the router"
     away = ", which is away" if result.get("is_away") else ""
     line = f"its result, {size}, is with {result['host'] or '?'}, worker {result['store']}{away}"
-    fetched = result.get("fetched", {})
+    fetched = result.get("fetched")
+    if fetched is None:  # nobody has counted: no mesh runs
+        return line
     ways = ", ".join(f"{count} {way}" for way, count in fetched.items() if count)
     return f"{line}; fetched {sum(fetched.values())} times" + (f": {ways}" if ways else "")
 

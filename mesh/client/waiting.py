@@ -19,7 +19,7 @@ from .future import Future
 from .group import Group
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .source import Source
 
 Span = tuple[str, int, int]
 
@@ -35,7 +35,7 @@ def is_not_found(kind: int, body: Any) -> bool:
 class Waiting:
     """What waits in the client whose own tasks are those of `session`."""
 
-    def __init__(self, connection: Connection, session: str) -> None:
+    def __init__(self, connection: Source, session: str) -> None:
         self._connection = connection
         self._session = session
         self._lock = threading.Lock()

@@ -24,6 +24,9 @@ NETWORK_FILE_SYSTEMS = {
 #: A lock that another process has is looked at this often: a wait for an flock has no end.
 LOOK_S = 0.01
 
+#: A folder that somebody reads (see `Share`) is free again within this, mostly.
+READ_S = 10.0
+
 #: How the kernel writes a space, a tab, a newline or a backslash in a mount point.
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
@@ -98,6 +101,10 @@ def default_root() -> Path:
     return Path(f"/var/tmp/mesh-{os.getuid()}")
 
 
+class InUse(StoreError):
+    """A folder is another process's just now."""
+
+
 class Lock:
     """An flock on a folder, until `release` or this process's death. That on ``owner`` makes it the
     folder's owner; who holds that on ``changing`` starts a mesh there, or ends one.
@@ -108,19 +115,21 @@ class Lock:
         patience_s: how long to wait for another process to let go.
 
     Raises:
-        StoreError: another process has it; its pid is named.
+        InUse: another process has it; its pid is named. Or some read the folder, for READ_S.
     """
 
     def __init__(self, folder: Path, name: str = "owner", patience_s: float = 0.0) -> None:
         self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        until = time.monotonic() + patience_s
+        begun = time.monotonic()
         try:
             while not self._take():
-                if time.monotonic() >= until:
-                    pid = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "?"
-                    raise StoreError(
-                        f"{folder} is in use by process {pid}: join that mesh, or choose another "
-                        f"folder"
+                waited_s = time.monotonic() - begun
+                if waited_s >= patience_s and not self._is_read():
+                    raise _in_use(folder, self._file)
+                if waited_s >= max(patience_s, READ_S):
+                    raise InUse(
+                        f"{folder} is being read, by `mesh result` or the like: try again when "
+                        f"that has ended"
                     )
                 time.sleep(LOOK_S)
         except BaseException:  # Ctrl-C while it waits
@@ -131,12 +140,58 @@ class Lock:
 
     def _take(self) -> bool:
         """Whether it is ours from now on."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return _is_free(self._file, fcntl.LOCK_EX)
+
+    def _is_read(self) -> bool:
+        """Whether those that have it share it."""
+        is_shared = _is_free(self._file, fcntl.LOCK_SH)
+        fcntl.flock(self._file, fcntl.LOCK_UN)  # or two that start would keep each other waiting
+        return is_shared
 
     def release(self) -> None:
         """Let another process own the folder."""
         os.close(self._file)
+
+
+class Share:
+    """A share of a folder's lock, until `release` or this process's death: nobody owns the folder
+    meanwhile. It takes no right to write there; where nothing can be written and nobody has ever
+    owned it, there is nothing to hold.
+
+    Raises:
+        InUse: a process owns it.
+        StoreError: it cannot be looked at.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file: int | None = None
+        try:
+            self._file = os.open(folder / "owner", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be read: {error.strerror}") from error
+        if not _is_free(self._file, fcntl.LOCK_SH):
+            problem = _in_use(folder, self._file)
+            os.close(self._file)
+            raise problem
+
+    def release(self) -> None:
+        """Let a process own the folder."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _is_free(file: int, how: int) -> bool:
+    """Whether a lock can be had, in this way; then it is."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _in_use(folder: Path, file: int) -> InUse:
+    pid = os.pread(file, 32, 0).decode(errors="replace").strip() or "?"
+    return InUse(f"{folder} is in use by process {pid}: join that mesh, or choose another folder")

@@ -37,7 +37,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.intake import Answers
-from ..core.ledger import RECORD
 from ..core.puts import PUT
 from ..core.restored import Restored
 from ..errors import StoreError
@@ -60,7 +59,7 @@ UPGRADED = (2, 3)
 ARGUMENTS = "(arguments)"
 
 #: Tables whose rows hold nothing packed.
-_BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost")
+BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost")
 
 TABLES = (
     "meta",
@@ -89,21 +88,23 @@ TABLES = (
 
 
 class Records:
-    """The records in `tables`. `entropy` are 16 random bytes for a store that is new."""
+    """The records in `tables`. `entropy` are 16 random bytes for a store that is new. With
+    `is_read` nothing is written: the store is there, of whichever schema that can be read."""
 
-    def __init__(self, tables: Tables, entropy: bytes, mesh: str) -> None:
+    def __init__(self, tables: Tables, entropy: bytes, mesh: str, *, is_read: bool = False) -> None:
         self.tables = tables
         with tables.begin() as txn:
             schema = txn.get("meta", b"schema")
-        if schema is None:
+        if schema is None and not is_read:
             with tables.begin(write=True) as txn:
                 txn.put("meta", b"schema", pack(SCHEMA))
                 txn.put("meta", b"birth", entropy)
                 txn.put("meta", b"mesh", mesh.encode())
-        elif unpack(schema) in UPGRADED:
+        elif schema is not None and unpack(schema) in UPGRADED and not is_read:
             with tables.begin(write=True) as txn:
                 self._upgrade(txn, unpack(schema))
-        elif unpack(schema) != SCHEMA:
+        elif schema is None or unpack(schema) not in (SCHEMA, *UPGRADED):
+            schema = pack(0) if schema is None else schema
             raise StoreError(
                 f"the store has schema {unpack(schema)}, this Mesh reads schema {SCHEMA}: "
                 f"use the Mesh version that wrote it, or another folder"
@@ -345,6 +346,12 @@ class Records:
             raise StoreError(f"function {digest.hex()} is missing")
         return unpack(raw)[2]
 
+    def read(self) -> Restored:
+        """What the last life has left, as that life."""
+        with self.tables.begin() as txn:
+            epoch = int.from_bytes(txn.get("meta", b"epoch") or b"", "big")
+            return restoring.restored(txn, epoch)
+
     def restore(self) -> Restored:
         """Everything the core needs to go on, and the next epoch, recorded before its first use."""
         with self.tables.begin(write=True) as txn:
@@ -388,7 +395,7 @@ def open_records(
         wrong = (
             "it was being changed at durability 'process', which survives no power cut"
             if seal.is_torn()
-            else inspection.damage(data, "records")
+            else inspection.damage(data, "checking")
         )
         if wrong is not None:
             raise StoreError(
@@ -401,34 +408,3 @@ def open_records(
     except BaseException:
         tables.close()
         raise
-
-
-def inspect(data: Path) -> None:
-    """Read all of the records at `data`.
-
-    Raises:
-        Exception: of any kind: something cannot be read. Those of another version can.
-    """
-    tables = LmdbTables(data, TABLES, durability="disk")
-    with tables.begin() as txn:
-        schema = txn.get("meta", b"schema")
-        if schema is None and any(map(txn.count, TABLES)):
-            raise StoreError("there are rows and no schema")
-        if schema is None or int(unpack(schema)) not in (SCHEMA, *UPGRADED):
-            return
-        for table in TABLES:
-            rows = 0
-            for name, value in txn.scan(table):
-                rows += 1
-                if table in ("block", "args", "open", "outcome", "tries", "foreign"):
-                    unkey(name)
-                if table not in _BARE:
-                    unpack(value)
-                if table == "outcome":
-                    Kind(RECORD.unpack_from(value)[0])
-            if rows != txn.count(table):
-                raise StoreError(f"table {table} has {rows} rows of {txn.count(table)}")
-        if int(unpack(schema)) == SCHEMA:  # an older one would be changed here
-            restoring.restored(txn, 0)
-    tables.probe()
-    tables.close()

@@ -136,7 +136,7 @@ class LmdbTables:
                 f"Move it away to start anew, or use another folder"
             ) from error
         try:
-            _refuse_cut_short(self._env, path)
+            refuse_cut_short(self._env, path)
             # Who was killed while it read keeps pages from reuse. Only somebody who looked into the
             # store with a tool can be that: its owner is one process, and its readers end with it.
             self._env.reader_check()
@@ -160,7 +160,7 @@ class LmdbTables:
             self._open_seal(self._seal)
         try:
             with self._env.begin(write=write) as transaction:
-                yield _LmdbTransaction(transaction, self._tables)
+                yield LmdbTransaction(transaction, self._tables)
         except lmdb.Error as error:
             raise self._meaning_of(error) from error
 
@@ -174,7 +174,7 @@ class LmdbTables:
         """
         transaction = self._env.begin(write=True)
         try:
-            yield _LmdbTransaction(transaction, self._tables)
+            yield LmdbTransaction(transaction, self._tables)
         except lmdb.Error as error:
             raise self._meaning_of(error) from error
         finally:
@@ -256,7 +256,7 @@ def _open(path: Path, tables: int, durability: Durability) -> lmdb.Environment:
     raise AssertionError("unreachable")
 
 
-def _refuse_cut_short(env: lmdb.Environment, path: Path) -> None:
+def refuse_cut_short(env: lmdb.Environment, path: Path) -> None:
     """A file that ends before its last page would kill this process with SIGBUS later."""
     pages = env.info()["last_pgno"] + 1
     needed = pages * env.stat()["psize"]
@@ -268,7 +268,9 @@ def _refuse_cut_short(env: lmdb.Environment, path: Path) -> None:
         )
 
 
-class _LmdbTransaction:
+class LmdbTransaction:
+    """See `Transaction`, of LMDB."""
+
     def __init__(self, transaction: Any, tables: dict[str, Any]) -> None:
         self._txn = transaction
         self._tables = tables

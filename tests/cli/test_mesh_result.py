@@ -200,7 +200,7 @@ def test_of_a_folder_without_a_mesh(meshed: Shell) -> None:
     }
     assert names == {"one", "large"}
     assert meshed.mesh("result", "two", *there, code=6).out == ""
-    assert "mesh up" in meshed.mesh("status", *there, code=3).err  # that one needs a living one
+    assert "mesh up" in meshed.mesh("workers", *there, code=3).err  # that one needs a living one
 
 
 def test_what_is_kept_is_found_without_a_mesh(shell: Shell) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mesh.client.group import Group
-from mesh.client.outbox import Outbox
 from mesh.task import Kind
 
 OWN, OTHER = "cccccccc", "dddddddd"
@@ -13,7 +12,7 @@ class Asked:
     """A connection that notes what it is asked."""
 
     def __init__(self) -> None:
-        self.outbox = Outbox(lambda: None, 1.0)
+        self.no_room: str | None = None
         self.spans: list[tuple[str, int, int]] = []
 
     def count(self, spans: list[tuple[str, int, int]]) -> dict[str, int]:
@@ -52,10 +51,10 @@ def test_members_that_wait_for_room_are_said_to_wait_and_not_to_run():
     asked = Asked()
     group = Group(asked, OWN, 0, 10)
 
-    asked.outbox.stalled("no room on the disk")
+    asked.no_room = "no room on the disk"
 
     status = group.status()
     assert (status["waiting"], status["queued"], status["running"]) == (7, 2, 1)
-    asked.outbox.stalled(None)
+    asked.no_room = None
     status = group.status()
     assert (status["waiting"], status["queued"], status["running"]) == (0, 2, 8)

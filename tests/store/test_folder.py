@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -13,7 +14,14 @@ import pytest
 
 from mesh.errors import StoreError
 from mesh.store import folder
-from mesh.store.folder import NETWORK_FILE_SYSTEMS, Lock, file_system_of, prepare
+from mesh.store.folder import (
+    NETWORK_FILE_SYSTEMS,
+    InUse,
+    Lock,
+    Share,
+    file_system_of,
+    prepare,
+)
 
 MOUNTS = """\
 22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
@@ -196,3 +204,32 @@ def test_a_child_does_not_inherit_the_lock(tmp_path: Path):
         Lock(tmp_path).release()
 
         child.communicate(b"\n")
+
+
+def test_who_reads_shares_a_folder_with_others_and_with_no_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(folder, "READ_S", 0.0)
+    Share(tmp_path).release()  # nobody has ever owned it
+    owner = Lock(tmp_path)
+    with pytest.raises(InUse, match=f"in use by process {os.getpid()}"):
+        Share(tmp_path)
+    owner.release()
+    first, second = Share(tmp_path), Share(tmp_path)
+    first.release()
+    with pytest.raises(InUse, match="is being read"):
+        Lock(tmp_path)
+    second.release()
+    Lock(tmp_path).release()
+
+
+def test_an_owner_waits_for_who_reads(tmp_path: Path):
+    Lock(tmp_path).release()
+    share = Share(tmp_path)
+    owners: list[Lock] = []
+    thread = threading.Thread(target=lambda: owners.append(Lock(tmp_path)))
+    thread.start()
+    share.release()
+    thread.join(folder.READ_S / 2)
+    [owner] = owners
+    owner.release()
