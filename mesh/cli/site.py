@@ -17,8 +17,8 @@ DEFAULT_NAME = "default"
 
 
 class Site(NamedTuple):
-    """What ``--name``, ``--dir``, ``--access``, ``--listen``, ``--takeover``, ``--durability``,
-    ``--log-json``, ``--ttl`` and ``--quota`` said."""
+    """What ``--name``, ``--dir``, ``--access``, ``--listen``, ``--takeover``, ``--durability``
+    and ``--log-json`` said; and of the mesh's settings those that were given."""
 
     folder: Path
     access: Path
@@ -26,14 +26,7 @@ class Site(NamedTuple):
     takeover: bool
     durability: Durability = "disk"
     log_json: bool = False
-    ttl_s: float | None = None
-    quota_bytes: int | None = None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What of the mesh's settings was said."""
-        said = {"ttl_s": self.ttl_s, "quota_bytes": self.quota_bytes}
-        return {name: value for name, value in said.items() if value is not None}
+    settings: dict[str, Any] = {}
 
     def check_free(self) -> None:
         """Make sure that no mesh serves here already.
@@ -78,6 +71,91 @@ log_option = click.option(
 )
 
 
+#: The mesh's settings, by their names in `core.events.Settings`: option, type, what it is called,
+#: and help. Whoever starts a router sets them for all.
+SETTINGS: dict[str, tuple[str, click.ParamType, str, str]] = {
+    "ttl_s": (
+        "--ttl",
+        Duration(),
+        "TIME",
+        "Forget tasks so long after their end, in time that the mesh is up; default: 30d.",
+    ),
+    "quota_bytes": (
+        "--quota",
+        Size(),
+        "SIZE",
+        "Of the records; beyond it the oldest are forgotten; default: 16GiB.",
+    ),
+    "inline_bytes": (
+        "--inline",
+        Size(),
+        "SIZE",
+        "A larger result stays with its worker, a smaller one is recorded; default: 8KiB.",
+    ),
+    "heartbeat_s": (
+        "--heartbeat",
+        Duration(),
+        "TIME",
+        "Who has nothing to say for so long says that; default: 2s.",
+    ),
+    "lost_after_s": (
+        "--lost-after",
+        Duration(),
+        "TIME",
+        "Who was silent for so long is given up; default: 10s.",
+    ),
+    "fetch_timeout_s": (
+        "--fetch-timeout",
+        Duration(),
+        "TIME",
+        "A stored result of which nothing came for so long is not reachable; default: 60s.",
+    ),
+    "store_lost_after_s": (
+        "--store-lost-after",
+        Duration(),
+        "TIME",
+        "What lies with a worker that was away for so long is lost; default: 10m.",
+    ),
+    "slot_losses_max": (
+        "--slot-losses",
+        click.IntRange(min=1),
+        "N",
+        "A task that has ended so many slots fails; default: 3.",
+    ),
+    "worker_losses_max": (
+        "--worker-losses",
+        click.IntRange(min=1),
+        "N",
+        "A task that was lost with so many workers runs alone, once more; default: 10.",
+    ),
+}
+
+
+def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of SETTINGS, as arguments of their names."""
+    for name, (option, kind, metavar, help) in reversed(SETTINGS.items()):
+        command = click.option(option, name, type=kind, metavar=metavar, help=help)(command)
+    return command
+
+
+def _settings(said: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given.
+
+    Raises:
+        click.UsageError: who is in order would be given up.
+    """
+    from ..core.events import Settings
+
+    given = {name: value for name, value in said.items() if value is not None}
+    meant = Settings(**given)
+    if meant.lost_after_s < 2 * meant.heartbeat_s:
+        raise click.UsageError(
+            f"--lost-after ({meant.lost_after_s:g} s) must be two heartbeats "
+            f"({meant.heartbeat_s:g} s each) or more: who is only idle would be given up"
+        )
+    return given
+
+
 def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a site, as the argument `site`."""
 
@@ -94,18 +172,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--takeover", is_flag=True, help="Replace the access file of another mesh.")
     @durability_option
     @log_option
-    @click.option(
-        "--ttl",
-        type=Duration(),
-        metavar="TIME",
-        help="Forget tasks so long after their end, in time that the mesh is up; default: 30d.",
-    )
-    @click.option(
-        "--quota",
-        type=Size(),
-        metavar="SIZE",
-        help="Of the records; beyond it the oldest are forgotten; default: 16GiB.",
-    )
+    @_setting_options
     @functools.wraps(command)
     def placed(
         *args: Any,
@@ -116,8 +183,6 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
         takeover: bool,
         durability: Durability,
         log_json: bool,
-        ttl: float | None,
-        quota: int | None,
         **kwargs: Any,
     ) -> Any:
         from ..client.where import folder_of
@@ -136,8 +201,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
             takeover,
             durability,
             log_json,
-            ttl,
-            quota,
+            _settings({name: kwargs.pop(name) for name in SETTINGS}),
         )
         return command(*args, site=site, **kwargs)
 

@@ -96,7 +96,10 @@ class Connection(Source):
         self.outbox = Outbox(self._wake.set, router_timeout_s)
         self.waiting = Waiting(self, self.session)
         own = access.keys.own if access.keys is not None else None
-        self._fetcher = Fetcher(self._locate, self._wake.set, own)
+        core = self._core
+        self._fetcher = Fetcher(
+            self._locate, self._wake.set, lambda: core.settings.fetch_timeout_s, own
+        )
         self.kept: Kept | None = None  # where results stay that were asked for
         self.puts = Puts(self, warn, router_timeout_s)
         self._lock = threading.Lock()

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..core.events import Settings
 from ..errors import MeshError, ResultLost, ResultUnreachable
 from ..processes.carrier import Carrier, reachable
 from ..protocol import messages as m
@@ -29,9 +30,6 @@ from ..transport import sockets
 from ..transport.keys import Pair
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-
-#: A fetch that gets nothing for this long gives up.
-PATIENCE_S = 30.0
 
 #: Fetches that the router has not been told of; it is told of the last ones.
 FETCHED_MAX = 10_000
@@ -85,15 +83,18 @@ DOUBT = -1
 class Fetcher:
     """Fetches for one client. `locate(store id, timeout)` gives its place, or None if it is not
     there in time. `wake` is called when there is something in `unsent` that should not wait;
-    without it nothing goes by way of the router. `own` is the key pair of this client."""
+    without it nothing goes by way of the router. A fetch that gets nothing for `patience_s()`,
+    asked when the first begins, gives up. `own` is the key pair of this client."""
 
     def __init__(
         self,
         locate: Callable[[str, float | None], Place | None],
         wake: Callable[[], None] | None = None,
+        patience_s: Callable[[], float] = lambda: Settings().fetch_timeout_s,
         own: Pair | None = None,
     ) -> None:
         self._locate, self._wake_router, self._own = locate, wake, own
+        self._patience_s = patience_s
         self._places: dict[str, Place] = {}
         self._host = socket.gethostname()
         self._lock = threading.Lock()
@@ -189,7 +190,7 @@ class Fetcher:
         with self._lock:
             if self._thread is None:
                 relay = None if self._wake_router is None else self._relay
-                self._thread = _Thread(self._host, relay, self._own)
+                self._thread = _Thread(self._host, relay, self._patience_s(), self._own)
             return self._thread
 
     def close(self) -> None:
@@ -202,11 +203,15 @@ class Fetcher:
 
 
 class _Thread:
-    """Carries out fetches on `host`. `relay` sends by way of the router, if there is one; `own` is
-    the key pair that opens holders' doors."""
+    """Carries out fetches on `host`, each until it gets nothing for `patience_s`. `relay` sends by
+    way of the router, if there is one; `own` is the key pair that opens holders' doors."""
 
     def __init__(
-        self, host: str, relay: Callable[[m.Relay], None] | None, own: Pair | None
+        self,
+        host: str,
+        relay: Callable[[m.Relay], None] | None,
+        patience_s: float,
+        own: Pair | None,
     ) -> None:
         self._host, self._own = host, own
         self._context = sockets.context()
@@ -214,7 +219,7 @@ class _Thread:
         self._poller = Poller()
         self._poller.add(self._wake)
         self._carrier = Carrier(self._context, self._poller, self, relay, lambda line: None, own)
-        self._carrier.chunks.patience_s = PATIENCE_S
+        self._carrier.chunks.patience_s = patience_s
         self._jobs: dict[int, Job] = {}
         self._orders: deque[Callable[[float], None]] = deque()
         self._lock = threading.Lock()
@@ -266,7 +271,7 @@ class _Thread:
                 due = chunks.deadline(now)
                 ready = self._poller.wait(min(due - now, 3600.0))
                 now = time.monotonic()
-                if now - due > PATIENCE_S:
+                if now - due > chunks.patience_s:
                     chunks.rest(now - due)  # this process was stopped
                 self._wake.clear()
                 while self._orders:
