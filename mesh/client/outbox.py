@@ -8,6 +8,7 @@ backpressure: a script cannot outrun its mesh by more than the window.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ CONTENT_PART = 16
 
 #: What a task counts beside its payload.
 TASK_BYTES = 64
+
+#: Functions that a client remembers to have sent: a script that makes one for each call has many.
+INTRODUCED_MAX = 4096
 
 #: A message is closed when its payloads reach this size.
 MESSAGE_BYTES = 256 * 1024
@@ -59,7 +63,7 @@ class Outbox:
         self._sent_bytes = 0
         self.gathered = 0  # how many items the last `take` took
         self._counter = 0
-        self._sent_functions: set[bytes] = set()
+        self._introduced: dict[bytes, float] = {}  # functions, by when they were last used
         self._closed: BaseException | None = None
 
     def reserve(self, count: int) -> int:
@@ -135,11 +139,15 @@ class Outbox:
         self._wake()
 
     def _introduce(self, function: Packed) -> None:
-        if function.digest not in self._sent_functions:
+        """Send a function before a task of it, unless that was done lately."""
+        now, introduced = time.monotonic(), self._introduced
+        if now - introduced.get(function.digest, -math.inf) > m.FUNCTION_KNOWN_S:
             self._items.append(
                 m.Function(function.digest, function.name, function.code, function.payload)
             )
-            self._sent_functions.add(function.digest)
+            if len(introduced) >= INTRODUCED_MAX:
+                introduced.clear()  # they are sent once more
+        introduced[function.digest] = now
 
     def _make_room(self, size: int, queued: int | None = None) -> None:
         """Wait until there is room for `size`; so much is `queued` then, if it differs."""

@@ -67,6 +67,7 @@ class Intake:
 
     def take_function(self, peer: Peer, message: m.Function, now: float) -> None:
         """The code behind a digest."""
+        self._core.unused.touch(message.digest, now)
         if message.digest not in self._ledger.functions:
             self._ledger.functions[message.digest] = (message.name, message.code)
             self._ledger.writes.append(
@@ -87,6 +88,7 @@ class Intake:
         highest = self._ledger.sessions.get(peer.who, -1)
         for row in message.blocks:
             block = m.Block(*row)
+            self._core.unused.touch(block.function, now)
             if block.first <= highest:
                 if self._ledger.blocks.find(peer.who, block.first) is not None:
                     continue  # it was sent again
@@ -217,7 +219,7 @@ class Intake:
     def _problem(self, sent: m.Block) -> str | None:
         """What is wrong with a block that is well-formed, or None."""
         if sent.function not in self._ledger.functions:
-            return f"function {sent.function.hex()} was never sent"
+            return f"function {sent.function.hex()} is not known, or not any more: submit it again"
         try:
             sent.options = sparse(options_of(sent.options))
         except (TypeError, ValueError) as error:

@@ -43,6 +43,7 @@ from .recovery import Recovery
 from .relays import Relays
 from .restored import Restored
 from .stall import Stall
+from .unused import Unused
 
 #: Outcomes in memory that are not on disk yet, of all workers. More than a disk takes in one
 #: commit, and little, for each is there several times.
@@ -76,6 +77,7 @@ class RouterCore:
         self.relays = Relays(self)
         self._notices = Notices(self)
         self.pruning = Pruning(self)
+        self.unused = Unused(self, now)
         self.drops = Drops(self, now)
         self._born_at = now - restored.age_s
         self.ledger.age_s = restored.age_s
@@ -404,6 +406,7 @@ class RouterCore:
         self.desk.tick(now)
         self._notices.tick(now)
         self.pruning.tick(now)
+        self.unused.tick(now)
         self.drops.tick(now)
         self.puts.tick(now)
         self._grace.tick(now)

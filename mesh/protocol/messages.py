@@ -50,6 +50,9 @@ from .shape import (
 VERSION_MIN = 3
 VERSION_MAX = 3
 
+#: A client sends a function again that it has not used for so long; a router knows one for longer.
+FUNCTION_KNOWN_S = 600.0
+
 
 @dataclass(slots=True)
 class Hello(Message):

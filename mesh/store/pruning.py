@@ -26,6 +26,24 @@ from .tables import Transaction
 _AGE = struct.Struct(">Q")
 
 
+def functions(txn: Transaction, about: tuple[bytes, int]) -> tuple[set[bytes], bytes | None]:
+    """The functions that the next blocks are calls of, `about` = behind which block and how many;
+    and the last of those, if there are more."""
+    behind, most = about
+    used: set[bytes] = set()
+    for nth, (block, raw) in enumerate(txn.scan("block", behind)):
+        used.add(unpack(raw)[1])
+        if nth == most:
+            return used, block
+    return used, None
+
+
+def forget_functions(txn: Transaction, digests: list[bytes]) -> None:
+    """No block is a call of these."""
+    for digest in digests:
+        txn.delete("function", digest)
+
+
 def close(txn: Transaction, block: bytes, age_s: float) -> None:
     """The last task of a block has ended."""
     txn.delete("open", block)
@@ -265,6 +283,7 @@ def dropped(txn: Transaction, store: str, leases: list[list[Any]]) -> None:
 #: Its answers to the router's questions, by name.
 LOOK_UP: dict[str, Callable[[Transaction, Any], Any]] = {
     "prunable": prunable,
+    "functions": functions,
     "forgettable": forgettable,
     "empty": empty,
     "drops": drops,

@@ -115,6 +115,7 @@ class Records:
             "outcomes": lambda txn, items: txn.put_many("outcome", items),
             "close": pruning.close,
             "prune": pruning.prune,
+            "unused": pruning.forget_functions,
             "forget": pruning.forget,
             "hold": lineage.hold,
             "drop": pruning.drop,
