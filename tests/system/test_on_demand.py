@@ -92,35 +92,44 @@ def test_a_task_tells_what_it_takes_and_who_waits_for_it(tmp_path: Path) -> None
         assert first.explain()["result"]["fetched"]["local"] == 1
 
 
-def saving_script(id: str, file: Path, elsewhere: bool) -> str:
-    """Writes the result of a task to a file, as if on another host if told so, and prints the
-    memory that no file backs, before and at its most, in kB."""
+def saving_script(id: str, file: Path, way: str) -> str:
+    """Writes the result of a task to a file, which comes this way, and prints the memory that no
+    file backs, before and at its most, in kB."""
     return f"""
         from pathlib import Path
         from mesh import Mesh
-        from mesh.client import saving
+        from mesh.client import fetch, saving
+        from mesh.protocol import transfer
         def now():
             lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
             return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
-        most, copy = [0], saving._copy
-        def watched(*arguments):
-            most[0] = max(most[0], now())
-            return copy(*arguments)
-        saving._copy = watched
+        names = {{transfer.LOCAL: "local", transfer.DIRECT: "direct", transfer.RELAYED: "relayed"}}
+        ways = []
+        fetch.Fetcher._count = lambda self, ref, way: ways.append(names[way])
+        most = [0]
+        def watched(step):
+            def watch(*arguments):
+                most[0] = max(most[0], now())
+                return step(*arguments)
+            return watch
+        saving._copy = watched(saving._copy)
+        fetch._Thread.write = watched(fetch._Thread.write)
         with Mesh({str(file.parent / "m")!r}) as m:
-            if {elsewhere}:
+            if {way != "local"}:
+                m._connection._fetcher._local = lambda place, ref: None
+            if {way == "relayed"}:
                 m._connection._fetcher._host = "elsewhere"
             future = m.future({id!r})
             future.wait()
             before = now()
             saving.save(future.outcome(), {str(file)!r})
-            print(before, most[0])
+            print(before, most[0], *ways)
         """
 
 
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["same host", "fetched"])
+@pytest.mark.parametrize("way", ["local", "direct", "relayed"])
 def test_a_large_result_goes_to_a_file_without_being_in_memory(
-    tmp_path: Path, script: type[Script], elsewhere: bool
+    tmp_path: Path, script: type[Script], way: str
 ) -> None:
     with Mesh(dir=tmp_path / "m", slots=1) as m:
         for call, check in (
@@ -132,10 +141,9 @@ def test_a_large_result_goes_to_a_file_without_being_in_memory(
         ):
             file = tmp_path / "value"
             assert call.wait(20)
-            before, most = map(
-                int, script(saving_script(call.id, file, elsewhere)).finish().split()
-            )
-            assert (most - before) * 1024 < LARGE // 4
+            told = script(saving_script(call.id, file, way)).finish().split()
+            before, most = map(int, told[:2])
+            assert (most - before) * 1024 < LARGE // 4 and told[2:] == [way]
             assert check(file)
             assert sorted(each.name for each in tmp_path.glob("value*")) == ["value"]
 
