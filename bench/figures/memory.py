@@ -53,28 +53,58 @@ def given(count: int) -> float:
 
     The core alone, beside a worker that takes them all: no real one is given more than thousands.
     """
+    submit = _lone_core(window=count)
+    before = procfs.anonymous(os.getpid())
+    submit(count, None)
+    return (procfs.anonymous(os.getpid()) - before) / count
+
+
+def awaited(count: int) -> float:
+    """Run in a new process: bytes of the router's core per task that waits for one input, beside
+    what that task and the one whose result it takes cost as queued ones: each takes another's."""
+    submit = _lone_core(window=0)
+    before = procfs.anonymous(os.getpid())
+    first = submit(count, None)
+    queued = procfs.anonymous(os.getpid())
+    submit(count, first)
+    return (procfs.anonymous(os.getpid()) - queued - (queued - before)) / count
+
+
+def _lone_core(window: int) -> Callable[[int, int | None], int]:
+    """A router's core with a client and a worker; what has the client submit so many tasks, which
+    take the results of those from a counter on, and says the first counter."""
     from mesh.core.events import Committed, Heard, Settings
     from mesh.core.restored import Restored
     from mesh.core.router import RouterCore
     from mesh.protocol import messages as m
     from mesh.protocol.link import Envelope
+    from mesh.task import key
 
     core = RouterCore(Restored("mesh", b"birth", 1), Settings(), 0.0)
     sessions = {"client": "cccccccc", "worker": "wwwwwwww"}
     for role, who in sessions.items():
-        about = {"slots": 1, "window": count} if role == "worker" else {}
+        about = {"slots": 1, "window": window} if role == "worker" else {}
         hello = m.Hello(role, who, b"1", m.VERSION_MIN, m.VERSION_MAX, about, [])
         core.handle(Heard(who.encode(), Envelope(1, 0, 0, hello)), 0.0)
     function = m.Function(b"f" * 16, "sim:f", b"code", b"")
     core.handle(Heard(b"cccccccc", Envelope(1, 1, 0, function)), 0.0)
     core.handle(Committed(core.settle(0.0).ticket), 0.0)
-    before = procfs.anonymous(os.getpid())
-    for n in range(count // m.BLOCK_TASKS_MAX):
-        row = [n * m.BLOCK_TASKS_MAX, function.digest, {}, None, 0, [b""] * m.BLOCK_TASKS_MAX]
-        submit = m.Submit([[*row, None, None]])
-        core.handle(Heard(b"cccccccc", Envelope(1, n + 2, 0, submit)), 0.0)
-        core.settle(0.0)
-    return (procfs.anonymous(os.getpid()) - before) / count
+    size, sent, next_one = m.BLOCK_TASKS_MAX, 1, 0
+
+    def submit(count: int, takes: int | None) -> int:
+        nonlocal sent, next_one
+        begun = next_one
+        for n in range(count // size):
+            inputs = None
+            if takes is not None:
+                inputs = [key("cccccccc", takes + n * size + i) for i in range(size)]
+            row = [next_one, function.digest, {}, None, 0, [b""] * size, None, None, inputs]
+            next_one, sent = next_one + size, sent + 1
+            core.handle(Heard(b"cccccccc", Envelope(1, sent, 0, m.Submit([row]))), 0.0)
+            core.settle(0.0)
+        return begun
+
+    return submit
 
 
 def finished(count: int, folder: str) -> float:
@@ -135,6 +165,9 @@ def measure(settings: Settings) -> list[Row]:
             ),
             f"router's core, per task of {single:,} given to a worker": partial(
                 fresh, "figures.memory:given", single
+            ),
+            f"router's core, per input of {single:,} that tasks wait for": partial(
+                fresh, "figures.memory:awaited", single
             ),
             f"router, per task of {many:,} done": partial(
                 fresh, "figures.memory:finished", many, folder
