@@ -96,14 +96,17 @@ def _target(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    if not path:
+        raise MeshError("'' names no file: give one to write to, or - for standard output")
     final = os.path.realpath(path)
     if os.path.exists(final) and not stat.S_ISREG(os.stat(final).st_mode):
         with open(final, "wb") as file:  # a pipe, a device
             yield file
         return
-    part = f"{final}.part"
+    # A name of its own: somebody else may be writing to the same file, and the last one wins.
+    part = os.path.join(os.path.dirname(final), f".{os.urandom(8).hex()}.part")
     try:
-        with open(part, "wb") as file:
+        with open(part, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -15,6 +15,7 @@ from scripts import Script
 from test_stores import content
 
 from mesh import Kept, Mesh, MeshError, ResultLost
+from mesh.client import saving
 from mesh.client.saving import save
 
 LARGE = 40_000_000
@@ -172,6 +173,17 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
         assert link.is_symlink() and file.stat().st_size == LARGE
         save(future.outcome(), os.devnull)
         assert not Path(os.devnull).is_file()
+
+
+def test_two_that_write_to_one_file_are_not_in_each_others_way(tmp_path: Path) -> None:
+    file = tmp_path / "value"
+    with saving._target(str(file)) as first, saving._target(str(file)) as second:
+        first.write(b"first" * 1000)
+        second.write(b"second")
+    assert file.read_bytes() == b"first" * 1000  # it was done last
+    assert not [each.name for each in tmp_path.iterdir() if each.name.endswith(".part")]
+    with pytest.raises(MeshError, match="names no file"):
+        saving.save_value(b"", "")
 
 
 def test_what_was_asked_for_is_there_without_a_mesh(tmp_path: Path) -> None:
