@@ -31,8 +31,7 @@ def forget(place: Place, ids: tuple[str, ...], as_json: bool) -> int:
     """
     tally: Counter[str] = Counter()
     unknown: TaskNotFound | None = None
-    mesh, _ = place.open()
-    with mesh:
+    with place.begin() as mesh:
         for id in ids:
             try:
                 tally.update(mesh.forget(id))

@@ -72,6 +72,28 @@ class Place(NamedTuple):
 
         return locate(self.access) if self.home is None else self.home / "access.json"
 
+    def begin(self) -> Mesh:
+        """The mesh that runs there, else one without slots that begins there: for what changes the
+        folder.
+
+        Raises:
+            RouterUnreachable: there is no mesh's folder.
+            MeshError: see `open`.
+        """
+        from ..client.mesh import Mesh
+
+        if self.home is None or self._runs():
+            return self.join()
+        _check_no_task()
+        self._check_home(self.home)
+        return Mesh(dir=self.home, slots=0)
+
+    def _check_home(self, home: Path) -> None:
+        if not (home / "router" / "records.mdb").exists():
+            raise RouterUnreachable(
+                f"there is no mesh in {home}: name the folder of `mesh up` or Mesh(dir=…)"
+            )
+
     def open(self) -> tuple[Mesh | Cold, bool]:
         """The mesh that runs there, else what its folder tells; and whether it runs.
 
@@ -88,10 +110,7 @@ class Place(NamedTuple):
         until = time.monotonic() + CHANGING_S
         while not self._runs():
             _check_no_task()
-            if not (self.home / "router" / "records.mdb").exists():
-                raise RouterUnreachable(
-                    f"there is no mesh in {self.home}: name the folder of `mesh up` or Mesh(dir=…)"
-                )
+            self._check_home(self.home)
             try:
                 return Cold(self.home, self.stores), False
             except InUse:  # a mesh begins there, or ends
