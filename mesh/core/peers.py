@@ -77,6 +77,7 @@ class Peers:
             owed older ones; and `owing`, since when, those that are owed an acknowledgement: of a
             thousand peers a turn concerns a few.
         outgoing: what this turn sends.
+        keys: the public keys that are let in by TCP, with the role of each.
     """
 
     def __init__(self) -> None:
@@ -86,6 +87,7 @@ class Peers:
         self.behind: dict[Peer, None] = {}
         self.owing: dict[Peer, float] = {}
         self.outgoing: list[tuple[bytes, Envelope]] = []
+        self.keys: dict[str, str] = {}
 
     def add(self, peer: Peer) -> None:
         """Take in `peer`, in place of those of its routing id or identity: `drop` them, too."""

@@ -55,7 +55,6 @@ class RouterCore:
 
     def __init__(self, restored: Restored, settings: Settings, now: float) -> None:
         self.mesh, self.birth, self.epoch = restored.mesh, restored.birth, restored.epoch
-        self.keys: dict[str, str] = {}  # the public keys that are let in, and their roles
         self.settings = settings
         self.committed = 0  # the last ticket that is on disk
         self.stopping = False
@@ -280,7 +279,7 @@ class RouterCore:
         self._welcome(peer, now)
         self._notices.welcomed(hello.who)
         if hello.role == "worker":
-            self.peers.send(peer, m.Keys(self.keys), now)
+            self.peers.send(peer, m.Keys(self.peers.keys), now)
             worker = self.fleet.greet(peer, hello, now)
             if not worker.recorded:
                 self.after_commit(worker.is_recorded)
@@ -295,7 +294,7 @@ class RouterCore:
 
     def renew(self, keys: dict[str, str], now: float) -> None:
         """From now on these are the public keys, with the role of each, and no others."""
-        self.keys = keys
+        self.peers.keys = keys
         for peer in self.peers.by_id.values():
             if peer.role == rights.WORKER:
                 self.peers.send(peer, m.Keys(keys), now)

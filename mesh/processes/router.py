@@ -207,7 +207,7 @@ class Router:
         self.entrance.attend(self._poller)
         for source in (self.wake, *life.sources):
             self._poller.add(source)
-        self.core.keys = self.entrance.roles
+        self.core.peers.keys = self.entrance.roles
         try:
             self.access = self.entrance.write(self.access_files)
         except MeshError:
