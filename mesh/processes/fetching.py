@@ -2,9 +2,9 @@
 
 What the store has is here at once. The file of a store on the same host is linked: no byte is
 copied, and the link outlives what the other worker does with its own. Everything else comes in
-chunks, written where they belong into a file in `incoming`; the thread that owns the index reads it
-for its checksum, and it is a result like others then, marked as a copy. Which chunk to ask whom for
-is up to core/chunks.py.
+chunks, written where they belong into a file in `incoming` and summed up as they come; what comes
+out of order the thread that owns the index reads for its checksum. It is a result like others then,
+marked as a copy. Which chunk to ask whom for is up to core/chunks.py.
 
 It runs in the worker's loop: it never waits.
 """
@@ -12,6 +12,7 @@ It runs in the worker's loop: it never waits.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,27 @@ from .writer import Writer
 
 
 class _Coming:
-    """An input that comes in chunks: its order, the file it is written to, and who was asked."""
+    """An input that comes in chunks: its order, the file it is written to, and the checksum of as
+    much of it as has come in order: the bytes are in the processor's cache then."""
 
-    __slots__ = ("file", "order", "path")
+    __slots__ = ("crc", "file", "order", "path", "summed")
 
     def __init__(self, order: Order, path: Path) -> None:
         self.order, self.path = order, path
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self.file = os.open(path, flags, 0o600)
+        self.summed = self.crc = 0
+
+    def write(self, content: Any, offset: int) -> None:
+        """Write a part of it.
+
+        Raises:
+            OSError: there is no room.
+        """
+        _write_at(self.file, content, offset)
+        if offset == self.summed:
+            self.crc = zlib.crc32(content, self.crc)
+            self.summed += len(content)
 
     def close(self) -> None:
         """What is there of it stays."""
@@ -71,6 +85,9 @@ class Fetching:
         self._whole: list[tuple[Ref, int | None]] = []  # and its fetch, if it came in chunks
         self._committing: dict[int, tuple[Ref, int | None]] = {}  # ticket → what, and its fetch
         self._relayed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._coming)
 
     # -- orders ------------------------------------------------------------------------------
 
@@ -140,7 +157,11 @@ class Fetching:
         for ref, token in whole:
             ticket = self._core.slots.next_ticket()
             self._committing[ticket] = (ref, token)
-            self._writer.submit(ticket, [Copy(ref, linked=token is None)], [])
+            if token is None:
+                copy = Copy(ref, ref.size, ref.crc)  # as good as the other's own
+            else:
+                copy = Copy(ref, self._coming[token].summed, self._coming[token].crc)
+            self._writer.submit(ticket, [copy], [])
 
     def committed(self, ticket: int, now: float) -> None:
         """The index has taken in what was handed over under tickets up to this one."""
@@ -182,7 +203,7 @@ class Fetching:
         """A chunk goes to where it belongs in its file."""
         coming = self._coming[token]
         try:
-            _write_at(coming.file, content, offset)
+            coming.write(content, offset)
         except OSError as error:
             self._end(token)
             coming.path.unlink(missing_ok=True)

@@ -33,7 +33,8 @@ from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.route import Route
 from ..transport.wake import Wake
-from . import LEAVING_FILE, NO_PORT, allocator
+from . import LEAVING_FILE, NO_PORT
+from .allocator import Allocator
 from .children import Children
 from .deposits import Deposits
 from .fetching import Fetching
@@ -86,6 +87,7 @@ class Worker:
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log, self.life = log, life
+        self._allocator = Allocator()
         self.router_timeout_s = router_timeout_s
         self.router_lost = False
         self.data_port = data_port
@@ -176,6 +178,8 @@ class Worker:
                 self.server.take()
             serving = self.server.serve()
             self.fetching.hear(ready, now)
+            if serving or self.fetching:
+                self._allocator.moved(now)
             if self.wake.is_set:
                 self.wake.clear()
                 for event in self.writer.done():
@@ -184,6 +188,7 @@ class Worker:
                 core.handle(events.Tick(), now)
                 self.children.tend(now)
                 self.deposits.tend(now)
+                self._allocator.tend(now)
                 self._look_for_router(now)
             reason = self._settle(now)
             if joined is not None and core.welcome is not None:
@@ -274,7 +279,7 @@ class Worker:
         except DecodeError:
             return  # the router has passed on what is none
         head, *content = self.server.answer(get, transfer.RELAYED)
-        answer = m.Relay("", message.number, head, content[0] if content else b"")
+        answer = m.Relay("", message.number, head, b"".join(content))  # it leaves later
         self.core.supply.relay(answer)
 
     def _handle_written(self, event: Any, now: float) -> None:
@@ -363,7 +368,6 @@ def serve(
     Raises:
         MeshError: its folder cannot be used.
     """
-    allocator.keep_little()
     folder = Path(options["folder"])
     worker = Worker(
         folder,

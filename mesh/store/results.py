@@ -80,11 +80,12 @@ class Gone(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """What another store made lies in `incoming`. It is `linked` if its file is the other's own:
-    then it is as good as that, and not read for its checksum."""
+    """What another store made lies in `incoming`. Of its first `summed` bytes the checksum is known
+    to be `crc`: the rest is read."""
 
     ref: Ref
-    linked: bool
+    summed: int
+    crc: int
 
 
 class Put(NamedTuple):
@@ -212,9 +213,9 @@ class Results:
         """Those that are what their refs say; the others are removed. What is not in `incoming` any
         more was moved when this was tried before."""
         whole = []
-        for ref, linked in copies:
+        for ref, summed, crc in copies:
             file = self.incoming / ref.key.hex()
-            if linked or not file.exists() or _checksum(file) == ref.crc:
+            if not file.exists() or _checksum(file, summed, crc) == ref.crc:
                 whole.append(ref)
             else:
                 file.unlink()
@@ -415,9 +416,10 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _checksum(file: Path) -> int:
-    crc = 0
+def _checksum(file: Path, summed: int = 0, crc: int = 0) -> int:
+    """Of a file whose first `summed` bytes have the checksum `crc`."""
     with open(file, "rb") as content:
+        content.seek(summed)
         while part := content.read(_READ_BYTES):
             crc = zlib.crc32(part, crc)
     return crc
