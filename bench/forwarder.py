@@ -19,7 +19,7 @@ CHILD = b"child"
 START_TIMEOUT_S = 30
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A killed bench can't stop its children, so each of them waits for its parent's end."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -33,7 +33,7 @@ def _end_with_parent() -> None:
 
 def _route(address: str, ready: Event) -> None:
     """Hand what clients send to the child, and what it sends to the client it names."""
-    _end_with_parent()
+    end_with_parent()
     socket = zmq.Context().socket(zmq.ROUTER)
     socket.bind(address)
     socket.recv_multipart()  # the child's hello: from here on it can be reached
@@ -45,7 +45,7 @@ def _route(address: str, ready: Event) -> None:
 
 def _answer(address: str) -> None:
     """Send everything back as it came."""
-    _end_with_parent()
+    end_with_parent()
     socket = zmq.Context().socket(zmq.DEALER)
     socket.routing_id = CHILD
     socket.connect(address)

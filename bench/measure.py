@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -54,3 +55,32 @@ def seconds_of(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+class Peak:
+    """The most that `read` gives while this is open, looked at again and again.
+
+    Attributes:
+        growth: how much more that was than at first.
+    """
+
+    EVERY_S = 0.02
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self._read = read
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.growth = 0.0
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.EVERY_S):
+            self.growth = max(self.growth, self._read() - self._first)
+
+    def __enter__(self) -> Peak:
+        self._first = self._read()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self._over.set()
+        self._thread.join()

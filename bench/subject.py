@@ -41,6 +41,15 @@ def durable_mesh(parent: str, slots: int = SLOTS, **options: Any) -> Iterator[Me
         yield mesh
 
 
+@contextmanager
+def router_alone(parent: str) -> Iterator[Mesh]:
+    """`Mesh(slots=0, dir=…)`: a router for workers that join, and a home worker."""
+    from mesh import Mesh
+
+    with Mesh(slots=0, dir=tempfile.mkdtemp(dir=parent, prefix="mesh-")) as mesh:
+        yield mesh
+
+
 def _make_ready(mesh: Mesh, slots: int) -> None:
     mesh.wait_for_slots(slots, START_TIMEOUT_S)
     warm_up(mesh)

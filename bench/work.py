@@ -6,7 +6,10 @@ nothing more.
 
 from __future__ import annotations
 
+import os
 import random
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,3 +42,19 @@ def numbers(count: int) -> np.ndarray:
     if count not in _KEPT:
         _KEPT[count] = np.arange(count, dtype=np.float64)
     return _KEPT[count]
+
+
+def made(size: int) -> bytes:
+    """So many bytes that are nobody else's."""
+    return random.randbytes(8) * (size // 8)
+
+
+def taken(*given: Any) -> None:
+    """Is given something, and does nothing with it."""
+
+
+def held(begun: str) -> None:
+    """Makes a file, and stays for as long as it is there."""
+    Path(begun).touch()
+    while os.path.exists(begun):
+        time.sleep(0.01)

@@ -13,6 +13,7 @@ NAMES = (
     "durability",
     "roundtrip",
     "payload",
+    "exchange",
     "startup",
     "footprint",
     "memory",
