@@ -113,8 +113,11 @@ class Child:
             code = _spooled(spool.function(self._incoming, self.pid, number), code)
         self._send(packets.pack_function(number, by_path, code))
 
-    def send_tasks(self, piece: Piece, low: int, high: int, inline_bytes: int) -> int:
-        """Send tasks [low, high) of `piece`; up to which there was room on the disk."""
+    def send_tasks(
+        self, piece: Piece, low: int, high: int, inline_bytes: int, compared: set[bytes]
+    ) -> int:
+        """Send tasks [low, high) of `piece`; up to which there was room on the disk. `compared` are
+        the inputs that need not be once more, for the first that takes them."""
         number, first = self.numbers[piece.function], b""
         inline = min(inline_bytes, packets.PAYLOAD_BYTES_MAX)
         tasks: list[tuple[int, int, Any]] = []
@@ -122,7 +125,8 @@ class Child:
         for i in range(low, high):
             payload, how = piece.payloads[i], 0
             if piece.lease + i in piece.inputs:
-                inputs = [self._input(*each) for each in piece.inputs[piece.lease + i]]
+                given = piece.inputs[piece.lease + i]
+                inputs = [self._input(kind, body, compared) for kind, body in given]
                 payload, how = packets.pack_bundle(inputs, payload), packets.WITH_INPUTS
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
                 file = spool.arguments(self._incoming, piece.lease + i)
@@ -144,13 +148,15 @@ class Child:
             self._send(packets.pack_tasks(number, inline, first, tasks))
         return high
 
-    def _input(self, kind: int, body: Any) -> Any:
+    def _input(self, kind: int, body: Any, compared: set[bytes]) -> Any:
         """An input as a slot takes it."""
         if kind != Kind.STORED:
             return body
         ref = parse_ref(body)
         file = self._incoming.parent / "content" / stored_name(ref.task, ref.lease, ref.number)
-        return packets.File(ref.size, ref.crc, str(file))
+        is_compared = ref.key in compared
+        compared.discard(ref.key)
+        return packets.File(ref.size, ref.crc, str(file), is_compared)
 
     def _send(self, packet: bytes) -> None:
         """Send a packet, in order, as far as the pair takes it."""

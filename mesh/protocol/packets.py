@@ -4,8 +4,9 @@
                     TASKS     function number u32, inline bytes u32, id of the first task (16
                               bytes), then per task: lease u64, how u8 (1 by path, 2 with inputs),
                               length u32, payload; with inputs that is their count u32, for each
-                              is-file u8, length u32, and its value, or size u64, crc32 u32 and
-                              path, and then the arguments
+                              kind u8 (0 a value, 1 a file, 2 one that was compared with its
+                              checksum just now), length u32, and its value, or size u64, crc32
+                              u32 and path, and then the arguments
     slot → worker   READY     pid u32
                     OUTCOMES  per task: lease u64, kind u8, stored u8, seconds f32,
                               length u32, body
@@ -44,6 +45,7 @@ _COUNT = struct.Struct("<I")
 _UNKNOWN = struct.Struct("<BI")
 _LEASE = struct.Struct("<Q")
 _INPUT = struct.Struct("<BI")
+_A_FILE, _COMPARED_FILE = 1, 2
 _FILE = struct.Struct("<QI")
 _READY = struct.Struct("<BI")
 _OUTCOME = struct.Struct("<QBBfI")
@@ -90,21 +92,23 @@ def _each_task(view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 
 
 class File(NamedTuple):
-    """An input that lies in the worker's store."""
+    """An input that lies in the worker's store. `compared`: with its checksum, just now."""
 
     size: int
     crc: int
     path: str
+    compared: bool = False
 
 
 def pack_bundle(inputs: list[Any], arguments: Any) -> bytes:
     """What a task takes, values and `File`s, with its arguments: the payload of its packet."""
     parts: list[Any] = [_COUNT.pack(len(inputs))]
     for each in inputs:
-        is_file = isinstance(each, File)
-        if is_file:
+        kind = 0
+        if isinstance(each, File):
+            kind = _COMPARED_FILE if each.compared else _A_FILE
             each = _FILE.pack(each.size, each.crc) + each.path.encode()
-        parts += _INPUT.pack(is_file, len(each)), each
+        parts += _INPUT.pack(kind, len(each)), each
     return b"".join([*parts, arguments])
 
 
@@ -113,14 +117,14 @@ def parse_bundle(bundle: Any) -> tuple[list[Any], memoryview]:
     view, at = memoryview(bundle), _COUNT.size
     inputs: list[Any] = []
     for _ in range(_COUNT.unpack_from(view)[0]):
-        is_file, length = _INPUT.unpack_from(view, at)
+        kind, length = _INPUT.unpack_from(view, at)
         at += _INPUT.size
         found = view[at : at + length]
         at += length
-        if is_file:
+        if kind:
             path = bytes(found[_FILE.size :]).decode()
             size, crc = _FILE.unpack_from(found)
-            inputs.append(File(size, crc, path))
+            inputs.append(File(size, crc, path, kind == _COMPARED_FILE))
         else:
             inputs.append(found)
     return inputs, view[at:]

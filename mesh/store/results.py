@@ -110,6 +110,8 @@ class Results:
     Attributes:
         id: of the store.
         held: how many results and logs are there, and of how many bytes.
+        compared: copies that were compared with their checksum when they came, and which nobody has
+            taken since.
 
     Raises:
         StoreError: the store cannot be opened, another version wrote it, or the disk is full.
@@ -119,6 +121,7 @@ class Results:
         self, root: Path, new_id: str, durability: Durability, seal: Seal | None = None
     ) -> None:
         self.content = root / "content"
+        self.compared: set[bytes] = set()
         self.incoming = root / "incoming"
         self._is_synced = durability == "disk"
         for made in (self.content, self.incoming):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.protocol import packets
+from mesh.protocol.packets import File
 
 leases = st.integers(0, 2**63 - 1)
 tasks = st.lists(st.tuples(leases, st.booleans(), st.binary(max_size=50)), max_size=8)
@@ -97,3 +98,10 @@ def test_the_largest_packet_fits_the_socket_beside_another():
     with ours, theirs:
         for _ in range(2):
             ours.send(bytes(packets.PACKET_BYTES_MAX), socket.MSG_DONTWAIT)
+
+
+def test_a_file_that_was_compared_just_now_is_known_as_such() -> None:
+    files = [File(3, 7, "/there", compared=True), File(3, 7, "/there"), b"value"]
+    inputs, arguments = packets.parse_bundle(packets.pack_bundle(files, b"arguments"))
+
+    assert inputs == files and arguments == b"arguments"

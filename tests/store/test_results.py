@@ -13,7 +13,7 @@ from mesh.processes import spool
 from mesh.protocol.outcome import Ref
 from mesh.store import results
 from mesh.store.opening import open_results
-from mesh.store.results import Gone, Results, Told, Untold
+from mesh.store.results import Copy, Gone, Results, Told, Untold
 from mesh.store.tables import LmdbTables
 from mesh.task import Kind, key
 
@@ -215,3 +215,18 @@ def test_what_a_store_holds_is_known_through_every_change_and_in_the_next_life(r
     again.find(TASK, 8, 0)[0].unlink()
     again.go_through()
     assert again.held == reopen().held == (0, 0)
+
+
+@pytest.mark.parametrize("rest", [b"the rest", b"another!"])
+def test_of_a_copy_that_came_out_of_order_the_rest_is_read(reopen: Open, rest: bytes) -> None:
+    store, first = reopen(), b"in order, "
+    ref = wait(store, 7, first + rest)._replace(crc=zlib.crc32(first + b"the rest"))
+
+    store.apply([Copy(ref, len(first), zlib.crc32(first))])
+
+    if rest == b"the rest":
+        assert store.find(TASK, 7, 0)[0].read_bytes() == first + rest
+    else:
+        with pytest.raises(ResultLost):
+            store.find(TASK, 7, 0)
+        assert list(store.incoming.iterdir()) == []
