@@ -27,6 +27,8 @@ COMING_BYTES_MAX = 256 * 1024 * 1024
 #: So many inputs are remembered as being here: of the others the shell is asked again.
 HERE_MAX = 4096
 
+_STORED = int(Kind.STORED)
+
 #: Where stores are: id → [address, host, folder].
 Places = dict[str, list[str]]
 
@@ -93,11 +95,13 @@ class Arrivals:
         """A new piece: those of its tasks that wait stay here, the others are returned, in runs."""
         low = 0
         for lease in sorted(piece.inputs):
+            stored = [body for kind, body in piece.inputs[lease] if kind == _STORED]
+            if not stored:
+                continue
             at = lease - piece.lease
             waiting = Waiting(piece, at)
-            for kind, body in piece.inputs[lease]:
-                if kind == Kind.STORED:
-                    self._need(waiting, parse_ref(body), lease)
+            for body in stored:
+                self._need(waiting, parse_ref(body), lease)
             if waiting.missing:
                 self._leases[lease] = waiting
                 if low < at:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _WAITING, _QUEUED = int(State.WAITING), int(State.QUEUED)
 
+#: So many blocks that inputs were found in are remembered: a task often takes one of each of a few
+#: groups, and the next one their neighbours.
+NEAR_BLOCKS = 4
+
 #: Of a cause, so much is told to all that it befalls.
 CAUSE_CHARS_MAX = 500
 
@@ -83,7 +87,7 @@ class Inputs:
         self.stranded: dict[tuple[Block, int], list[str]] = {}
         self._ledger = ledger
         self._by_task: dict[bytes, Input] = {}
-        self._last: tuple[bytes, bytes, Block | None] = (b"", b"", None)
+        self._near: deque[tuple[bytes, bytes, Block]] = deque(maxlen=NEAR_BLOCKS)
         self._released: dict[Block, list[int]] = {}
         self._lost: set[bytes] = set()
         self._newly_lost: list[bytes] = []
@@ -116,17 +120,17 @@ class Inputs:
         return found is not None and found[0].states[found[1]] < ENDED
 
     def _find(self, task: bytes) -> tuple[Block, int] | None:
-        """Where a task is among the open blocks: often in the one that was found last."""
-        low, high, block = self._last
-        if not low <= task < high:
-            found = self._ledger.blocks.find(*unkey(task))
-            if found is None:
-                return None
+        """Where a task is among the open blocks: often in one that was found lately, and has not
+        ended since."""
+        for low, high, block in self._near:
+            if low <= task < high and block.left:
+                return block, int.from_bytes(task[8:], "big") - block.first
+        found = self._ledger.blocks.find(*unkey(task))
+        if found is not None:
             block = found[0]
             end = key(block.session, block.first + block.size)
-            self._last = (block.key, end, block)
-        assert block is not None
-        return block, int.from_bytes(task[8:], "big") - block.first
+            self._near.appendleft((block.key, end, block))
+        return found
 
     # -- coming ------------------------------------------------------------------------------
 
@@ -306,12 +310,14 @@ class Inputs:
 
     def let_go(self, block: Block, i: int) -> None:
         """A task has ended, and needs its inputs no more."""
-        self.stop_waiting(block, i)
+        if self.stranded or i in block.missing:
+            self.stop_waiting(block, i)
+        by_task = self._by_task
         for task in split(block.inputs[i]):  # type: ignore[index]  # a block with inputs
-            entry = self._by_task[task]
+            entry = by_task[task]
             entry.users -= 1
             if not entry.users:
-                del self._by_task[task]
+                del by_task[task]
                 if entry.is_lost:
                     self._lost.discard(task)
                     self._unwanted.append(task)

@@ -98,9 +98,9 @@ class Intake:
                 inputs.update(dict.fromkeys(split(b"".join(block.inputs))))
             end = block.first + len(block.payloads)
             new.append((key(peer.who, block.first), key(peer.who, end)))
-        others = [t for t in inputs if not any(low <= t < high for low, high in new)]
-        puts = ((task, self._core.puts.outcome(task)) for task in others)
-        told = Answers({}, set(), {task: (task, put) for task, put in puts if put is not None})
+        first = min(new)[0] if new else b""  # most inputs are of a message before
+        others = [t for t in inputs if t < first or not any(low <= t < high for low, high in new)]
+        told = Answers({}, set(), self._core.puts.outcomes(others))
         self._submit(peer, message, (names, doubtful, others), told, now)
 
     def _submit(

@@ -59,9 +59,10 @@ class Puts:
         self._slow: set[Peer] = set()  # whose line waits for longer than PATIENCE_S
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()  # task → its outcome
 
-    def outcome(self, task: bytes) -> bytes | None:
-        """The outcome of what was put lately."""
-        return self._recent.get(task)
+    def outcomes(self, tasks: list[bytes]) -> dict[bytes, tuple[bytes, bytes | None]]:
+        """The ids and outcomes of those of `tasks` that were put lately."""
+        recent = self._recent
+        return {task: (task, recent[task]) for task in tasks if task in recent} if recent else {}
 
     def forget(self, task: bytes) -> None:
         """A put is not what it was: it was lost, or history has no such put any more."""

@@ -30,6 +30,9 @@ FREEZE_S = 0.1
 LOOK_AGAIN_S = 0.000_1
 
 
+_STORED = int(Kind.STORED)
+
+
 class Child:
     """A slot's process, and the pair to it."""
 
@@ -126,7 +129,9 @@ class Child:
             payload, how = piece.payloads[i], 0
             if piece.lease + i in piece.inputs:
                 given = piece.inputs[piece.lease + i]
-                inputs = [self._input(kind, body, compared) for kind, body in given]
+                inputs = [
+                    self._file(body, compared) if kind == _STORED else body for kind, body in given
+                ]
                 payload, how = packets.pack_bundle(inputs, payload), packets.WITH_INPUTS
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
                 file = spool.arguments(self._incoming, piece.lease + i)
@@ -148,10 +153,8 @@ class Child:
             self._send(packets.pack_tasks(number, inline, first, tasks))
         return high
 
-    def _input(self, kind: int, body: Any, compared: set[bytes]) -> Any:
-        """An input as a slot takes it."""
-        if kind != Kind.STORED:
-            return body
+    def _file(self, body: Any, compared: set[bytes]) -> packets.File:
+        """A stored input as a slot takes it."""
         ref = parse_ref(body)
         file = self._incoming.parent / "content" / stored_name(ref.task, ref.lease, ref.number)
         is_compared = ref.key in compared

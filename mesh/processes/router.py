@@ -107,11 +107,14 @@ class Payloads:
     def of_inputs(self, ids: bytes) -> tuple[bytes, list[bytes]]:
         """How tasks ended: their kinds, and values or refs."""
         kinds, values = bytearray(), []
+        kept = self._kept
         for task in split(ids):
             name = _OUTCOME + task
-            if name not in self._kept:
+            entry = kept.get(name)
+            if entry is None:
                 self._keep(name, 0, [self._records.outcome(task)])
-            record = self._kept[name][1][0]
+                entry = kept[name]
+            record = entry[1][0]
             kinds.append(record[0])
             values.append(rest_of(record, RECORD.size))
         return bytes(kinds), values

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import PayloadError
+from ..task import SESSION_CHARS
 
 #: A task id.
 INPUT_BYTES = 16
@@ -42,13 +43,21 @@ class _Here(threading.local):
 _here = _Here()
 
 
-@contextmanager
-def gathering(mesh: object) -> Iterator[dict[bytes, int]]:
-    """While this lasts, futures of `mesh` may be pickled: their ids, in order, with numbers."""
-    _here.gathered, _here.mesh = {}, mesh
-    try:
-        yield _here.gathered
-    finally:
+class Gathering:
+    """While this lasts, futures of `mesh` may be pickled: their ids, in order, with numbers. As a
+    generator it took twice as long."""
+
+    __slots__ = ("_mesh",)
+
+    def __init__(self, mesh: object) -> None:
+        self._mesh = mesh
+
+    def __enter__(self) -> dict[bytes, int]:
+        gathered: dict[bytes, int] = {}
+        _here.gathered, _here.mesh = gathered, self._mesh
+        return gathered
+
+    def __exit__(self, *about: object) -> None:
         _here.gathered = _here.mesh = None
 
 
@@ -106,4 +115,7 @@ def are_inputs(ids: Any) -> bool:
     """Whether `ids` is a list of task ids, one after the other."""
     if not isinstance(ids, bytes) or len(ids) % INPUT_BYTES or len(ids) > _IDS_BYTES_MAX:
         return False
-    return ids.isascii() or all(each[:8].isascii() for each in split(ids))
+    if ids.isascii():
+        return True
+    sessions = b"".join([ids[at : at + SESSION_CHARS] for at in range(0, len(ids), INPUT_BYTES)])
+    return sessions.isascii()

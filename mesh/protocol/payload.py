@@ -268,7 +268,7 @@ def dump_arguments(
             return [NO_ARGUMENTS], b""
         if ATOMS.issuperset(kinds):
             return [pickle.dumps((args, kwargs), protocol=5)], b""
-    with inputs.gathering(mesh) as gathered:
+    with inputs.Gathering(mesh) as gathered:
         try:
             if not kwargs and kinds <= ATOMS | inputs.REFERRING:
                 return [pickle.dumps((args, kwargs), protocol=5)], b"".join(gathered)
