@@ -370,7 +370,8 @@ class Router:
         elif type(message) is m.Inputs:
             for row in message.rows:
                 records = [
-                    self._kept.get(each) or self.records.outcome(each) for each in split(row[1])
+                    self._kept.get(each) or dict(self.records.outcomes([each]))[each]
+                    for each in split(row[1])
                 ]
                 row[2:] = bytes(record[0] for record in records), list(map(_given_of, records))
         elif type(message) is m.Function:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.inputs import INPUT_BYTES, split
 from ..protocol.outcome import failure_body, parse, parse_failure, parse_ref
-from ..task import ENDED, SUCCESS, Kind, State, key, show, unkey
+from ..task import ENDED, SUCCESS, Kind, State, show, unkey
 from .block import Block
 from .life import Cause
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _WAITING, _QUEUED = int(State.WAITING), int(State.QUEUED)
 
-#: So many blocks that inputs were found in are remembered: a task often takes one of each of a few
-#: groups, and the next one their neighbours.
-NEAR_BLOCKS = 4
+#: So many places where inputs were found are remembered: the next tasks take their neighbours. A
+#: place is what ids have in common that are alike but for their last byte.
+NEAR_MAX = 1024
 
 #: Of a cause, so much is told to all that it befalls.
 CAUSE_CHARS_MAX = 500
@@ -87,7 +87,7 @@ class Inputs:
         self.stranded: dict[tuple[Block, int], list[str]] = {}
         self._ledger = ledger
         self._by_task: dict[bytes, Input] = {}
-        self._near: deque[tuple[bytes, bytes, Block]] = deque(maxlen=NEAR_BLOCKS)
+        self._near: dict[bytes, Block] = {}
         self._released: dict[Block, list[int]] = {}
         self._lost: set[bytes] = set()
         self._newly_lost: list[bytes] = []
@@ -122,14 +122,16 @@ class Inputs:
     def _find(self, task: bytes) -> tuple[Block, int] | None:
         """Where a task is among the open blocks: often in one that was found lately, and has not
         ended since."""
-        for low, high, block in self._near:
-            if low <= task < high and block.left:
-                return block, int.from_bytes(task[8:], "big") - block.first
+        block = self._near.get(task[:-1])
+        if block is not None and block.left:
+            i = int.from_bytes(task[8:], "big") - block.first
+            if 0 <= i < block.size:
+                return block, i
         found = self._ledger.blocks.find(*unkey(task))
         if found is not None:
-            block = found[0]
-            end = key(block.session, block.first + block.size)
-            self._near.appendleft((block.key, end, block))
+            if len(self._near) >= NEAR_MAX:
+                self._near.clear()
+            self._near[task[:-1]] = found[0]
         return found
 
     # -- coming ------------------------------------------------------------------------------

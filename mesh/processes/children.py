@@ -48,6 +48,8 @@ class Children:
     ) -> None:
         self._core, self._results, self._poller, self._log = core, results, poller, log
         self._memory_max, self._say_stalled = memory_max, say_stalled
+        # One for all: what `recv` makes for a packet that may be large is new memory each time.
+        self._packet = memoryview(bytearray(packets.PACKET_BYTES_MAX * 2))
         self._children: dict[int, Child] = {}
         self._wards = Wards(log)
         self._thin_at = 0.0
@@ -95,10 +97,11 @@ class Children:
     def _hear_slot(self, number: int, child: Child, now: float) -> None:
         """Take what a slot has answered."""
         rows: list[tuple[int, int, bytes, float, bool]] = []
-        receive, line = child.pair.recv, self._core.slots[number].line
+        receive, line = child.pair.recv_into, self._core.slots[number].line
+        view = self._packet
         while len(rows) < OUTCOMES_MAX:
             try:
-                packet = receive(packets.PACKET_BYTES_MAX * 2, socket.MSG_DONTWAIT)
+                packet = bytes(view[: receive(view, 0, socket.MSG_DONTWAIT)])
             except (BlockingIOError, ConnectionError):
                 break
             if not packet:

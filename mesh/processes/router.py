@@ -104,20 +104,19 @@ class Payloads:
             self._kept[_OUTCOME + task] = (ticket, [record], size)
             self._bytes += size
 
-    def of_inputs(self, ids: bytes) -> tuple[bytes, list[bytes]]:
-        """How tasks ended: their kinds, and values or refs."""
-        kinds, values = bytearray(), []
+    def fill_in(self, rows: list[list[Any]]) -> None:
+        """Complete the rows of INPUTS: how the tasks ended that others take, and their values or
+        refs. The store is asked once for all of them that are not here."""
         kept = self._kept
-        for task in split(ids):
-            name = _OUTCOME + task
-            entry = kept.get(name)
-            if entry is None:
-                self._keep(name, 0, [self._records.outcome(task)])
-                entry = kept[name]
-            record = entry[1][0]
-            kinds.append(record[0])
-            values.append(rest_of(record, RECORD.size))
-        return bytes(kinds), values
+        tasks = [split(row[1]) for row in rows]
+        asked = {task for each in tasks for task in each if _OUTCOME + task not in kept}
+        if asked:
+            for task, record in self._records.outcomes(sorted(asked)):
+                self._keep(_OUTCOME + task, 0, [record])
+        for row, each in zip(rows, tasks, strict=True):
+            records = [kept[_OUTCOME + task][1][0] for task in each]
+            row[2] = bytes([record[0] for record in records])
+            row[3] = [rest_of(record, RECORD.size) for record in records]
 
     def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
         self._drop(name)  # of what was made again
@@ -297,8 +296,7 @@ class Router:
             for row in message.pieces:
                 row[5] = self.payloads.of_tasks(row[5])
         elif type(message) is m.Inputs:
-            for row in message.rows:
-                row[2:] = self.payloads.of_inputs(row[1])
+            self.payloads.fill_in(message.rows)
         elif type(message) is m.Function:
             message.payload = self.payloads.of_function(message.digest)
         elif type(message) is m.Tell and type(message.value) is dict and "router" in message.value:

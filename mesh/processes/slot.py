@@ -205,7 +205,7 @@ class Slot:
         given, arguments = packets.parse_bundle(arguments)
         if arguments == payload.LAST_INPUT:
             arguments = given.pop()
-        with inputs.given(lambda number: self._value_of(given[number])):
+        with inputs.Given(lambda number: self._value_of(given[number])):
             args, kwargs = self._value_of(arguments)
         return function, args, kwargs
 

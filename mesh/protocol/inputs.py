@@ -12,8 +12,7 @@ inside objects that this module has never heard of.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import PayloadError
@@ -89,20 +88,24 @@ def value(number: int) -> Any:
     return _here.load(number)
 
 
-@contextmanager
-def given(load: Callable[[int], Any]) -> Iterator[None]:
+class Given:
     """While this lasts, arguments may be unpickled; `load` gives the value of an input."""
-    values: dict[int, Any] = {}
 
-    def once(number: int) -> Any:
-        if number not in values:
-            values[number] = load(number)
-        return values[number]
+    __slots__ = ("_load", "_values")
 
-    _here.load = once
-    try:
-        yield
-    finally:
+    def __init__(self, load: Callable[[int], Any]) -> None:
+        self._load = load
+        self._values: dict[int, Any] = {}
+
+    def _once(self, number: int) -> Any:
+        if number not in self._values:
+            self._values[number] = self._load(number)
+        return self._values[number]
+
+    def __enter__(self) -> None:
+        _here.load = self._once
+
+    def __exit__(self, *about: object) -> None:
         _here.load = None
 
 

@@ -32,7 +32,7 @@ takes the core's writes; `look_up` its questions; both speak the core's words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -331,13 +331,14 @@ class Records:
             raise StoreError(f"the arguments of block {show(*unkey(block))} are missing")
         return list(unpack(raw))
 
-    def outcome(self, task: bytes) -> bytes:
-        """How a task ended, as the router recorded it."""
+    def outcomes(self, tasks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """How these tasks ended, as the router recorded it."""
         with self.tables.begin() as txn:
-            raw = txn.get("outcome", task)
-        if raw is None:
-            raise StoreError(f"how {show(*unkey(task))} ended is not recorded")
-        return raw
+            for task in tasks:
+                raw = txn.get("outcome", task)
+                if raw is None:
+                    raise StoreError(f"how {show(*unkey(task))} ended is not recorded")
+                yield task, raw
 
     def function(self, digest: bytes) -> Any:
         """The payload of a function."""
