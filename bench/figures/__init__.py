@@ -14,6 +14,7 @@ NAMES = (
     "roundtrip",
     "payload",
     "exchange",
+    "tree",
     "startup",
     "footprint",
     "memory",
