@@ -30,6 +30,9 @@ TURN_CHUNKS = 16
 WAITING_MAX = 128
 WAITING_OF_ONE_MAX = CHUNKS_MAX
 
+#: Task, lease and number of a result.
+Name = tuple[bytes, int, int]
+
 
 class Server:
     """Serves `results` at the ipc path `path`, and on the TCP address `listen` unless that is None;
@@ -52,6 +55,7 @@ class Server:
         self._keeping = keeping
         self._buffer = bytearray(transfer.CHUNK_BYTES)  # new pages cost more than their copy
         self._door = None if listen is None else Door(context, Pair.new())
+        self._open: tuple[Name, int, int] | None = None  # a file, its descriptor and size
         self._waiting: dict[bytes, deque[transfer.Get]] = {}  # whose turn is first
         self._listener = Listener(context, path)
         self._addresses = [self._listener.path]
@@ -123,32 +127,52 @@ class Server:
         read loses its answers, and asks again."""
         if not self._waiting:
             return False
-        for _ in range(TURN_CHUNKS):
-            if not self._waiting:
-                break
+        turn: list[tuple[Name, bytes, transfer.Get]] = []
+        while self._waiting and len(turn) < TURN_CHUNKS:
             asker = next(iter(self._waiting))
             gets = self._waiting.pop(asker)
-            self._listener.send(asker, self.answer(gets.popleft(), transfer.DIRECT))
+            get = gets.popleft()
+            turn.append(((get.task, get.lease, get.number), asker, get))
             if gets:
                 self._waiting[asker] = gets  # behind the others
+        turn.sort(key=lambda each: each[0])  # each file is opened once
+        for _, peer, get in turn:
+            self._listener.send(peer, self._answer(get, transfer.DIRECT))
+        self._close_file()
         self.take()  # what came meanwhile: a socket that is sent on may not tell of it
         return bool(self._waiting)
 
     def answer(self, get: transfer.Get, way: int) -> list[Any]:
         """The frames that answer a request which came by `way`: good until the next one's."""
+        frames = self._answer(get, way)
+        self._close_file()
+        return frames
+
+    def _answer(self, get: transfer.Get, way: int) -> list[Any]:
         try:
-            file, size, _ = self._results.find(get.task, get.lease, get.number)
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                chunk = memoryview(self._buffer)[: get.length]
-                chunk = chunk[: os.preadv(descriptor, [chunk], min(get.offset, size))]
-            finally:
-                os.close(descriptor)
+            descriptor, size = self._file(get)
+            chunk = memoryview(self._buffer)[: get.length]
+            chunk = chunk[: os.preadv(descriptor, [chunk], min(get.offset, size))]
         except (ResultLost, OSError) as error:
             return [transfer.pack_lost(get.token), str(error).encode()]
         is_last = get.offset + len(chunk) == size
         self._keeping.served(way, len(chunk), is_last=is_last)
         return [transfer.pack_chunk(get.token, get.offset, size), chunk]
+
+    def _file(self, get: transfer.Get) -> tuple[int, int]:
+        """The file of a result, open, and its size. It is found anew in each turn, for that takes
+        half as long as to read a chunk, and what is removed must take no room."""
+        name = (get.task, get.lease, get.number)
+        if self._open is None or self._open[0] != name:
+            self._close_file()
+            file, size, _ = self._results.find(*name)
+            self._open = name, os.open(file, os.O_RDONLY | os.O_CLOEXEC), size
+        return self._open[1:]
+
+    def _close_file(self) -> None:
+        if self._open is not None:
+            os.close(self._open[1])
+            self._open = None
 
     def close(self) -> None:
         """Stop serving."""
