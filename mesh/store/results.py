@@ -261,8 +261,9 @@ class Results:
         all_of = [(*each, number) for each in gone for number in (RESULT, LOG)]
         for each in all_of:
             (self.content / stored_name(*each)).unlink(missing_ok=True)
+        keys = {stored_key(*each) for each in all_of}
+        self.compared -= keys
         with self._tables.begin(write=True) as txn:
-            keys = {stored_key(*each) for each in all_of}
             shrunk = sum(_stored(txn, key) for key in keys)
             for key in keys:
                 txn.delete("result", key)
@@ -325,6 +326,7 @@ class Results:
         """The file of a result is not what it should be: it is none any more. Whether another store
         on this host has the same file under a name of its own."""
         file = self._file(ref.key)
+        self.compared.discard(ref.key)
         try:
             is_shared = file.stat().st_nlink > 1
             file.unlink()
