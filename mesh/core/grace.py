@@ -35,6 +35,7 @@ class Grace:
             cap = core.settings.worker_losses_max
             self._isolated += core.ledger.restore(block, restored.inputs, cap, now)
             core.ledger.held_back += [(block, *run) for run in block.queued_runs(0, block.size)]
+        core.ledger.restored_below = core.ledger.sequence
 
     @property
     def is_over(self) -> bool:
@@ -66,7 +67,7 @@ class Grace:
             held_back, core.ledger.held_back = core.ledger.held_back, []
             for span in held_back:
                 core.ledger.ready.push(*span)
-            core.ledger.doubted_below = 0
+            core.ledger.doubted_below = core.ledger.restored_below = 0
             isolated, self._isolated = self._isolated, []
             for task in reversed(isolated):
                 core.fleet.quarantine.add(*task)

@@ -126,7 +126,7 @@ class Holders:
                 held = True
         if held:
             for start, end in reversed(list(block.queued_runs(low, high))):
-                self._ledger.ready.push(block, start, end, first=True)
+                self._ledger.released(block, start, end, first=True)
         return held
 
     def _all_away(self, ids: bytes) -> list[str]:

@@ -284,10 +284,10 @@ class Inputs:
             low = end = indices[0]
             for i in indices:
                 if i != end:
-                    self._ledger.ready.push(block, low, end)
+                    self._ledger.released(block, low, end)
                     low = i
                 end = i + 1
-            self._ledger.ready.push(block, low, end)
+            self._ledger.released(block, low, end)
 
     def _fail(self, task: bytes, cause: str) -> None:
         """Who waits for `task` waits in vain, and who waits for those. One after the other, however
@@ -345,7 +345,7 @@ class Inputs:
         lacking = [i for i in range(low, high) if self.is_held(block, i)]
         if lacking:
             for start, end in reversed(list(block.queued_runs(low, high))):
-                self._ledger.ready.push(block, start, end, first=True)
+                self._ledger.released(block, start, end, first=True)
         return bool(lacking)
 
     def is_held(self, block: Block, i: int) -> bool:

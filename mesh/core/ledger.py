@@ -78,7 +78,8 @@ class Ledger:
         age_s: for how long routers have served this store: what history ages by.
         doubted_below: 0, or, in the grace, the first lease of this life: a task that failed under
             an earlier one may have been given to another, who has not said so yet.
-        held_back: those tasks, and those that the store has brought back queued, until it is over.
+        held_back: those tasks, and those that the store has brought back, until it is over.
+        restored_below: 0, or, in the grace, the first sequence of a block of this life.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Ledger:
         self.age_s = 0.0
         self.doubted_below = 0
         self.held_back: list[tuple[Block, int, int]] = []
+        self.restored_below = 0
         self.sequence = 0
 
     def restore(
@@ -147,6 +149,14 @@ class Ledger:
         for low, high in block.queued_runs(0, block.size):
             self.ready.push(block, low, high)
         return unmet
+
+    def released(self, block: Block, low: int, high: int, *, first: bool = False) -> None:
+        """Queued tasks have all their inputs: they are ready, but not those of the router's last
+        life as long as a worker of it may say that it has them."""
+        if block.sequence < self.restored_below:
+            self.held_back.append((block, low, high))
+        else:
+            self.ready.push(block, low, high, first=first)
 
     def lease_out(self, block: Block, low: int, high: int) -> None:
         """Queued tasks [low, high) have been dispatched: the table's step, in bulk."""

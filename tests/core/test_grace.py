@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lone_router import C1, W1, W2, LoneRouter
+from lone_router import C1, W1, W2, F, LoneRouter
 
 from mesh.core.router import RouterCore
 from mesh.protocol import messages as m
 from mesh.protocol.outcome import failure_body
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import MemoryTables
-from mesh.task import Kind, State, show
+from mesh.task import Kind, State, key, show
 
 CAP = 3
 
@@ -165,10 +165,10 @@ def outcome(lease: int, kind: Kind) -> list[Any]:
     return [C1, [0], [lease], bytes([kind]), [failure_body("Error", "it failed")]]
 
 
-def tell(mesh: Mesh, who: str, lease: int) -> list:
-    """A worker that has lived on says that it has task 0, under `lease`."""
+def tell(mesh: Mesh, who: str, lease: int, counter: int = 0) -> list:
+    """A worker that has lived on says that it has task `counter`, under `lease`."""
     about = {"slots": 2, "window": 4}
-    return mesh.hello(who, session=2, about=about, held=[[lease, C1, 0]])
+    return mesh.hello(who, session=2, about=about, held=[[lease, C1, counter]])
 
 
 def given(sent: list) -> list[str]:
@@ -233,3 +233,29 @@ def test_what_fails_under_a_lease_of_this_life_waits_for_nobody():
     sent = mesh.say(W1, m.Done([row], 4))
 
     assert given(sent) == [W1]
+
+
+def test_what_an_input_releases_is_not_given_out_until_all_have_said_what_they_hold():
+    """Its worker has it, and is not back yet: the router that gave it out knew of an outcome that
+    was not on disk."""
+    mesh = Mesh()
+    mesh.submit(C1, 0)
+    mesh.say(C1, m.Submit([[1, F, {}, None, 0, [b"x"], None, None, [key(C1, 0)]]]))
+    [made] = mesh.core.fleet.workers[W1].held
+    mesh.hello(W2)
+    recorded = len(mesh.writes)
+    mesh.say(W1, m.Done([outcome(made, Kind.VALUE)], 0))
+    mesh.tick(0.1)
+    [taking] = mesh.core.fleet.workers[W2].held
+    del mesh.writes[recorded:]
+    mesh.crash()
+
+    sent = mesh.hello(W1, session=2, about={"slots": 2, "window": 4}, held=[[made, C1, 0]])
+    sent += mesh.say(W1, m.Done([outcome(made, Kind.VALUE)], 4))
+    sent += mesh.tick(1.0)
+    assert given(sent) == []
+    sent += tell(mesh, W2, taking, 1)
+    sent += mesh.tick(2.0)
+
+    assert given(sent) == []
+    assert holders(mesh) == {taking: W2}
