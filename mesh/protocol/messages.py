@@ -45,6 +45,11 @@ from .shape import (
     maybe,
     rows,
 )
+from .stores import Adopt as Adopt
+from .stores import Adopted as Adopted
+from .stores import Closed as Closed
+from .stores import Offer as Offer
+from .stores import Settled as Settled
 
 #: The protocol versions that this code speaks: HELLO says both, WELCOME the router's highest.
 VERSION_MIN = 3
@@ -414,6 +419,11 @@ MESSAGES: dict[int, type[Message]] = {
         Put,
         Take,
         Taken,
+        Offer,
+        Settled,
+        Adopt,
+        Adopted,
+        Closed,
     )
 }
 
