@@ -213,7 +213,8 @@ class Script:
         record = self.world.recorded(whose, int(counter))
         assert record is not None
         task = key(whose, int(counter))
-        self.client(name).ask("lost", task=task, lease=RECORD.unpack_from(record)[1])
+        _, lease, store = RECORD.unpack_from(record)
+        self.client(name).ask("lost", task=task, lease=lease, store=store.decode())
 
     def ends(self, name: str, how: str, whose: str, counters: str) -> None:
         kind, body = {

@@ -47,14 +47,12 @@ def load(
         rest = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             return raw, _value(connection, Ended(show(*task), *raw, connection.fetch), alias, rest)
-        except ResultUnreachable:  # it may have been made again elsewhere meanwhile
+        except (ResultUnreachable, ResultLost) as error:
             newest = _newest(connection, task)
-            if newest is None or newest == raw:
-                raise
-            raw = newest
-            continue
-        except ResultLost:
-            if not is_live:
+            if newest is not None and newest != raw:  # another store has it meanwhile
+                raw = newest
+                continue
+            if isinstance(error, ResultUnreachable) or not is_live:
                 raise
         raw = _made_again(connection, task, raw, deadline)
 

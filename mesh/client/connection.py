@@ -233,7 +233,8 @@ class Connection(Source):
         except ResultLost:
             if ref.number == outcome.RESULT:
                 with suppress(MeshError):  # without a router: whoever asks next tells it
-                    self.ask("lost", {"task": ref.task, "lease": ref.lease})
+                    about = {"task": ref.task, "lease": ref.lease, "store": ref.holder}
+                    self.ask("lost", about)
             raise
 
     def _locate(self, store: str, timeout: float | None) -> Place | None:

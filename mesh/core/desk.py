@@ -277,12 +277,14 @@ class Desk:
                 self._want_slots.append((peer, token, count))
 
     def _ask_lost(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
-        """A holder has lost the stored result of a lease: its alias is free from now on. Answered
-        when that is on disk."""
-        task, lease = about["task"], about["lease"]
+        """A store has lost the result of a lease: unless it is with another one by now, its alias
+        is free. Answered when that is on disk."""
+        task, lease, store = about["task"], about["lease"], about["store"]
         if not are_inputs(task) or len(task) != INPUT_BYTES or not is_int(lease):
             raise ValueError(f"no lease {lease!r} of {task!r}")
-        self.core.ledger.writes.append(("lost", task, lease))
+        if not is_session(store):
+            raise ValueError(f"no store {store!r}")
+        self.core.ledger.writes.append(("lost", task, lease, store))
         self.core.puts.forget(task)
         self.core.after_commit(lambda now: self._tell(peer, token, now, True))
 

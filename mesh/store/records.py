@@ -41,7 +41,7 @@ from ..core.puts import PUT
 from ..core.restored import Restored
 from ..errors import StoreError
 from ..task import STATE_OF, Kind, key, show, unkey
-from . import inspection, lineage, meaning, pruning, restoring, story
+from . import holdings, inspection, lineage, meaning, pruning, restoring, story
 from .durability import Durability
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
@@ -128,7 +128,7 @@ class Records:
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
-            "lost": lambda txn, task, lease: txn.put("lost", task + LEASE.pack(lease), b""),
+            "lost": holdings.lose,
             "found": lambda txn, task, lease: txn.delete("lost", task + LEASE.pack(lease)),
             "counts": lambda txn, counts: txn.put("meta", b"counts", pack(counts)),
         }

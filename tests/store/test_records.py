@@ -323,10 +323,18 @@ def test_an_alias_leads_to_its_task_and_call(reopen: Open):
 def test_who_has_lost_its_result_has_its_alias_no_more(reopen: Open):
     store = reopen()
     store.apply([function(), block(SESSION, 0, 2, names=["a", "b"])])
-    stored = {0: RECORD.pack(Kind.STORED, 7, b"wwwwwwww"), 1: RECORD.pack(Kind.STORED, 8, b"ww")}
+    stored = {
+        0: RECORD.pack(Kind.STORED, 7, b"wwwwwwww"),
+        1: RECORD.pack(Kind.STORED, 8, b"wwwwwwww"),
+    }
     store.apply([("outcomes", [(key(SESSION, i), raw + b"a ref") for i, raw in stored.items()])])
 
-    store.apply([("lost", key(SESSION, 0), 7), ("lost", key(SESSION, 9), 8)])
+    store.apply(
+        [("lost", key(SESSION, 0), 7, "wwwwwwww"), ("lost", key(SESSION, 9), 8, "wwwwwwww")]
+    )
+    store.apply(
+        [("lost", key(SESSION, 1), 7, "wwwwwwww"), ("lost", key(SESSION, 1), 8, "vvvvvvvv")]
+    )
 
     store = reopen()
     assert who_has(store, ["a", "b"]).keys() == {"b"}
