@@ -34,7 +34,7 @@ from mesh.protocol import messages as m
 from mesh.protocol.codec import DecodeError, decode, encode
 from mesh.protocol.inputs import split
 from mesh.protocol.link import Envelope
-from mesh.protocol.outcome import REF, failure_body, parse, parse_ref
+from mesh.protocol.outcome import REF, Ref, failure_body, parse, parse_ref, with_store
 from mesh.protocol.outcome import body as body_of
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import MemoryTables
@@ -42,10 +42,16 @@ from mesh.task import SUCCESS, Kind, key, show, unkey
 
 Frames = list[bytes]
 
+#: A stored result: its task, and the lease that has made it.
+File = tuple[bytes, int]
+
 #: Who is woken comes a little late, as everywhere.
 WAKE_S = 0.000_1
 
 BIRTH = b"0123456789abcdef"
+
+#: What a store tells of in one page.
+LISTED = 3
 
 #: What the tasks of a test do, by payload.
 OK, STORED, ERROR, FLAKY, KILLER, FOREVER = b"ok", b"stored", b"error", b"flaky", b"killer", b"stay"
@@ -91,7 +97,8 @@ class World:
         self.hear = hear
         self.tables = MemoryTables(TABLES)
         self.full = False  # whether the router's disk has no room
-        self.files: set[tuple[bytes, int]] = set()  # stored results: task, lease
+        self.stores: dict[str, set[File]] = {}  # the results in each, of dead workers, too
+        self.copies: dict[str, set[File]] = {}  # those among them that others have made
         self.lost: set[bytes] = set()  # tasks whose results were ever lost
         self.lives = 0  # of workers, so far
         self._records = Records(self.tables, BIRTH, "meshmesh")
@@ -276,9 +283,15 @@ class World:
         text = show(session, counter), (session, counter)
         return self._records.look_up("texts", [text]) != [None]
 
-    def lose(self, file: tuple[bytes, int]) -> None:
-        """A stored result is gone: nobody has noticed yet."""
-        self.files.discard(file)
+    @property
+    def files(self) -> set[File]:
+        """The stored results that there are."""
+        return {file for store in self.stores.values() for file in store}
+
+    def lose(self, file: File) -> None:
+        """A stored result is gone, wherever it was: nobody has noticed yet."""
+        for store in self.stores.values():
+            store.discard(file)
         self.lost.add(file[0])
         self.say(f"the result of {show(*unkey(file[0]))} by lease {lease(file[1])} is gone")
 
@@ -392,6 +405,7 @@ class Router:
         elif self.stuck:
             self.records.apply(self.stuck)
             self._check_outcomes(self.stuck)
+            self._check_holders(self.stuck)
             self.stuck = []
             self.events.append(Committed(self._handed))
         lookups = [each for _, _, lookups in taken for each in lookups]
@@ -413,12 +427,33 @@ class Router:
                     if task in self.world.lost and (known[0][0], record[0]) == (Kind.STORED,) * 2:
                         self.world.outcomes[task] = (record, self.world.routers)  # made again
                         continue
-                    assert known[0] == record, f"{show(*unkey(task))} changed its outcome"
+                    assert placeless(known[0]) == placeless(record), (
+                        f"{show(*unkey(task))} changed its outcome"
+                    )
+
+    def _check_holders(self, writes: list[Any]) -> None:
+        """A store has what it is recorded to have adopted."""
+        for what, *about in writes:
+            if what != "moved":
+                continue
+            task, number, _, target, _ = about
+            [held] = self.records.look_up("held", (target, [(task, number)]))
+            if held.record is not None:
+                is_there = (task, number) in self.world.stores[target]
+                assert is_there or task in self.world.lost, f"{show(*unkey(task))} is not there"
 
     def tell(self) -> None:
         """What was committed and found is told to the core."""
         while self.events:
             self.handle(self.events.popleft())
+
+
+def placeless(record: bytes) -> bytes:
+    """An outcome as it was recorded, wherever its result is now."""
+    kind, lease, _ = RECORD.unpack_from(record)
+    if kind != Kind.STORED:
+        return record
+    return RECORD.pack(kind, lease, b"") + with_store(kind, record[RECORD.size :], "-" * 8)
 
 
 def _given_of(record: bytes) -> bytes:
@@ -464,6 +499,9 @@ class Worker:
         self.storing: deque[int] = deque()
         self.coming: deque[Order] = deque()  # inputs that are on their way
         self.here: set[bytes] = set()  # those that have come
+        self.owning: dict[int, list[Ref]] = {}  # ticket → what becomes this store's own
+        self.files = world.stores.setdefault(who, set())
+        self.copies = world.copies.setdefault(who, set())
         self.runs: dict[tuple[str, int], int] = {}  # how often each task was finished here
         self.left: str | None = None
         self.how = "dies"  # what an interrupted slot does: it "dies", "answers" or "ignores" it
@@ -526,6 +564,14 @@ class Worker:
         self.coming.extend(turn.fetch)
         self.storing.extend(ticket for ticket, _, _ in turn.store)
         self.storing.extend([turn.drop_ticket] if turn.drop else [])
+        for ticket, refs in turn.own:
+            self.storing.append(ticket)
+            self.owning[ticket] = refs
+        for file in turn.drop:
+            self.files.discard(file)
+            self.copies.discard(file)
+        if turn.list_behind is not None:
+            self.handle(self._listed(turn.list_behind))
         if turn.take_back or turn.kills or turn.weigh:
             return self.settle()
         self.due = self.core.deadline(now)
@@ -537,6 +583,13 @@ class Worker:
 
     def rest(self, late_s: float) -> None:
         """It stood still, and finds out by itself."""
+
+    def _listed(self, behind: bytes) -> events.Listed:
+        """A page of what the store holds."""
+        own = sorted((task + lease.to_bytes(8, "big"), task, lease) for task, lease in self.files)
+        rows = [each for each in own if each[0] > behind and each[1:] not in self.copies]
+        page = [[*unkey(task), lease] for _, task, lease in rows[:LISTED]]
+        return events.Listed(page, rows[LISTED - 1][0] if len(rows) > LISTED else None)
 
     def _take_back(self, number: int) -> list[int]:
         leases: list[int] = []
@@ -586,7 +639,7 @@ class Worker:
             self.runs[task] = self.runs.get(task, 0) + 1
             self.world.check_given(task, piece.inputs.get(lease, []))
             if kind == Kind.STORED:
-                self.world.files.add((key(*task), lease))
+                self.files.add((key(*task), lease))
                 ref = REF.pack(key(*task), lease, 0, 9, 9, self.who.encode())
                 body = body_of(1.0, took_s, b"", ref)
         process.answers.append((lease, kind, body, took_s, kind == Kind.STORED))
@@ -616,19 +669,30 @@ class Worker:
         """The results handed to the store so far are committed."""
         ticket = max(self.storing)
         self.storing.clear()
+        for each in [each for each in self.owning if each <= ticket]:
+            ref = self.owning.pop(each)[0]
+            file = (ref.task, ref.lease)
+            self.copies.discard(file)
+            why = "" if file in self.files else "its file has gone"
+            self.handle(events.Owned([[*unkey(ref.task), ref.lease, ref.holder, why]]))
         self.handle(Committed(ticket))
 
     def bring(self) -> None:
         """An input comes from where it is, or it is found that it is nowhere, or that nobody is
         there who has it."""
         order = self.coming.popleft()
-        if self.world.workers.keys().isdisjoint(order.stores):
-            self.handle(events.Missed(order.ref, "nobody answers", []))
-        elif (order.ref.task, order.ref.lease) in self.world.files:
+        file = (order.ref.task, order.ref.lease)
+        there = [each for each in order.stores if each in self.world.workers]
+        if file in self.files or any(file in self.world.stores[each] for each in there):
+            if file not in self.files:
+                self.files.add(file)
+                self.copies.add(file)
             self.here.add(order.ref.key)
             self.handle(events.Arrived(order.ref))
+        elif there:
+            self.handle(events.Missed(order.ref, "its file has gone", there))
         else:
-            self.handle(events.Missed(order.ref, "its file has gone", order.stores))
+            self.handle(events.Missed(order.ref, "nobody answers", []))
 
     @property
     def running(self) -> dict[int, tuple[int, bytes]]:
@@ -829,7 +893,10 @@ class Client:
         is_again = (
             key(session, counter) in self.world.lost and (before[0], kind) == (Kind.STORED,) * 2
         )
-        assert before[:2] == end or before[2] < life or is_again, (
+        is_moved = (before[0], kind) == (Kind.STORED,) * 2 and (
+            with_store(kind, before[1], "-" * 8) == with_store(kind, end[1], "-" * 8)
+        )
+        assert before[:2] == end or before[2] < life or is_again or is_moved, (
             f"{show(session, counter)} ended otherwise"
         )
         if session == self.session and counter in self.tasks:

@@ -41,7 +41,8 @@ class Story(dict[str, Any]):
 
     ``result`` says where its own is: ``size_bytes``, ``lease``, ``store`` and ``host`` (None: it is
     with the router), ``is_away``, and how often it was ``fetched`` since the router's start, by
-    way; ``needed_by`` how many tasks that have not ended take it, and some that wait for it.
+    way; ``moves`` how it came there, if the worker that made it has left: ``from``, ``to``, ``at``;
+    ``needed_by`` how many tasks that have not ended take it, and some that wait for it.
 
     Of a task that has not ended also ``errors``, ``slot_losses``, ``worker_losses``; while it runs
     ``lease``, ``worker``, ``host``, ``given_at``, ``pid``; and ``waits_for``, in words. If that is
@@ -77,6 +78,8 @@ class Story(dict[str, Any]):
             lines.append(f"  {_run(self, day)}{process}")
         if self.get("waits_for"):
             lines.append(f"  waits for {self['waits_for']}")
+        for move in self.get("moves", ()):
+            lines.append(f"  {_move(move, day)}")
         if self.get("result") is not None:
             lines.append(f"  {_result(self['result'])}")
         if self.get("needed_by", {}).get("count"):
@@ -99,6 +102,13 @@ def _result(result: Mapping[str, Any]) -> str:
         return line
     ways = ", ".join(f"{count} {way}" for way, count in fetched.items() if count)
     return f"{line}; fetched {sum(fetched.values())} times" + (f": {ways}" if ways else "")
+
+
+def _move(move: Mapping[str, Any], day: str) -> str:
+    """How what the last run left has moved, of a task that was submitted on `day`."""
+    date, clock = _clock(move["at"])
+    at = clock if date == day else f"{date} {clock}"
+    return f"{at}: worker {move['from']} left, and worker {move['to']} has its result"
 
 
 def _needed_by(count: int, waiting: list[str]) -> str:

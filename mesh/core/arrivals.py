@@ -79,6 +79,7 @@ class Arrivals:
         self._line: deque[bytes] = deque()
         self._coming: dict[bytes, int] = {}
         self._here: OrderedDict[bytes, None] = OrderedDict()
+        self._wanted: set[bytes] = set()  # brought although no lease takes it
 
     def __bool__(self) -> bool:
         return bool(self._leases)
@@ -140,7 +141,7 @@ class Arrivals:
         for name in waiting.missing:
             needed = self._inputs[name]
             needed.leases.remove(lease)
-            if not needed.leases:
+            if not needed.leases and name not in self._wanted:
                 del self._inputs[name]
         return True
 
@@ -157,9 +158,20 @@ class Arrivals:
         self._leases.clear()
         self._inputs.clear()
         self._line.clear()
+        self._wanted.clear()
         return leases
 
     # -- inputs ------------------------------------------------------------------------------
+
+    def want(self, ref: Ref) -> None:
+        """Have something brought that no lease takes."""
+        name = ref.key
+        self._wanted.add(name)
+        self._here.pop(name, None)  # the shell says what is here
+        if name not in self._inputs:
+            self._inputs[name] = Input(ref)
+            if name not in self._coming:
+                self._line.append(name)
 
     def orders(self) -> Iterator[Order]:
         """What is to be brought now."""
@@ -193,6 +205,7 @@ class Arrivals:
         if len(self._here) > HERE_MAX:
             self._here.popitem(last=False)
         needed = self._inputs.pop(name, None)
+        self._wanted.discard(name)
         free = []
         for lease in () if needed is None else needed.leases:
             waiting = self._leases[lease]
@@ -209,6 +222,9 @@ class Arrivals:
         leases = [] if needed is None else list(needed.leases)
         for lease in leases:
             self.take_out(lease)
+        if name in self._wanted:
+            self._wanted.remove(name)
+            self._inputs.pop(name, None)
         return leases
 
     def gone(self, task: bytes, lease: int) -> None:
@@ -221,7 +237,8 @@ class Arrivals:
             assert waiting.missing, lease
             for name in waiting.missing:
                 assert lease in self._inputs[name].leases, (lease, name)
+        assert self._wanted <= self._inputs.keys()
         for name, needed in self._inputs.items():
-            assert needed.leases, name
+            assert needed.leases or name in self._wanted, name
             assert all(name in self._leases[lease].missing for lease in needed.leases), name
             assert name in self._coming or name in self._line, name

@@ -220,7 +220,8 @@ class Desk:
             places = {store: self.core.fleet.place_of(store) for store in stores}
             gone = [s for s in stores if places[s] is None and self.core.holders.is_gone(s, now)]
             places |= {store: [] for store in gone}  # nowhere, and not awaited any more
-            if now < until and None in places.values():
+            left = self.core.handover.left  # others have what was there
+            if now < until and any(p is None and s not in left for s, p in places.items()):
                 self._want_stores.append((peer, token, stores, until))
             else:
                 self._tell(peer, token, now, places)

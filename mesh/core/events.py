@@ -188,6 +188,23 @@ class Missed:
 
 
 @dataclass(slots=True)
+class Listed:
+    """What the store holds of its own, from some place on: rows of session, counter, lease; and
+    where the next ones begin, None if there are no more."""
+
+    rows: list[list[Any]]
+    behind: bytes | None
+
+
+@dataclass(slots=True)
+class Owned:
+    """What was adopted is in the store as its own: rows of session, counter, lease, the store it
+    was with; and why it is not, "" if it is."""
+
+    rows: list[list[Any]]
+
+
+@dataclass(slots=True)
 class WorkerTurn:
     """What one turn wants done. `tasks` are (slot, piece, low, high) by index within the piece."""
 
@@ -209,6 +226,8 @@ class WorkerTurn:
     relayed: list[Relay] = field(default_factory=list)  # what came by way of the router
     moved: list[Order] = field(default_factory=list)  # who holds those that are on their way
     let_in: dict[str, str] | None = None  # who may ask for results here: public key → role
+    list_behind: bytes | None = None  # have what the store holds listed, from behind this on
+    own: list[tuple[int, list[Ref]]] = field(default_factory=list)  # ticket, copies that it keeps
     stop: str | None = None  # leave the mesh, and why
 
 

@@ -1,7 +1,7 @@
 """Fetches: how often stored results were fetched, and by which way, as their fetchers say.
 
 Counted in memory, from the router's start on: what is lost with it nobody misses. Of single tasks
-only the last ones are remembered.
+only the last ones are remembered. That a client has fetched a result at all is on disk.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ class Fetches:
         self._bytes: Counter[int] = Counter()
         self._of: OrderedDict[bytes, Counter[int]] = OrderedDict()
 
-    def take(self, message: m.Fetched) -> None:
-        """A peer has fetched something."""
+    def take(self, message: m.Fetched) -> list[bytes]:
+        """A peer has fetched something: the results of which tasks."""
+        tasks = []
         for session, counter, way, size in message.rows:
             if way >= len(WAYS):
                 continue
@@ -35,8 +36,10 @@ class Fetches:
             task = key(session, counter)
             self._of.setdefault(task, Counter())[way] += 1
             self._of.move_to_end(task)
+            tasks.append(task)
         while len(self._of) > TASKS_MAX:
             self._of.popitem(last=False)
+        return tasks
 
     def told(self) -> dict[str, dict[str, Any]]:
         """By way: how many fetches, and of how many bytes."""

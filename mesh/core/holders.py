@@ -84,6 +84,12 @@ class Holders:
                 del stranded[block, i]
                 self._inputs.release(block, i)
 
+    def moved(self, task: bytes, lease: int, source: str, target: str) -> None:
+        """What `lease` of a task left in `source` is with `target`: what waited for the one may
+        have the other."""
+        self._inputs.moved(task, lease, source, target)
+        self.greeted(source)
+
     def tick(self, now: float) -> None:
         """A store on which no worker has been for `store_lost_after_s` is gone: what tasks wait for
         there is lost. It is so for who waits now; if the store comes back after all, its results

@@ -217,6 +217,17 @@ class Inputs:
         self._is_lost(task, entry)
         return True
 
+    def moved(self, task: bytes, lease: int, source: str, target: str) -> None:
+        """What `lease` of a task left in `source` is with `target` from now on."""
+        entry = self._by_task.get(task)
+        result = None if entry is None else entry.result
+        if entry is None or result is None or (result.lease, result.store) != (lease, source):
+            return
+        entry.result = result._replace(store=target)
+        entry.turn += 1  # who is sent the old ref is told the new holder
+        if target in entry.copies:
+            entry.copies.remove(target)
+
     def take_lost(self) -> list[bytes]:
         """What was lost before somebody took it, and is to be made again."""
         lost, self._newly_lost = self._newly_lost, []

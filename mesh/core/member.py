@@ -88,6 +88,11 @@ class Member:
         return self.peer is not None and self.recorded and self.slots > 0 and self.window > 0
 
     @property
+    def stored_bytes(self) -> int:
+        """What its store holds, as far as it has said so."""
+        return int(self.about.get("stored_bytes", 0))
+
+    @property
     def load(self) -> int:
         """How many tasks it has."""
         return len(self.held) + len(self.strays)

@@ -28,6 +28,7 @@ from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, T
 from .fetches import Fetches
 from .fleet import Fleet
 from .grace import Grace
+from .handover import Handover
 from .holders import Holders
 from .intake import Intake
 from .ledger import Ledger
@@ -78,6 +79,7 @@ class RouterCore:
         self.pruning = Pruning(self)
         self.unused = Unused(self, now)
         self.drops = Drops(self, now)
+        self.handover = Handover(self)
         self._born_at = now - restored.age_s
         self.ledger.age_s = restored.age_s
         self._ticket = 0
@@ -107,10 +109,17 @@ class RouterCore:
             m.Watch: self.orders.take_watch,
             m.Cancel: self.orders.take_cancel,
             m.Ask: self.desk.take_ask,
-            m.Fetched: lambda peer, message, now: self.fetches.take(message),
+            m.Fetched: self._take_fetched,
             m.Relay: self.relays.take,
         }
-        self._of_worker: dict[type[m.Message], Callable[[Member, Any, float], None]] = {
+        self._of_worker = self._from_workers()
+        self._take.update(dict.fromkeys(self._of_worker, self._take_from_worker))
+        self._grace = Grace(self, restored, now)
+        self._grace.tick(now)
+
+    def _from_workers(self) -> dict[type[m.Message], Callable[[Member, Any, float], None]]:
+        """Who takes what workers alone may say."""
+        return {
             m.Done: self.fleet.take_done,
             m.Returned: self.fleet.take_returned,
             m.Report: self._take_report,
@@ -119,10 +128,9 @@ class RouterCore:
             m.Where: self.holders.take_where,
             m.Lost: self.recovery.take_lost,
             m.Taken: self.puts.taken,
+            m.Offer: self.handover.take_offer,
+            m.Adopted: self.handover.adopted,
         }
-        self._take.update(dict.fromkeys(self._of_worker, self._take_from_worker))
-        self._grace = Grace(self, restored, now)
-        self._grace.tick(now)
 
     # -- the door and the exit -------------------------------------------------------------
 
@@ -286,6 +294,7 @@ class RouterCore:
             self._grace.greeted(hello, now)
             self.holders.greeted(hello.who)
             self.puts.greeted(worker, now)
+            self.handover.greeted(worker, now)
             self.desk.slots_changed(now)
             if self.stopping:
                 self.peers.send(peer, m.Leave(max(0.0, self._stop_at - now)), now)
@@ -336,6 +345,11 @@ class RouterCore:
         worker = self.fleet.workers.get(peer.who)
         if worker is not None and worker.peer is peer:  # a client has no business here
             self._of_worker[type(message)](worker, message, now)
+
+    def _take_fetched(self, peer: Peer, message: m.Fetched, now: float) -> None:
+        tasks = self.fetches.take(message)
+        if peer.role == "client":
+            self.ledger.writes += [("fetched", task) for task in tasks]
 
     def _take_report(self, worker: Member, message: m.Report, now: float) -> None:
         self.fleet.take_report(worker, message)
@@ -408,6 +422,7 @@ class RouterCore:
         self.unused.tick(now)
         self.drops.tick(now)
         self.puts.tick(now)
+        self.handover.tick(now)
         self._grace.tick(now)
         self.relays.tick(now)
 

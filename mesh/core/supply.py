@@ -64,12 +64,14 @@ class Supply:
         """An input is here, and can be had from here."""
         ref = event.ref
         self._core.slots.backlog.came(ref.key)
+        self._core.adoption.arrived(ref)
         if ref.holder != self._core.who and self._core.welcome is not None:
             self._core.send(m.Copied([[*unkey(ref.task), ref.lease]]), now)
 
     def missed(self, event: Missed, now: float) -> None:
         """An input cannot be had: the router hears who has lost it before what that leads to."""
         session, counter = unkey(event.ref.task)
+        self._core.adoption.missed(event.ref, event.reason, now)
         rows: list[list[Any]] = [[session, counter, event.ref.lease, s] for s in event.lost]
         if rows and self._core.welcome is not None:
             self._core.send(m.Lost(rows), now)

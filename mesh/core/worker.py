@@ -18,11 +18,14 @@ from typing import Any
 from ..protocol import messages as m
 from ..protocol.link import Gap, Link
 from ..task import key, unkey
+from .adoption import Adoption
 from .events import (
     Arrived,
     Committed,
     Connected,
+    Listed,
     Missed,
+    Owned,
     RouterHeard,
     Settings,
     SlotAnswered,
@@ -38,6 +41,7 @@ from .events import (
 from .gathering import Gathering
 from .journal import Journal
 from .keeping import Keeping
+from .parting import Parting
 from .slots import Slots
 from .supply import Supply
 
@@ -82,6 +86,8 @@ class WorkerCore:
         self._gathered = Gathering()
         self.slots = Slots(slots, host, self._gathered, tasks_max)
         self.supply = Supply(self)
+        self.adoption = Adoption(self)
+        self.parting = Parting(self)
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
         self._recalled: int | None = None
         self._wanted: list[int] = []  # leases that the RECALL names
@@ -109,6 +115,8 @@ class WorkerCore:
             Arrived: self.supply.arrived,
             Missed: self.supply.missed,
             TakenIn: self._on_taken_in,
+            Listed: self.parting.listed,
+            Owned: self.adoption.owned,
             Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
@@ -127,6 +135,8 @@ class WorkerCore:
             m.Kill: self._take_kill,
             m.Drop: self._take_drop,
             m.Take: self._take_take,
+            m.Adopt: self.adoption.take_adopt,
+            m.Settled: lambda message, now: self.parting.settled(message),
             m.Leave: self._take_leave,
             m.Keys: self._take_keys,
         }
@@ -173,7 +183,10 @@ class WorkerCore:
                 self._report(now)
             if self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S:
                 self.send(m.Beat(), now)
+        if self.leaving is not None:
+            self.parting.go_on(not slots.held and self._is_recorded, now)
         if self.leaving is not None and not slots.held and self._may_go(now):
+            self._to_drop += self.parting.gone
             if self.welcome is not None:
                 self.send(m.Bye(), now)
             slots.orders.stop = self.leaving
@@ -194,7 +207,7 @@ class WorkerCore:
             due = min(due, self._report_at, self._done_at if self._gathered else due)
         if self._go_at is not None and not self.slots.held:
             due = min(due, self._go_at)
-        due = min(due, self._interrupt_at)
+        due = min(due, self._interrupt_at, self.parting.deadline(now))
         return max(now, min(due, self.slots.deadline(now)))
 
     def _report(self, now: float) -> None:
@@ -234,6 +247,7 @@ class WorkerCore:
         self._gathered.keep(self.link.open())
         self.welcome = None
         self.supply.forget()
+        self.adoption.forget()
         self._recalled, self._wanted = None, []  # whoever greets us asks anew
         self._hello_at = now + HELLO_AGAIN_S
         in_hand = [
@@ -266,6 +280,7 @@ class WorkerCore:
         self.welcome = message
         known = Settings.__dataclass_fields__
         self.settings = Settings(**{k: v for k, v in message.settings.items() if k in known})
+        self.parting.offer(now)
 
     def _take_error(self, message: m.Error, now: float) -> None:
         if self.welcome is None:
@@ -313,7 +328,7 @@ class WorkerCore:
                 self.send(m.Dropped(rows), now)
 
     def _take_leave(self, message: m.Leave, now: float) -> None:
-        self.leave("the mesh was stopped", message.within_s, now)
+        self.leave("the mesh was stopped", message.within_s, now, mesh_ends=True)
 
     def _answer_recall(self, now: float) -> None:
         if self._recalled is not None:
@@ -345,10 +360,15 @@ class WorkerCore:
 
     # -- leaving, and time -----------------------------------------------------------------
 
-    def leave(self, reason: str, within_s: float, now: float) -> None:
-        """Stop taking tasks; go when what runs has ended. What has not within `within_s` seconds is
-        interrupted and given back; without any it is dropped at once, and so are results for
-        which the disk has no room."""
+    def leave(self, reason: str, within_s: float, now: float, *, mesh_ends: bool = False) -> None:
+        """Stop taking tasks; go when what runs has ended, and others have what is needed of what is
+        here, unless the mesh ends. What has not ended within `within_s` seconds is interrupted and
+        given back; without any it is dropped at once, and so are results for which the disk has no
+        room."""
+        if mesh_ends or within_s <= 0:
+            self.parting.end()
+        elif self.leaving is None:
+            self.parting.begin(now + within_s)
         self._drain(reason, within_s)
         if within_s > 0:
             self._recalled = len(self.slots.held)
@@ -365,10 +385,17 @@ class WorkerCore:
         self.journal.drain(self.leaving is None, within_s, why=reason, running=running)
         self.leaving = self.leaving or reason
 
+    @property
+    def _is_recorded(self) -> bool:
+        """Whether all that ended here is recorded."""
+        return not self._gathered and not any(type(each) is m.Done for _, each in self.link.unacked)
+
     def _may_go(self, now: float) -> bool:
-        """Whether all that ended here is recorded, or has had its time to be."""
-        if not self._gathered and not any(type(each) is m.Done for _, each in self.link.unacked):
-            return True
+        """Whether all that ended here is recorded, or has had its time to be, and others have what
+        they are to have of it."""
+        if self._is_recorded:
+            self._go_at = None
+            return self.parting.is_over(now)
         if self._go_at is None:
             self._go_at = now + self._patience_s
         return now >= self._go_at
@@ -377,6 +404,7 @@ class WorkerCore:
         """This process was stopped for so long: the router had no chance to be heard meanwhile."""
         if self._go_at is not None:
             self._go_at += seconds
+        self.parting.rest(seconds)
 
     def give_up(self, reason: str) -> None:
         """There is no router to work for: go when what runs has ended."""

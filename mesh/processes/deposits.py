@@ -7,7 +7,8 @@ from typing import Any
 from ..errors import ResultLost
 from ..protocol.outcome import RESULT, Ref
 from ..store import deposits
-from ..store.results import Put, Results, Write
+from ..store.results import Results
+from ..store.writes import Put, Write
 from ..task import key
 
 #: Clients that are gone are looked for this often: what they leave only takes room.

@@ -26,7 +26,9 @@ from ..errors import DISK_FULL, ResultLost
 from ..protocol import messages as m
 from ..protocol import transfer
 from ..protocol.outcome import Ref, stored_name
-from ..store.results import Copy, Results
+from ..store.results import Results
+from ..store.writes import Copy, Own, Write
+from ..task import unkey
 from ..transport.keys import Pair
 from ..transport.poller import Poller
 from .carrier import Carrier, reachable
@@ -87,6 +89,7 @@ class Fetching:
         self._coming: dict[int, _Coming] = {}
         self._whole: list[tuple[Ref, int | None]] = []  # and its fetch, if it came in chunks
         self._committing: dict[int, tuple[Ref, int | None]] = {}  # ticket → what, and its fetch
+        self._owning: dict[int, list[Ref]] = {}  # ticket → what is to be this store's own
         self._relayed = False
 
     def __bool__(self) -> bool:
@@ -185,6 +188,25 @@ class Fetching:
                 self._compared(ref)
             self._core.keeping.fetched(way, ref.size)
             self._core.handle(events.Arrived(ref), now)
+
+        for each in [each for each in self._owning if each <= ticket]:
+            refs = self._owning.pop(each)
+            self._core.handle(events.Owned([self._owned(refs)]), now)
+
+    def own(self, ticket: int, refs: list[Ref]) -> list[Write]:
+        """What is to be written under `ticket`, so that these copies are this store's own."""
+        self._owning[ticket] = refs
+        return [Own(ref) for ref in refs]
+
+    def _owned(self, refs: list[Ref]) -> list[Any]:
+        """Whether all that a lease has stored is here: a row of ADOPTED."""
+        why = ""
+        for ref in refs:
+            try:
+                self._results.find(ref.task, ref.lease, ref.number)
+            except ResultLost as error:
+                why = str(error)
+        return [*unkey(refs[0].task), refs[0].lease, refs[0].holder, why]
 
     def _compared(self, ref: Ref) -> None:
         """The bytes of an input are what they were an instant ago: a slot need not look again."""

@@ -100,9 +100,7 @@ class Payloads:
     def keep(self, outcomes: list[tuple[bytes, bytes]], ticket: int) -> None:
         """Keep outcomes that are being written under `ticket`, and that others take."""
         for task, record in outcomes:
-            size = len(record) + PAYLOAD_OVERHEAD_BYTES
-            self._kept[_OUTCOME + task] = (ticket, [record], size)
-            self._bytes += size
+            self._keep(_OUTCOME + task, ticket, [record])
 
     def fill_in(self, rows: list[list[Any]]) -> None:
         """Complete the rows of INPUTS: how the tasks ended that others take, and their values or
@@ -268,7 +266,7 @@ class Router:
         turn = self.core.settle(now)
         if turn.writes:
             self.payloads.add(turn.writes, turn.ticket)
-            self.payloads.keep(turn.kept, turn.ticket)
+        self.payloads.keep(turn.kept, turn.ticket)
         for peer, envelope in turn.sends:
             self._complete(envelope.message)
             if not self.entrance.send(peer, encode(envelope)):

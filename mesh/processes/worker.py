@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import events
+from ..core.parting import OFFER_ROWS
 from ..core.worker import WorkerCore
 from ..errors import MeshError, public_name
 from ..protocol import messages as m
@@ -26,8 +27,8 @@ from ..protocol import outcome, transfer
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
 from ..store.opening import open_results
-from ..store.results import Gone, Told, Untold, Write
-from ..task import session_of
+from ..store.writes import Gone, Told, Untold, Write
+from ..task import session_of, unkey
 from ..transport import descriptors, interfaces, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
@@ -239,6 +240,8 @@ class Worker:
         self._hand_over(turn)
         if turn.let_in is not None:
             self.server.let_in(turn.let_in)
+        if turn.list_behind is not None:
+            self._list(turn.list_behind, now)
         for order in turn.fetch:
             self.fetching.fetch(order, now)
         for order in turn.moved:
@@ -261,6 +264,8 @@ class Worker:
             writes[ticket] = [*refs, untold, *told]
         for ticket, rows in turn.take:
             writes[ticket] = self.deposits.take(ticket, rows)
+        for ticket, refs in turn.own:
+            writes[ticket] = self.fetching.own(ticket, refs)
         if turn.drop:
             writes[turn.drop_ticket] = [Gone(*each) for each in turn.drop]
         if len(self._told) > TOLD_MAX:  # else they wait for company
@@ -268,6 +273,12 @@ class Worker:
             writes[self.core.slots.next_ticket()] = [*told]
         for ticket in sorted(writes):
             self.writer.submit(ticket, writes[ticket], [])
+
+    def _list(self, behind: bytes, now: float) -> None:
+        """Tell the core what the store holds."""
+        found, last = self.results.listed(behind, OFFER_ROWS)
+        rows: list[list[Any]] = [[*unkey(task), lease] for task, lease in found]
+        self.core.handle(events.Listed(rows, last), now)
 
     def _take_relayed(self, message: m.Relay, now: float) -> None:
         """Something came by way of the router: an answer, or a request that is answered so."""

@@ -57,6 +57,11 @@ class Ref(NamedTuple):
         return self.store.decode("ascii")
 
     @property
+    def packed(self) -> bytes:
+        """Its bytes."""
+        return REF.pack(*self)
+
+    @property
     def key(self) -> bytes:
         """What it is known by in any store that has it."""
         return stored_key(self.task, self.lease, self.number)
@@ -154,6 +159,21 @@ def refs_in(kind: int, body: bytes) -> list[Ref]:
     if kind == Kind.STORED:
         refs.append(parse_ref(found.rest))
     return refs
+
+
+def with_store(kind: int, raw: bytes, store: str) -> bytes:
+    """The body of an outcome, with `store` as the one that has what it says was stored.
+
+    Raises:
+        ValueError: it is cut short.
+    """
+    found = parse(raw)
+    log, rest = found.log, bytes(found.rest)
+    if found.flags & LOG_STORED:
+        log = parse_ref(log)._replace(store=store.encode()).packed
+    if kind == Kind.STORED:
+        rest = parse_ref(rest)._replace(store=store.encode()).packed
+    return body(found.begun, found.took_s, log, rest, found.flags)
 
 
 def parse_astray(raw: Any) -> tuple[str, bytes]:

@@ -6,9 +6,13 @@ another.
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..core.handover import Held, Kept
 from ..core.ledger import RECORD
-from ..task import Kind
-from .rows import LEASE
+from ..protocol.outcome import refs_in, with_store
+from ..task import Kind, unkey
+from .rows import LEASE, pack, unpack
 from .tables import Transaction
 
 
@@ -24,3 +28,69 @@ def is_with(record: bytes | None, lease: int, store: str) -> bool:
         return False
     _, whose, where = RECORD.unpack_from(record)
     return bool(whose == lease and where == store.encode())
+
+
+def names(record: bytes | None, lease: int, store: str) -> bool:
+    """Whether a record says that something which `lease` has left, a result or a log, is with
+    `store`."""
+    if record is None or RECORD.unpack_from(record)[1] != lease:
+        return False
+    try:
+        return any(ref.holder == store for ref in refs_in(record[0], record[RECORD.size :]))
+    except ValueError:  # whatever a slot has made of it
+        return False
+
+
+def move(txn: Transaction, task: bytes, lease: int, source: str, target: str, at: float) -> None:
+    """What `lease` of a task has left is with `target` from now on, if it has been with `source`
+    until now; that one is to let go of it."""
+    record = txn.get("outcome", task)
+    if not names(record, lease, source):
+        return
+    assert record is not None, "it names a store"
+    kind, _, _ = RECORD.unpack_from(record)
+    body = with_store(kind, record[RECORD.size :], target)
+    txn.put("outcome", task, RECORD.pack(kind, lease, target.encode()) + body)
+    name = task + LEASE.pack(lease)
+    txn.delete("lost", name)
+    txn.put("moved", name, pack([*moves(txn, task, lease), [source, target, at]]))
+    drop(txn, source, task, lease, 0.0)
+    txn.delete("drop", target.encode() + name)
+
+
+def moves(txn: Transaction, task: bytes, lease: int) -> list[list[Any]]:
+    """How what a lease has left has moved: from which store to which, and when (unix time)."""
+    raw = txn.get("moved", task + LEASE.pack(lease))
+    return [] if raw is None else list(unpack(raw))
+
+
+def fetched(txn: Transaction, task: bytes) -> None:
+    """A client has fetched the result of a task."""
+    if txn.get("outcome", task) is not None:
+        txn.put("fetched", task, b"")
+
+
+def drop(txn: Transaction, store: str, task: bytes, lease: int, from_s: float) -> None:
+    """What a lease of a task left in `store` is not needed: to be told from an age on."""
+    txn.put("drop", store.encode() + task + LEASE.pack(lease), pack(from_s))
+
+
+def held(txn: Transaction, about: tuple[str, list[Kept]]) -> list[Held]:
+    """What the records know of what a store has: `about` = which store, and what."""
+    store, kept = about
+    return [_held(txn, store, task, lease) for task, lease in kept]
+
+
+def _held(txn: Transaction, store: str, task: bytes, lease: int) -> Held:
+    record = txn.get("outcome", task)
+    name = task + LEASE.pack(lease)
+    if not names(record, lease, store):
+        return Held(task, lease, None, is_moved=txn.get("moved", name) is not None)
+    return Held(
+        task,
+        lease,
+        record,
+        is_lost=txn.get("lost", name) is not None,
+        is_put=lease == unkey(task)[1],
+        is_fetched=txn.get("fetched", task) is not None,
+    )

@@ -18,6 +18,7 @@ from ..core.puts import PUT
 from ..protocol.outcome import Ref, refs_in
 from ..task import ENDED, STATE_OF, Kind, key, unkey
 from . import lineage
+from .holdings import drop
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
 from .tables import Transaction
@@ -155,7 +156,7 @@ def _clear(txn: Transaction, start: bytes, stop: bytes, from_s: float) -> None:
             txn.delete("lost", task + LEASE.pack(lease))
         if _refs_in(kind, record[RECORD.size :]):
             drop(txn, store.decode(), task, lease, from_s)
-    for table in ("outcome", "tries", "run", "foreign"):
+    for table in ("outcome", "tries", "run", "foreign", "moved", "fetched"):
         for each in [each for each, _ in txn.scan(table, start, stop)]:
             txn.delete(table, each)
 
@@ -251,11 +252,6 @@ def _refs_in(kind: int, body: bytes) -> list[Ref]:
         return refs_in(kind, body)
     except ValueError:  # whatever a slot has made of it
         return []
-
-
-def drop(txn: Transaction, store: str, task: bytes, lease: int, from_s: float) -> None:
-    """What a lease of a task left in `store` is not needed: to be told from an age on."""
-    txn.put("drop", store.encode() + task + LEASE.pack(lease), pack(from_s))
 
 
 def drops(txn: Transaction, about: tuple[str, bytes, int]) -> list[Due]:

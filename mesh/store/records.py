@@ -24,6 +24,8 @@ Layout (schema 4; all keys sort):
     host      store id             → where its worker was last: host, and folder there
     begun     store id             → what its worker was known to run: incarnation, tasks, leases
     lost      task id + lease      → nothing; its stored result is gone, said its holder
+    moved     task id + lease      → from which store to which what it left has moved, and when
+    fetched   task id              → nothing; a client has fetched its stored result
     drop      store id + task id + lease → age from which its holder is told to let go of it
 
 A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
@@ -59,7 +61,7 @@ UPGRADED = (2, 3)
 ARGUMENTS = "(arguments)"
 
 #: Tables whose rows hold nothing packed.
-BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost")
+BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost", "fetched")
 
 TABLES = (
     "meta",
@@ -83,6 +85,8 @@ TABLES = (
     "host",
     "begun",
     "lost",
+    "moved",
+    "fetched",
     "drop",
 )
 
@@ -118,7 +122,9 @@ class Records:
             "unused": pruning.forget_functions,
             "forget": pruning.forget,
             "hold": lineage.hold,
-            "drop": pruning.drop,
+            "drop": holdings.drop,
+            "moved": holdings.move,
+            "fetched": holdings.fetched,
             "dropped": pruning.dropped,
             "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
             "heard": pruning.hear,
@@ -141,6 +147,7 @@ class Records:
             "story": self._story,
             **pruning.LOOK_UP,
             "makers": restoring.makers,
+            "held": holdings.held,
         }
 
     def _upgrade(self, txn: Transaction, schema: int) -> None:

@@ -30,7 +30,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from ..errors import DISK_FULL, ResultLost, StoreError
 from ..protocol.outcome import LOG, RESULT, Ref, parse_key, stored_key, stored_name
@@ -39,6 +38,7 @@ from . import deposits
 from .durability import Durability
 from .seal import Seal
 from .tables import LmdbTables, NoRoom, Tables, Transaction
+from .writes import Copy, Gone, Own, Put, Told, Untold, Write
 
 SCHEMA = 2
 TABLES = ("meta", "result", "untold", "copy")
@@ -52,50 +52,6 @@ _LEASE = struct.Struct(">16sQ")
 _UNTOLD = struct.Struct("<8sB")
 _BYTES = struct.Struct("<Q")
 _READ_BYTES = 2**20
-
-
-class Untold(NamedTuple):
-    """How a lease ended that has stored something: to be told by the next life, if this one does
-    not come to it."""
-
-    task: bytes
-    lease: int
-    mesh: str
-    kind: int
-    body: bytes
-
-
-class Told(NamedTuple):
-    """The router has recorded how this lease of a task ended."""
-
-    task: bytes
-    lease: int
-
-
-class Gone(NamedTuple):
-    """What this lease of a task stored is not needed any more."""
-
-    task: bytes
-    lease: int
-
-
-class Copy(NamedTuple):
-    """What another store made lies in `incoming`. Of its first `summed` bytes the checksum is known
-    to be `crc`: the rest is read."""
-
-    ref: Ref
-    summed: int
-    crc: int
-
-
-class Put(NamedTuple):
-    """A client has left this content here."""
-
-    ref: Ref
-
-
-#: What a store takes.
-Write = Ref | Untold | Told | Gone | Copy | Put
 
 
 class Results:
@@ -174,6 +130,7 @@ class Results:
             copies = self._whole([each for each in writes if isinstance(each, Copy)])
             self._keep(writes, copies)
             self._take_in([each.ref for each in writes if isinstance(each, Put)])
+            self._own([each.ref for each in writes if isinstance(each, Own)])
 
     @contextmanager
     def _or_no_room(self) -> Iterator[None]:
@@ -246,6 +203,33 @@ class Results:
         self.held = held
         for key, file in files.items():
             self._move_in(file, key)
+
+    def _own(self, refs: list[Ref]) -> None:
+        """Copies are none any more. Of what a client has put nobody could make another."""
+        if not refs:
+            return
+        for ref in refs if self._is_synced else ():
+            if ref.lease == unkey(ref.task)[1] and self._file(ref.key).exists():
+                _sync(self._file(ref.key))
+                _sync(self._file(ref.key).parent)
+        with self._tables.begin(write=True) as txn:
+            for ref in refs:
+                txn.delete("copy", ref.key)
+
+    def listed(self, behind: bytes, most: int) -> tuple[list[tuple[bytes, int]], bytes | None]:
+        """What is here and no copy, from behind a place on: task and lease of each, and the place
+        behind which the next ones are, None if there are no more."""
+        found: dict[tuple[bytes, int], None] = {}
+        place = behind
+        with self._tables.begin() as txn:
+            for name, _ in txn.scan("result", behind + b"\0" if behind else b""):
+                if len(found) == most:
+                    return list(found), place
+                place = name
+                task, lease, _ = parse_key(name)
+                if txn.get("copy", name) is None:
+                    found[task, lease] = None
+        return list(found), None
 
     def _move_in(self, source: Path, key: bytes) -> None:
         """The file of a result goes to its place, unless it is there: without room for it this is

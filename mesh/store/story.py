@@ -15,6 +15,7 @@ from ..core.ledger import INTERRUPTED, RECORD
 from ..protocol.inputs import split
 from ..protocol.outcome import parse, parse_failure, parse_ref
 from ..task import STATE_OF, SUCCESS, Kind, show, unkey
+from . import holdings
 from .rows import LEASE, pack, unpack
 from .tables import Transaction
 
@@ -61,12 +62,15 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
         given_back = run["how"] == INTERRUPTED
         how = "interrupted" if given_back else Kind(run["how"]).name.lower()
         runs.append(run | {"how": how})
-    told: dict[str, Any] = {"state": None, "runs": runs, "result": None}
+    told: dict[str, Any] = {"state": None, "runs": runs, "result": None, "moves": []}
     record = txn.get("outcome", task)
     if record is not None:
         kind, lease, store = RECORD.unpack_from(record)
         begun, took_s, error, message = _told_by(kind, record[RECORD.size :])
-        last = {"lease": lease, "worker": store.decode().strip("\0") or None}
+        moved = holdings.moves(txn, task, lease)
+        maker = moved[0][0] if moved else store.decode().strip("\0")
+        last = {"lease": lease, "worker": maker or None}
+        told["moves"] = [dict(zip(("from", "to", "at"), each, strict=True)) for each in moved]
         last |= {"how": Kind(kind).name.lower(), "begun_at": begun, "took_s": took_s}
         told["state"] = STATE_OF[Kind(kind)].word
         told["result"] = result_in(txn, record)

@@ -48,6 +48,7 @@ TROUBLES = (
     "clients",
     "disk",
     "files",
+    "leaving",
 )
 
 
@@ -96,6 +97,7 @@ class Tale:
             "stops": [(3, self.stand_still), (4, self.wake_up)],
             "clients": [(1, self.client_dies)],
             "files": [(8, self.file_is_lost), (4, self.ask_again), (8, self.submit)],
+            "leaving": [(3, self.worker_leaves), (5, self.worker_starts), (8, self.submit)],
             "disk": [(2, self.stall), (1, self.fill), (2, self.free)],
         }
         moves = common + [move for each in sorted(self.troubles) for move in rare[each]]
@@ -195,7 +197,8 @@ class Tale:
         client = self.awake_client()
         if client is None:
             return
-        kinds = [OK] * 8 + [STORED] * (16 if "files" in self.troubles else 1) + [ERROR, FLAKY]
+        many = not self.troubles.isdisjoint({"files", "leaving"})
+        kinds = [OK] * 8 + [STORED] * (16 if many else 1) + [ERROR, FLAKY]
         kinds += [KILLER] if "slots" in self.troubles else []
         kinds += [FOREVER] if self.chance.random() < 0.1 else []
         count = self.chance.choice([1, 1, 2, 3, 8])

@@ -10,8 +10,12 @@ from fakes import World
 
 from mesh.core import pace
 from mesh.core.events import (
+    Arrived,
     Committed,
     Connected,
+    Listed,
+    Missed,
+    Owned,
     RouterHeard,
     SlotAnswered,
     SlotExited,
@@ -27,6 +31,8 @@ from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
 from mesh.core.worker import LAST_ACK_S, REPORT_S, STALL_S, WorkerCore
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
+from mesh.protocol.outcome import Ref
+from mesh.protocol.stores import GOES, STAYS
 from mesh.task import Kind, key
 
 C1 = "cccccccc"
@@ -51,6 +57,11 @@ class LoneWorker:
             self.core.handle(event, self.now)
         turn = self.core.settle(self.now)
         self.core.check()
+        while turn.list_behind is not None:
+            self.core.handle(Listed([], None), self.now)  # its store is empty
+            more = self.core.settle(self.now)
+            turn.sends += more.sends
+            turn.stop, turn.list_behind = more.stop, more.list_behind
         return turn
 
     def hear(self, message: m.Message, *, ack: int = 0) -> Any:
@@ -404,7 +415,7 @@ def test_it_goes_when_its_last_outcome_is_recorded():
     lone.core.leave("told to", math.inf, lone.now)
 
     turn = lone.turn(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]))
-    assert (last_words(turn)[-1], turn.stop) == (m.Done, None)
+    assert (last_words(turn), turn.stop) == ([m.Done, m.Returned], None)
     assert lone.hear(m.Beat()).stop is None
 
     turn = lone.hear(m.Beat(), ack=lone.core.link.sent)
@@ -681,3 +692,140 @@ def test_what_an_earlier_life_stored_is_told_until_it_is_recorded():
     assert done.runs == [[C1, [3], [9], bytes([Kind.STORED]), [b"outcome"]]] and not turn.told
 
     assert lone.hear(m.Beat(), ack=lone.core.link.sent).told == [(task, 9)]
+
+
+# -- what its store gives up, and takes over ---------------------------------------------------
+
+
+class Leaver(LoneWorker):
+    """A worker whose store holds results, in pages; it tells each once."""
+
+    def __init__(self, *pages: list[list[Any]]) -> None:
+        super().__init__()
+        self.pages = list(pages)
+
+    def listed(self, turn: Any, *, is_last: bool = True) -> Any:
+        """Its store tells of the next page that was asked for."""
+        assert turn.list_behind is not None
+        behind = None if is_last else b"behind"
+        self.core.handle(Listed(self.pages.pop(0), behind), self.now)
+        return self.core.settle(self.now)
+
+    def leave(self, within_s: float = math.inf, **how: Any) -> Any:
+        self.core.leave("told to", within_s, self.now, **how)
+        return self.core.settle(self.now)
+
+
+def offered(turn: Any) -> list[list[Any]]:
+    offers = [each.message for each in turn.sends if type(each.message) is m.Offer]
+    return [row for offer in offers for row in offer.rows]
+
+
+ROW, OTHER_ROW = [C1, 1, 7], [C1, 2, 8]
+
+
+def test_it_offers_what_it_holds_and_goes_when_that_is_settled():
+    lone = Leaver([ROW], [OTHER_ROW])
+    turn = lone.listed(lone.leave(), is_last=False)
+    assert (offered(turn), turn.stop) == ([ROW], None)
+
+    lone.core.handle(heard(lone, m.Settled([[*ROW, GOES]])), lone.now)
+    turn = lone.listed(lone.core.settle(lone.now))
+    assert (offered(turn), turn.stop) == ([OTHER_ROW], None)
+    lone.core.handle(heard(lone, m.Settled([[*OTHER_ROW, STAYS]])), lone.now)
+    turn = lone.core.settle(lone.now)
+
+    assert (last_words(turn), turn.stop) == ([m.Bye], "told to")
+    assert turn.drop == [(key(C1, 1), 7)], "what stays stays"
+
+
+def heard(lone: LoneWorker, message: m.Message, ack: int = 0) -> RouterHeard:
+    lone.number += message.SEQUENCED
+    return RouterHeard(Envelope(lone.core.link.session, lone.number, ack, message))
+
+
+def test_when_its_time_is_over_it_goes():
+    lone = Leaver([ROW])
+    assert lone.listed(lone.leave(5.0)).stop is None
+    lone.now = lone.core.deadline(lone.now)
+    while lone.core.settle(lone.now).stop is None:
+        lone.core.handle(Tick(), lone.now)
+        lone.now = lone.core.deadline(lone.now) + 0.001
+        assert lone.now < 1005.1
+    assert lone.now >= 1005.0
+
+
+@pytest.mark.parametrize("how", [{"within_s": 0.0}, {"mesh_ends": True}])
+def test_in_haste_and_when_the_mesh_ends_it_offers_nothing(how: dict[str, Any]):
+    lone = Leaver()
+    turn = lone.leave(**how)
+    assert (turn.list_behind, turn.stop) == (None, "told to")
+
+
+def test_told_that_the_mesh_ends_it_offers_no_more():
+    lone = Leaver([ROW])
+    assert lone.listed(lone.leave()).stop is None
+    lone.core.handle(heard(lone, m.Leave(math.inf)), lone.now)
+    assert lone.core.settle(lone.now).stop == "told to"
+
+
+def test_what_ends_while_it_leaves_is_offered_too():
+    lone = Leaver([ROW], [ROW, OTHER_ROW])
+    lone.tasks(1, 1)
+    turn = lone.leave()
+    lone.core.handle(TakenBack(0, []), lone.now)
+    turn = lone.listed(turn)
+    lone.core.handle(heard(lone, m.Settled([[*ROW, GOES]])), lone.now)
+    assert lone.core.settle(lone.now).list_behind is None, "nothing is new"
+
+    lone.core.handle(SlotAnswered(0, [(1, Kind.VALUE, b"v", 0.1, False)]), lone.now)
+    assert lone.core.settle(lone.now).list_behind is None, "it is not recorded"
+    lone.core.handle(heard(lone, m.Beat(), lone.core.link.sent), lone.now)
+    turn = lone.listed(lone.core.settle(lone.now))
+
+    assert offered(turn) == [OTHER_ROW]
+
+
+def test_on_the_next_connection_it_offers_it_again():
+    lone = Leaver([ROW])
+    lone.listed(lone.leave())
+    lone.core.handle(Connected(), lone.now)
+    lone.core.settle(lone.now)
+    lone.number = 0
+    lone.core.handle(heard(lone, m.Welcome("mesh", b"b", 1, 1, {})), lone.now)
+    assert offered(lone.core.settle(lone.now)) == [ROW]
+
+
+def adopt(*numbers: int) -> m.Adopt:
+    refs = [[Ref(key(C1, 1), 7, number, 9, 9, b"vvvvvvvv").packed] for number in numbers]
+    return m.Adopt(refs, {"vvvvvvvv": ["ipc://v", "h", "/v"]})
+
+
+def test_it_adopts_all_that_a_lease_has_stored_and_says_so_when_it_is_its_own():
+    lone = LoneWorker()
+    orders = lone.hear(adopt(0, 1)).fetch
+    assert [(each.ref.number, each.stores) for each in orders] == [
+        (n, ["vvvvvvvv"]) for n in (0, 1)
+    ]
+    assert lone.turn(Arrived(orders[0].ref)).own == []
+    [(_, refs)] = lone.turn(Arrived(orders[1].ref)).own
+    assert len(refs) == 2
+
+    turn = lone.turn(Owned([[*ROW, "vvvvvvvv", ""]]))
+
+    assert [each.message for each in turn.sends if type(each.message) is m.Adopted] == [
+        m.Adopted([[*ROW, "vvvvvvvv", ""]])
+    ]
+
+
+def test_what_does_not_come_it_does_not_adopt_and_nor_does_it_if_it_leaves():
+    lone = LoneWorker()
+    [order] = lone.hear(adopt(0)).fetch
+    turn = lone.turn(Missed(order.ref, "silent", []))
+    assert m.Adopted([[*ROW, "vvvvvvvv", "silent"]]) in [each.message for each in turn.sends]
+    lone.tasks(1, 1)
+    lone.core.leave("told to", math.inf, lone.now)
+    turn = lone.hear(adopt(0))
+    assert [each.message.rows[0][4] for each in turn.sends if type(each.message) is m.Adopted] == [
+        "this worker leaves, too"
+    ]

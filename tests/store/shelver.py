@@ -20,7 +20,8 @@ from typing import Any
 from mesh.processes import spool
 from mesh.protocol.outcome import Ref
 from mesh.store.opening import open_results
-from mesh.store.results import Gone, Results
+from mesh.store.results import Results
+from mesh.store.writes import Gone
 from mesh.task import key
 
 STORE = "wwwwwwww"

@@ -8,8 +8,9 @@ import pytest
 from test_records import SESSION, F, block, ended, meanings
 
 from mesh.store.records import TABLES, Records
-from mesh.store.results import Gone, Results
+from mesh.store.results import Results
 from mesh.store.tables import LmdbTables, MemoryTables, NoRoom
+from mesh.store.writes import Gone
 from mesh.task import Kind, key
 
 OTHER = "aaaabbbb"

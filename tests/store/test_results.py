@@ -13,8 +13,9 @@ from mesh.processes import spool
 from mesh.protocol.outcome import Ref
 from mesh.store import results
 from mesh.store.opening import open_results
-from mesh.store.results import Copy, Gone, Results, Told, Untold
+from mesh.store.results import Results
 from mesh.store.tables import LmdbTables
+from mesh.store.writes import Copy, Gone, Told, Untold
 from mesh.task import Kind, key
 
 Open = Callable[[], Results]

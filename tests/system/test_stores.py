@@ -67,10 +67,12 @@ def test_what_is_forgotten_goes_from_the_stores_of_its_holders_also_of_one_that_
     settings = {"heartbeat_s": 0.1, "lost_after_s": 0.5, "ttl_s": 5.0}
     here, away = tmp_path / "m/worker", tmp_path / "away"
     with Mesh(dir=tmp_path / "m", slots=1, settings=settings) as m:
-        with another_worker(m.folder, away, 1):
+        with another_worker(m.folder, away, 1) as worker:
             m.wait_for_slots(2, 20)
             while not (content(here) and content(away)):
                 m.submit_many(blob, range(20)).results(timeout=20)
+            worker.kill()  # else it would hand over
+            worker.wait()
         while m.status()["tasks"]["done"] or content(here):
             m.flush()  # a round trip, in which the router goes on
         assert content(away)
