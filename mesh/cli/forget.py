@@ -1,7 +1,8 @@
-"""``mesh forget``, ``mesh prune``: history goes before its time."""
+"""``mesh forget``, ``mesh prune``, ``mesh workers forget``: what goes before its time."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import click
@@ -82,3 +83,38 @@ def prune(place: Place, older_than: float | None, dry_run: bool, as_json: bool) 
     )
     if told["kept"]:
         click.echo(f"{many(told['kept'], 'task')} as old stay: not heard of, or needed", err=True)
+
+
+@click.command("forget")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@place_options
+def forget_workers(place: Place, ids: tuple[str, ...], yes: bool, as_json: bool) -> int:
+    """Say that workers will not come back, by the ids of their stores.
+
+    What was with them is lost at once, and not after ten minutes: it is made again for tasks that
+    take it and scripts that wait for it. A worker that is connected is left alone: the exit code is
+    1 then.
+
+    \b
+    mesh workers forget t8w4c6nh
+    """
+    with place.join() as mesh:
+        what = f"what is with {many(len(ids), 'worker')} is lost"
+        if sys.stdin.isatty() and not yes and not as_json:
+            click.confirm(f"{what}: forget {'them' if len(ids) > 1 else 'it'}?", abort=True)
+        told = mesh.forget_workers(*ids)
+    if as_json:
+        print_json({"workers": told})
+    for id, fate in () if as_json else told.items():
+        click.echo(f"{id}: {_FATES[fate]}", err=fate != "forgotten")
+    return 0 if set(told.values()) == {"forgotten"} else FAILED
+
+
+#: What became of a worker that was to be forgotten, and what next.
+_FATES = {
+    "forgotten": "forgotten",
+    "live": "not forgotten, it is connected: end it first, with SIGTERM to its process",
+    "unknown": "no worker that was ever here: `mesh explain` of a task shows its worker",
+}

@@ -8,6 +8,7 @@ import click
 
 from ..options import show_size
 from ..task import State
+from .forget import forget_workers
 from .lines import json_option, many, print_json, print_table, seconds
 from .place import Place, looking_options, place_options
 
@@ -119,16 +120,20 @@ def tasks(place: Place, states: tuple[str, ...], limit: int | None, as_json: boo
         click.echo(f"the first {limit}; a larger --limit shows more, --state fewer", err=True)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
 @place_options
-def workers(place: Place, as_json: bool) -> None:
-    """List the workers that the mesh has now.
+@click.pass_context
+def workers(context: click.Context, place: Place, as_json: bool) -> None:
+    """List the workers that the mesh has now; or forget some that will not come back.
 
     \b
     mesh workers
     mesh workers --json
+    mesh workers forget t8w4c6nh
     """
+    if context.invoked_subcommand is not None:
+        return
     with place.join() as mesh:
         rows = mesh.status()["workers"]
     if as_json:
@@ -152,6 +157,9 @@ def workers(place: Place, as_json: bool) -> None:
             for row in rows
         ],
     )
+
+
+workers.add_command(forget_workers)
 
 
 def _stored(workers: list[dict[str, Any]]) -> str:

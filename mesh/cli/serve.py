@@ -137,7 +137,9 @@ def worker(
     """Run a worker that joins a mesh, until Ctrl-C or `mesh stop`.
 
     Ctrl-C and SIGTERM let running tasks end first, within the time of --drain-timeout; a second one
-    does not wait for them. What has not ended is interrupted and runs elsewhere, or later.
+    does not wait for them. What has not ended is interrupted and runs elsewhere, or later. What is
+    needed of its results goes to another worker meanwhile; if all of it has, a store without --dir
+    is removed.
 
     \b
     mesh worker --access ising --slots 4
@@ -172,6 +174,7 @@ def worker(
             "data_port": data_port,
             "durability": durability,
             "home": home,
+            "fleeting": store is None and not home,
             "router_timeout_s": router_timeout,
         }
         log = Log(sys.stderr, as_json=log_json)

@@ -139,6 +139,25 @@ class Asking:
                 tally[word] += count
         return tally
 
+    def forget_workers(self, *ids: str) -> dict[str, str]:
+        """Say that workers will not come back: what is recorded as being in their stores is lost at
+        once, and is made again for who waits for it, rather than after `store_lost_after_s`.
+
+        Args:
+            ids: of their stores, as ``mesh workers`` shows them.
+
+        Returns:
+            Of each: ``forgotten``; ``live``, if it is connected, and was left alone; or
+            ``unknown``.
+
+        Example:
+            >>> m.forget_workers("t8w4c6nh")
+            {'t8w4c6nh': 'forgotten'}
+        """
+        self._check_open()
+        told: dict[str, str] = self._connection.ask("forget workers", {"stores": list(ids)})
+        return told
+
     def prune(self, older_than: float | None = None, *, dry_run: bool = False) -> dict[str, int]:
         """Forget all tasks that ended long ago, as the mesh does by itself.
 

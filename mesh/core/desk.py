@@ -61,6 +61,7 @@ class Desk:
             "renew": self._ask_renew,
             "forget": self._ask_forget,
             "prune": self._ask_prune,
+            "forget workers": self._ask_forget_workers,
         }
         self.forgetting = Forgetting(core)
         self.renews = False  # somebody says that there are other keys
@@ -314,6 +315,30 @@ class Desk:
         if not is_seconds(older_s):
             raise ValueError(f"no time: {older_s!r}")
         self.forgetting.prune(peer, token, older_s, bool(about.get("is_rehearsal")))
+
+    def _ask_forget_workers(
+        self, peer: Peer, token: int, about: dict[str, Any], now: float
+    ) -> None:
+        """Workers that will not come back, by store id: what was with them is lost at once. The
+        answer, when that is on disk: of each ``forgotten``, ``live`` (it is connected, and was left
+        alone) or ``unknown``."""
+        stores = list(dict.fromkeys(about["stores"]))
+        if not all(map(is_session, stores)):
+            raise ValueError(f"no stores: {stores!r}")
+
+        def found(known: list[bool], now: float) -> None:
+            told = {}
+            for store, is_known in zip(stores, known, strict=True):
+                if self.core.fleet.place_of(store) is not None:
+                    told[store] = "live"
+                elif not is_known:
+                    told[store] = "unknown"
+                else:
+                    told[store] = "forgotten"
+                    self.core.holders.forget(store, now)
+            self.core.after_commit(lambda now: self._tell(peer, token, now, told))
+
+        self.core.lookups.ask("stores", stores, found)
 
     def _ask_newest(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """How a task ended, as it is recorded now: its result may have been made again."""

@@ -40,14 +40,17 @@ Stores = dict[str, list[str]]
 
 class Holders:
     """The holders of the inputs in `ledger`, which are workers of `fleet`. A store that was away
-    for `lost_after_s` is gone."""
+    for `lost_after_s` is gone, and so are those that were declared `gone`."""
 
-    def __init__(self, ledger: Ledger, fleet: Fleet, peers: Peers, lost_after_s: float) -> None:
+    def __init__(
+        self, ledger: Ledger, fleet: Fleet, peers: Peers, lost_after_s: float, gone: set[str]
+    ) -> None:
         self._inputs = ledger.inputs
         self._ledger = ledger
         self._fleet = fleet
         self._peers = peers
         self._lost_after_s = lost_after_s
+        self._gone = gone
         self._away_since: dict[str, float] = {}  # stores that tasks wait for
 
     # -- what workers say --------------------------------------------------------------------
@@ -78,6 +81,21 @@ class Holders:
 
     def greeted(self, store: str) -> None:
         """A worker has come (back): what waited for its store is ready."""
+        if store in self._gone:
+            self._gone.remove(store)
+            self._ledger.writes.append(("gone", store, False))
+        self.release(store)
+
+    def forget(self, store: str, now: float) -> None:
+        """A worker does not come back, nor does its store: what tasks wait for there is lost."""
+        self._fleet.lose(self._fleet.workers.get(store), None, now)
+        self._gone.add(store)
+        self._ledger.writes.append(("gone", store, True))
+        self._ledger.journal.note("store gone", worker=store)
+        self.tick(now)
+
+    def release(self, store: str) -> None:
+        """What waited for a store is looked at anew."""
         stranded = self._inputs.stranded
         for (block, i), stores in list(stranded.items()):
             if store in stores:
@@ -88,7 +106,7 @@ class Holders:
         """What `lease` of a task left in `source` is with `target`: what waited for the one may
         have the other."""
         self._inputs.moved(task, lease, source, target)
-        self.greeted(source)
+        self.release(source)
 
     def tick(self, now: float) -> None:
         """A store on which no worker has been for `store_lost_after_s` is gone: what tasks wait for
@@ -114,6 +132,8 @@ class Holders:
         when somebody first did."""
         if store in self._fleet.workers:
             return False
+        if store in self._gone:
+            return True
         return now - self._away_since.setdefault(store, now) > self._lost_after_s
 
     # -- for dispatch ------------------------------------------------------------------------

@@ -30,11 +30,14 @@ class Parting:
 
     Attributes:
         gone: rows of what others have taken over.
+        is_fleeting: whether the store goes with its worker, if nothing stays there that is needed.
+        is_closed: whether the router was told that it does.
     """
 
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
         self.gone: list[list[Any]] = []
+        self.is_fleeting = self.is_closed = False
         self._until: float | None = None  # when its time is over; None: it hands over nothing
         self._behind: bytes | None = b""  # where the next page begins; None: that was the last
         self._page: list[list[Any]] = []  # offered, and not settled
@@ -43,7 +46,7 @@ class Parting:
         self._is_last_round = False  # nothing ran any more when it began
         self._taken: set[tuple[bytes, int]] = set()  # what is gone
         self._lonely_since = math.inf
-        self.stays = False  # whether something that is needed stays here
+        self._stays = False  # whether something that is needed stays here
 
     def begin(self, until: float) -> None:
         """Hand over what is here, until then."""
@@ -86,7 +89,7 @@ class Parting:
             self._behind = b""
         if self._behind is not None:
             if not self._behind:
-                self._is_last_round, self.stays = is_quiet, False
+                self._is_last_round, self._stays = is_quiet, False
             self._is_listing = True
             self._core.slots.orders.list_behind = self._behind
 
@@ -104,11 +107,20 @@ class Parting:
         if self._page and self._core.welcome is not None:
             self._core.send(m.Offer(LEAVES, self._page), now)
 
+    def say_goodbye(self, now: float) -> None:
+        """The last words: also that the store goes along, if nobody needs what is left in it."""
+        self.is_closed = (
+            self.is_fleeting and self._until is not None and self.is_complete and not self._stays
+        )
+        if self.is_closed:
+            self._core.send(m.Closed(), now)
+        self._core.send(m.Bye(), now)
+
     def settled(self, message: m.Settled) -> None:
         """The router says what becomes of what was offered."""
         for session, counter, lease, fate in message.rows:
             if fate == GOES:
                 self._taken.add((key(session, counter), lease))
                 self.gone.append([session, counter, lease])
-            self.stays |= fate == STAYS
+            self._stays |= fate == STAYS
         self._page = []

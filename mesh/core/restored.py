@@ -27,4 +27,5 @@ class Restored:
     inputs: dict[bytes, Record] = field(default_factory=dict)  # of open tasks, as far as ended
     begun: dict[str, Begun] = field(default_factory=dict)  # what each of them was known to run
     ended: list[int] = field(default_factory=lambda: [0] * (len(State) + 1))  # `Ledger.counts`
+    gone: set[str] = field(default_factory=set)  # stores that were declared gone
     age_s: float = 0.0  # how long routers have served this store

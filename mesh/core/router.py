@@ -66,7 +66,8 @@ class RouterCore:
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.recovery = self.ledger.recovery = Recovery(self)
         self.fleet = Fleet(self.ledger, self.peers, settings)
-        self.holders = Holders(self.ledger, self.fleet, self.peers, settings.store_lost_after_s)
+        lost_after_s = settings.store_lost_after_s
+        self.holders = Holders(self.ledger, self.fleet, self.peers, lost_after_s, restored.gone)
         self.placement = Placement(self.ledger, self.fleet, self.holders, self.peers, self.epoch)
         self.intake = intake = Intake(self)
         self.puts = Puts(self)
@@ -130,6 +131,7 @@ class RouterCore:
             m.Taken: self.puts.taken,
             m.Offer: self.handover.take_offer,
             m.Adopted: self.handover.adopted,
+            m.Closed: lambda worker, message, now: self.holders.forget(worker.who, now),
         }
 
     # -- the door and the exit -------------------------------------------------------------

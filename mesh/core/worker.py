@@ -17,8 +17,9 @@ from typing import Any
 
 from ..protocol import messages as m
 from ..protocol.link import Gap, Link
-from ..task import key, unkey
+from ..task import unkey
 from .adoption import Adoption
+from .clearing import Clearing
 from .events import (
     Arrived,
     Committed,
@@ -88,6 +89,7 @@ class WorkerCore:
         self.supply = Supply(self)
         self.adoption = Adoption(self)
         self.parting = Parting(self)
+        self.clearing = Clearing(self)
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
         self._recalled: int | None = None
         self._wanted: list[int] = []  # leases that the RECALL names
@@ -102,8 +104,6 @@ class WorkerCore:
         self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
         self._stalled_until = 0.0  # nothing begins before: the disk has no room
         self._in_haste = False  # it leaves at once
-        self._to_drop: list[list[Any]] = []  # what the router does not need, from this turn
-        self._dropping: dict[int, list[list[Any]]] = {}  # the same, by ticket: not gone yet
         self._on: dict[type, Callable[[Any, float], None]] = {
             RouterHeard: self._on_router,
             Connected: lambda event, now: self._hello(now),
@@ -133,7 +133,7 @@ class WorkerCore:
             m.Tasks: self.supply.take_tasks,
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,
-            m.Drop: self._take_drop,
+            m.Drop: lambda message, now: self.clearing.drop(message.leases, told=True),
             m.Take: self._take_take,
             m.Adopt: self.adoption.take_adopt,
             m.Settled: lambda message, now: self.parting.settled(message),
@@ -186,13 +186,12 @@ class WorkerCore:
         if self.leaving is not None:
             self.parting.go_on(not slots.held and self._is_recorded, now)
         if self.leaving is not None and not slots.held and self._may_go(now):
-            self._to_drop += self.parting.gone
+            self.clearing.drop(self.parting.gone)
             if self.welcome is not None:
-                self.send(m.Bye(), now)
+                self.parting.say_goodbye(now)
             slots.orders.stop = self.leaving
             self.journal.note("drain ended", why=self.leaving)
-        if self._to_drop:
-            self._drop()
+        self.clearing.order()
         turn, slots.orders = slots.orders, WorkerTurn()
         return turn
 
@@ -301,18 +300,6 @@ class WorkerCore:
         for lease in message.leases:
             self.slots.cancel(lease)
 
-    def _take_drop(self, message: m.Drop, now: float) -> None:
-        self._to_drop += message.leases
-
-    def _drop(self) -> None:
-        """Have what is not needed removed: the last of this turn's tickets."""
-        orders, rows = self.slots.orders, self._to_drop
-        self._to_drop, orders.drop_ticket = [], self.slots.next_ticket()
-        self._dropping[orders.drop_ticket] = rows
-        orders.drop = [(key(session, counter), lease) for session, counter, lease in rows]
-        for gone in orders.drop:
-            self.slots.backlog.arrivals.gone(*gone)
-
     def _take_take(self, message: m.Take, now: float) -> None:
         self.slots.orders.take.append((self.slots.next_ticket(), message.rows))
 
@@ -322,10 +309,7 @@ class WorkerCore:
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.slots.committed(event.ticket)
-        for ticket in [each for each in self._dropping if each <= event.ticket]:
-            rows = self._dropping.pop(ticket)
-            if self.welcome is not None:  # else it is asked for again
-                self.send(m.Dropped(rows), now)
+        self.clearing.committed(event.ticket, now)
 
     def _take_leave(self, message: m.Leave, now: float) -> None:
         self.leave("the mesh was stopped", message.within_s, now, mesh_ends=True)

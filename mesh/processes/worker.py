@@ -69,6 +69,7 @@ class Worker:
         memory_max: bytes of resident memory beyond which it is, between two tasks; None: never.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
         home: it is that on the router's host, and takes what clients put.
+        fleeting: when it leaves the mesh, and others have what is needed, its store goes, too.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Worker:
         memory_max: int | None = None,
         data_port: int | None = None,
         home: bool = False,
+        fleeting: bool = False,
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log, self.life = log, life
@@ -101,6 +103,7 @@ class Worker:
         log.about = {"worker": self.results.id}
         self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
         self.core.journal.on = log.as_json
+        self.core.parting.is_fleeting = fleeting
         self.wake = Wake()
         self.writer = Writer(self.results.apply, None, self.wake)
         self._joined = ExitStack()
@@ -392,6 +395,7 @@ def serve(
         memory_max=options.get("memory_max"),
         data_port=options.get("data_port"),
         home=options.get("home", False),
+        fleeting=options.get("fleeting", False),
     )
     try:
         line = access()
@@ -403,4 +407,6 @@ def serve(
     if options.get("temporary"):  # not after an error: the next worker goes on here
         # Of the rest takes care who is still there: owner, router, or nobody.
         shutil.rmtree(folder.parent if life.owner_gone else folder, ignore_errors=True)
+    elif worker.core.parting.is_closed:
+        shutil.rmtree(folder, ignore_errors=True)
     return ROUTER_LOST if worker.router_lost else int(worker.core.failed)

@@ -94,3 +94,19 @@ def _held(txn: Transaction, store: str, task: bytes, lease: int) -> Held:
         is_put=lease == unkey(task)[1],
         is_fetched=txn.get("fetched", task) is not None,
     )
+
+
+def gone(txn: Transaction, store: str, is_gone: bool) -> None:
+    """Nobody waits for a store any more, nor tells it what to let go of; or its worker is back."""
+    if not is_gone:
+        txn.delete("gone", store.encode())
+        return
+    txn.put("gone", store.encode(), b"")
+    prefix = store.encode()
+    for place in [place for place, _ in txn.scan("drop", prefix, prefix + b"\xff" * 24)]:
+        txn.delete("drop", place)
+
+
+def known(txn: Transaction, stores: list[str]) -> list[bool]:
+    """Which of these stores were ever there."""
+    return [txn.get("host", store.encode()) is not None for store in stores]

@@ -26,6 +26,7 @@ Layout (schema 4; all keys sort):
     lost      task id + lease      → nothing; its stored result is gone, said its holder
     moved     task id + lease      → from which store to which what it left has moved, and when
     fetched   task id              → nothing; a client has fetched its stored result
+    gone      store id             → nothing; nobody waits for it any more
     drop      store id + task id + lease → age from which its holder is told to let go of it
 
 A task without an outcome in an open block is queued: there is no state to keep in step. `apply`
@@ -61,7 +62,7 @@ UPGRADED = (2, 3)
 ARGUMENTS = "(arguments)"
 
 #: Tables whose rows hold nothing packed.
-BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost", "fetched")
+BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost", "fetched", "gone")
 
 TABLES = (
     "meta",
@@ -87,6 +88,7 @@ TABLES = (
     "lost",
     "moved",
     "fetched",
+    "gone",
     "drop",
 )
 
@@ -125,6 +127,7 @@ class Records:
             "drop": holdings.drop,
             "moved": holdings.move,
             "fetched": holdings.fetched,
+            "gone": holdings.gone,
             "dropped": pruning.dropped,
             "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
             "heard": pruning.hear,
@@ -148,6 +151,7 @@ class Records:
             **pruning.LOOK_UP,
             "makers": restoring.makers,
             "held": holdings.held,
+            "stores": holdings.known,
         }
 
     def _upgrade(self, txn: Transaction, schema: int) -> None:

@@ -31,6 +31,7 @@ def restored(txn: Transaction, epoch: int) -> Restored:
         blocks=blocks,
         inputs=_ended_inputs(txn, blocks),
         begun={who.decode(): _begun(raw) for who, raw in txn.scan("begun")},
+        gone={store.decode() for store, _ in txn.scan("gone")},
         age_s=unpack(txn.get("meta", b"age") or b"\x00"),
     )
 

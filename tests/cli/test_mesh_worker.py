@@ -146,3 +146,17 @@ def test_without_a_home_worker_who_puts_waits_and_is_told(shell: Shell, capfd: A
         assert m.submit(len, bytes(300_000)).result(30) == 300_000
         m.stop()
     assert worker.finish().code == router.finish().code == 0
+
+
+def test_a_worker_that_is_connected_or_unknown_is_not_forgotten(shell: Shell) -> None:
+    shell.up()
+    [worker] = shell.mesh("workers", "--json").rows
+
+    done = shell.mesh("workers", "forget", worker["id"], "nosuchid", code=1)
+
+    assert done.out == ""
+    assert f"{worker['id']}: not forgotten, it is connected: end it first" in done.err
+    assert "nosuchid: no worker that was ever here" in done.err
+    told = shell.mesh("workers", "forget", worker["id"], "--json", code=1).json
+    assert told["workers"] == {worker["id"]: "live"}
+    shell.mesh("stop")

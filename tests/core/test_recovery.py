@@ -406,3 +406,54 @@ def test_who_waits_for_inputs_says_for_which_and_how_they_stand():
     _, told = mesh.answer(8)
     assert (told["state"], told["recovering"]) == ("done", "running")
     assert told["lease"] == mesh.lease_of(maker)
+
+
+def test_what_was_with_a_worker_that_is_forgotten_is_made_again_at_once():
+    mesh = Losing()
+    maker, other = mesh.add(), mesh.add()
+    mesh.end(maker)
+    mesh.hello(W2, about={"slots": 300, "window": 300})
+    mesh.core.fleet.lose(mesh.core.fleet.workers[W1], "was lost", mesh.now)
+    mesh.records.apply([("drop", W1, key(C1, 99), 7, 0.0)])
+    taker = mesh.add(maker)
+    held = mesh.core.fleet.workers[W2].held
+    assert {block.first + i for block, i, _ in held.values()} == {other}, "the taker waits"
+
+    mesh.say(C1, m.Ask(7, "forget workers", {"stores": [W1, W2, "unknown1"]}))
+    mesh.core.fleet.workers[W2].about["data"] = "ipc://w2"
+    mesh.store()
+
+    assert mesh.answer(7) == (None, {W1: "forgotten", W2: "live", "unknown1": "unknown"})
+    assert {block.first + i for block, i, _ in held.values()} == {other, maker}
+    assert mesh.records.look_up("drops", (W1, b"", 9)) == [], "nobody is there to be told"
+    assert mesh.records.restore().gone == {W1}
+    assert mesh.core.ledger.blocks.find(C1, taker) is not None
+
+
+def test_a_store_that_is_back_after_all_is_not_gone():
+    mesh = Losing()
+    mesh.core.fleet.lose(mesh.core.fleet.workers[W1], "was lost", mesh.now)
+    mesh.core.holders.forget(W1, mesh.now)
+    mesh.store()
+    assert mesh.core.holders.is_gone(W1, mesh.now)
+
+    mesh.hello(W1, session=2)
+    mesh.store()
+
+    assert not mesh.core.holders.is_gone(W1, mesh.now)
+    assert mesh.records.restore().gone == set()
+
+
+def test_a_worker_that_takes_its_store_along_is_waited_for_by_nobody():
+    mesh = Losing()
+    maker = mesh.add()
+    mesh.end(maker)
+    mesh.hello(W2, about={"slots": 300, "window": 300})
+    mesh.say(W1, m.Closed())
+    mesh.say(W1, m.Bye())
+    mesh.add(maker)
+    mesh.tick(1.0)
+    mesh.store()
+
+    held = mesh.core.fleet.workers[W2].held
+    assert {block.first + i for block, i, _ in held.values()} == {maker}

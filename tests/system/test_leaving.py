@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from leftovers import Leftovers
-from scripts import another_worker
+from scripts import ROOT, another_worker
 
-from mesh import Mesh
+from mesh import Mesh, ResultLost
 
 SIZE = 100_000
 
@@ -27,6 +33,22 @@ def made(number: int) -> bytes:
 
 def content(root: Path) -> list[Path]:
     return list((root / "content").glob("??/*"))
+
+
+@contextmanager
+def worker_without_folder(access: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A worker of one slot that chooses the folder of its store itself; that folder."""
+    command = [sys.executable, "-m", "mesh", "worker", "--access", access, "--slots", 1, "--json"]
+    env = os.environ | {"PYTHONPATH": ROOT}
+    with subprocess.Popen(list(map(str, command)), env=env, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        folder = Path(json.loads(worker.stdout.readline())["store"])
+        try:
+            yield worker, folder
+        finally:
+            worker.send_signal(signal.SIGINT)
+            worker.wait(20)
+            shutil.rmtree(folder.parent)  # of this mesh alone
 
 
 def told_to_leave(worker: Any) -> None:
@@ -105,3 +127,40 @@ def test_at_a_second_signal_it_goes_and_its_store_stays(
             assert worker.wait(20) == 0
             os.kill(taker, signal.SIGCONT)
         assert len(content(tmp_path / "leaves")) == 3
+
+
+def test_a_store_that_nobody_chose_goes_when_nothing_in_it_is_needed(
+    tmp_path: Path, nothing_left_behind: Leftovers
+) -> None:
+    with Mesh(dir=tmp_path / "mesh", slots=0, settings=PATIENT) as mesh:
+        with worker_without_folder(mesh.folder) as (worker, folder):
+            group = mesh.submit_many(made, range(5))
+            assert group.wait(20)
+            assert group[0].result(20) == made(0)
+            while not sum(group[0].explain()["result"]["fetched"].values()):
+                pass
+            assert content(folder)
+            told_to_leave(worker)
+            assert not folder.exists()
+        with Mesh(access=mesh.folder) as other:
+            assert other.result(group[1].id, 20) == made(1)
+            with pytest.raises(ResultLost, match="ubmit"):
+                other.result(group[0].id, 20)
+
+
+def test_what_was_with_a_worker_that_is_forgotten_is_made_again_at_once(
+    tmp_path: Path, nothing_left_behind: Leftovers
+) -> None:
+    soon = {"heartbeat_s": 0.2, "lost_after_s": 0.6}
+    with Mesh(dir=tmp_path / "mesh", slots=0, settings=soon) as mesh:
+        with another_worker(mesh.folder, tmp_path / "dies", 1) as worker:
+            future = mesh.submit(made, 1)
+            assert future.wait(20)
+            [id] = [each["id"] for each in mesh.status()["workers"] if not each["home"]]
+            assert mesh.forget_workers(id) == {id: "live"}
+            worker.kill()
+        with another_worker(mesh.folder, tmp_path / "next", 1):
+            length = mesh.submit(len, future)
+            assert mesh.submit(abs, -1).result(20) == 1, "others run, this one waits"
+            assert mesh.forget_workers(id, "nosuchid") == {id: "forgotten", "nosuchid": "unknown"}
+            assert (length.result(20), future.result(20)) == (SIZE, made(1))
