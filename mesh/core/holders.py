@@ -59,6 +59,7 @@ class Holders:
         """A worker has fetched something."""
         for session, counter, lease in message.leases:
             task = key(session, counter)
+            self._ledger.writes.append(("copied", task, lease, worker.who))
             entry = self._inputs.get(task)
             if entry is None or entry.result is None or entry.result.lease != lease:
                 continue  # nobody needs it any more

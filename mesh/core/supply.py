@@ -14,17 +14,33 @@ if TYPE_CHECKING:
     from .worker import WorkerCore
 
 
+#: Rows in one LOST.
+LOST_ROWS = 4096
+
+
 class Supply:
-    """See the module. Of the worker of `core`."""
+    """See the module. Of the worker of `core`.
+
+    Attributes:
+        missed_here: rows of LOST, of what the store should have and has not: to be told once.
+    """
 
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
         self._arrivals = core.slots.backlog.arrivals
         self._coming: dict[int, list[Any]] = {}  # what the next TASKS take
+        self.missed_here: list[list[Any]] = []
 
     def forget(self) -> None:
         """The link is opened anew: what was to come with it comes again."""
         self._coming = {}
+
+    def tell_missed(self, now: float) -> None:
+        """Tell what the store should have and has not. If that is lost on its way, who looks for it
+        tells."""
+        rows, self.missed_here = self.missed_here, []
+        for at in range(0, len(rows), LOST_ROWS):
+            self._core.send(m.Lost(rows[at : at + LOST_ROWS]), now)
 
     def take_inputs(self, message: m.Inputs, now: float) -> None:
         """What the next tasks take."""

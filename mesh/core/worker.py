@@ -148,6 +148,11 @@ class WorkerCore:
             self._gathered.stored(task, lease)
             self._gathered.add(*unkey(task), lease, kind, body)
 
+    def recall_missed(self, missed: list[tuple[bytes, int]]) -> None:
+        """What an earlier life has stored and told, and this one has not found. Before the first
+        HELLO."""
+        self.supply.missed_here = [[*unkey(task), lease, self.who] for task, lease in missed]
+
     # -- the door and the exit -------------------------------------------------------------
 
     def handle(self, event: Any, now: float) -> None:
@@ -279,6 +284,7 @@ class WorkerCore:
         self.welcome = message
         known = Settings.__dataclass_fields__
         self.settings = Settings(**{k: v for k, v in message.settings.items() if k in known})
+        self.supply.tell_missed(now)
         self.parting.offer(now)
 
     def _take_error(self, message: m.Error, now: float) -> None:

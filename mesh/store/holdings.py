@@ -6,6 +6,8 @@ another.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from typing import Any
 
 from ..core.handover import Held, Kept
@@ -15,11 +17,43 @@ from ..task import Kind, unkey
 from .rows import LEASE, pack, unpack
 from .tables import Transaction
 
+#: The key of a copy: task, lease, store.
+_COPY = struct.Struct(">16sQ8s")
+_STORE_BYTES = 8
+
 
 def lose(txn: Transaction, task: bytes, lease: int, store: str) -> None:
-    """What `lease` of a task left in `store` is not there, says who has looked."""
+    """What `lease` of a task left in `store` is not there, says who has looked, nor is a copy."""
     if is_with(txn.get("outcome", task), lease, store):
         txn.put("lost", task + LEASE.pack(lease), b"")
+    else:
+        txn.delete("copy", task + LEASE.pack(lease) + store.encode())
+
+
+def copied(txn: Transaction, task: bytes, lease: int, store: str) -> None:
+    """`store` has a copy of what `lease` of a task has left: it is told when that is forgotten."""
+    record = txn.get("outcome", task)
+    is_known = record is not None and RECORD.unpack_from(record)[1] == lease
+    if is_known and not names(record, lease, store):
+        txn.put("copy", task + LEASE.pack(lease) + store.encode(), b"")
+
+
+def drop_copies(txn: Transaction, start: bytes, stop: bytes, from_s: float) -> None:
+    """The copies of what tasks have left are not needed: from task `start` on to before `stop`, or
+    of a lease of one."""
+    for place in [place for place, _ in txn.scan("copy", start, stop)]:
+        task, lease, store = _COPY.unpack(place)
+        drop(txn, store.decode(), task, lease, from_s)
+        txn.delete("copy", place)
+
+
+def replaced(txn: Transaction, task: bytes, lease: int) -> None:
+    """What was lost of `lease` has been made again: it is lost no more, and nor are its copies
+    needed."""
+    name = task + LEASE.pack(lease)
+    txn.delete("lost", name)
+    txn.delete("moved", name)
+    drop_copies(txn, name, name + b"\xff" * _STORE_BYTES, 0.0)
 
 
 def is_with(record: bytes | None, lease: int, store: str) -> bool:
@@ -56,6 +90,7 @@ def move(txn: Transaction, task: bytes, lease: int, source: str, target: str, at
     txn.put("moved", name, pack([*moves(txn, task, lease), [source, target, at]]))
     drop(txn, source, task, lease, 0.0)
     txn.delete("drop", target.encode() + name)
+    txn.delete("copy", name + target.encode())
 
 
 def moves(txn: Transaction, task: bytes, lease: int) -> list[list[Any]]:
@@ -110,3 +145,16 @@ def gone(txn: Transaction, store: str, is_gone: bool) -> None:
 def known(txn: Transaction, stores: list[str]) -> list[bool]:
     """Which of these stores were ever there."""
     return [txn.get("host", store.encode()) is not None for store in stores]
+
+
+#: The router's writes about it, and its questions, by name.
+WRITES: dict[str, Callable[..., None]] = {
+    "lost": lose,
+    "found": replaced,
+    "moved": move,
+    "fetched": fetched,
+    "copied": copied,
+    "drop": drop,
+    "gone": gone,
+}
+LOOK_UP: dict[str, Callable[[Transaction, Any], Any]] = {"held": held, "stores": known}

@@ -18,7 +18,7 @@ from ..core.puts import PUT
 from ..protocol.outcome import Ref, refs_in
 from ..task import ENDED, STATE_OF, Kind, key, unkey
 from . import lineage
-from .holdings import drop
+from .holdings import drop, drop_copies
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
 from .tables import Transaction
@@ -156,6 +156,7 @@ def _clear(txn: Transaction, start: bytes, stop: bytes, from_s: float) -> None:
             txn.delete("lost", task + LEASE.pack(lease))
         if _refs_in(kind, record[RECORD.size :]):
             drop(txn, store.decode(), task, lease, from_s)
+    drop_copies(txn, start, stop, from_s)
     for table in ("outcome", "tries", "run", "foreign", "moved", "fetched"):
         for each in [each for each, _ in txn.scan(table, start, stop)]:
             txn.delete(table, each)

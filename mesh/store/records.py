@@ -26,6 +26,7 @@ Layout (schema 4; all keys sort):
     lost      task id + lease      → nothing; its stored result is gone, said its holder
     moved     task id + lease      → from which store to which what it left has moved, and when
     fetched   task id              → nothing; a client has fetched its stored result
+    copy      task id + lease + store id → nothing; that store has a copy of what the lease left
     gone      store id             → nothing; nobody waits for it any more
     drop      store id + task id + lease → age from which its holder is told to let go of it
 
@@ -47,7 +48,7 @@ from ..task import STATE_OF, Kind, key, show, unkey
 from . import holdings, inspection, lineage, meaning, pruning, restoring, story
 from .durability import Durability
 from .meaning import alias_key
-from .rows import LEASE, pack, unpack
+from .rows import pack, unpack
 from .seal import Seal
 from .tables import LmdbTables, Tables, Transaction
 
@@ -62,7 +63,19 @@ UPGRADED = (2, 3)
 ARGUMENTS = "(arguments)"
 
 #: Tables whose rows hold nothing packed.
-BARE = ("meta", "taker", "held", "open", "ended", "outcome", "foreign", "lost", "fetched", "gone")
+BARE = (
+    "meta",
+    "taker",
+    "held",
+    "open",
+    "ended",
+    "outcome",
+    "foreign",
+    "lost",
+    "fetched",
+    "copy",
+    "gone",
+)
 
 TABLES = (
     "meta",
@@ -88,6 +101,7 @@ TABLES = (
     "lost",
     "moved",
     "fetched",
+    "copy",
     "gone",
     "drop",
 )
@@ -124,10 +138,7 @@ class Records:
             "unused": pruning.forget_functions,
             "forget": pruning.forget,
             "hold": lineage.hold,
-            "drop": holdings.drop,
-            "moved": holdings.move,
-            "fetched": holdings.fetched,
-            "gone": holdings.gone,
+            **holdings.WRITES,
             "dropped": pruning.dropped,
             "age": lambda txn, age_s: txn.put("meta", b"age", pack(age_s)),
             "heard": pruning.hear,
@@ -137,8 +148,6 @@ class Records:
             "function": self._write_function,
             "group": self._write_group,
             "worker": self._write_worker,
-            "lost": holdings.lose,
-            "found": lambda txn, task, lease: txn.delete("lost", task + LEASE.pack(lease)),
             "counts": lambda txn, counts: txn.put("meta", b"counts", pack(counts)),
         }
         self._look_up: dict[str, Callable[[Transaction, Any], Any]] = {
@@ -150,8 +159,7 @@ class Records:
             "story": self._story,
             **pruning.LOOK_UP,
             "makers": restoring.makers,
-            "held": holdings.held,
-            "stores": holdings.known,
+            **holdings.LOOK_UP,
         }
 
     def _upgrade(self, txn: Transaction, schema: int) -> None:

@@ -68,6 +68,8 @@ class Results:
         held: how many results and logs are there, and of how many bytes.
         compared: copies that were compared with their checksum when they came, and which nobody has
             taken since.
+        missed: what the index had, and was not there or not whole when it was gone through: task
+            and lease.
 
     Raises:
         StoreError: the store cannot be opened, another version wrote it, or the disk is full.
@@ -80,6 +82,7 @@ class Results:
         self.compared: set[bytes] = set()
         self.incoming = root / "incoming"
         self._is_synced = durability == "disk"
+        self.missed: list[tuple[bytes, int]] = []
         for made in (self.content, self.incoming):
             made.mkdir(mode=0o700, exist_ok=True)
         self._tables: Tables = LmdbTables(
@@ -336,6 +339,9 @@ class Results:
         found = sorted(files.keys() - rows.keys())
         with self._tables.begin(write=True) as txn:
             for key in lost:
+                task, lease, number = parse_key(key)
+                if number == RESULT and txn.get("copy", key) is None:
+                    self.missed.append((task, lease))
                 txn.delete("result", key)
                 txn.delete("copy", key)
             for key in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fakes import BIRTH
-from lone_router import C1, W1
+from lone_router import C1, W1, W2
 from test_pruning import LOST_AFTER_S, Mesh
 
 from mesh.core import drops
@@ -144,3 +144,42 @@ def test_a_log_that_stayed_with_its_worker_goes_with_its_task():
     mesh.wait(100 + SOON_S)
 
     assert told(mesh) == [[C1, 0]]
+
+
+def copied_to_w2(mesh: Mesh) -> None:
+    """Another worker has a copy of what the first task has made."""
+    [(_, _, record, _)] = mesh.records.look_up("outcomes", [(C1, 0, 1)])
+    mesh.hello(W2, about={"slots": 0, "window": 0})
+    mesh.say(W2, m.Copied([[C1, 0, RECORD.unpack_from(record)[1]], [C1, 5, 99]]))
+    mesh.store()
+
+
+def test_copies_are_told_of_as_well():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run(1, stored=True)
+    copied_to_w2(mesh)
+
+    mesh.do(Gone(W2.encode()))
+    mesh.wait(100 + SOON_S)
+    assert [due.counter for due in mesh.records.look_up("drops", (W2, b"", 9))] == [0]
+    mesh.dropped = []
+    mesh.hello(W2, session=2, about={"slots": 0, "window": 0})
+    mesh.core.drops.hurry(mesh.now)
+    mesh.store()
+
+    assert told(mesh) == [[C1, 0]]
+    with mesh.records.tables.begin() as txn:
+        assert txn.count("copy") == 0
+
+
+def test_a_copy_that_is_lost_is_told_to_nobody_and_costs_the_result_nothing():
+    mesh = Mesh(ttl_s=100.0)
+    mesh.run(1, stored=True)
+    copied_to_w2(mesh)
+    [(_, _, record, _)] = mesh.records.look_up("outcomes", [(C1, 0, 1)])
+
+    mesh.say(W2, m.Lost([[C1, 0, RECORD.unpack_from(record)[1], W2]]))
+    mesh.store()
+
+    with mesh.records.tables.begin() as txn:
+        assert (txn.count("copy"), txn.count("lost")) == (0, 0)

@@ -15,7 +15,7 @@ from mesh.store import results
 from mesh.store.opening import open_results
 from mesh.store.results import Results
 from mesh.store.tables import LmdbTables
-from mesh.store.writes import Copy, Gone, Told, Untold
+from mesh.store.writes import Copy, Gone, Own, Told, Untold
 from mesh.task import Kind, key
 
 Open = Callable[[], Results]
@@ -218,6 +218,7 @@ def test_what_a_store_holds_is_known_through_every_change_and_in_the_next_life(r
     assert again.held == reopen().held == (0, 0)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("rest", [b"the rest", b"another!"])
 def test_of_a_copy_that_came_out_of_order_the_rest_is_read(reopen: Open, rest: bytes) -> None:
     store, first = reopen(), b"in order, "
@@ -231,3 +232,33 @@ def test_of_a_copy_that_came_out_of_order_the_rest_is_read(reopen: Open, rest: b
         with pytest.raises(ResultLost):
             store.find(TASK, 7, 0)
         assert list(store.incoming.iterdir()) == []
+=======
+def test_gone_through_it_names_what_it_had_made_and_has_not(reopen: Open):
+    store = reopen()
+    store.apply([wait(store, lease, b"a result") for lease in (7, 8, 9)])
+    store.apply([wait(store, 7, b"its log", 1)])
+    copied = wait(store, 10, b"a copy")
+    store.apply([Copy(copied, linked=True)])
+    store.find(TASK, 7, 0)[0].unlink()
+    store.find(TASK, 8, 0)[0].write_bytes(b"a result, and more")
+    store.find(TASK, 10, 0)[0].unlink()
+
+    again = reopen()
+    again.go_through()
+
+    assert again.missed == [(TASK, 7), (TASK, 8)]
+
+
+def test_what_is_adopted_is_a_copy_no_more_and_is_listed_in_pages(reopen: Open):
+    store = reopen()
+    store.apply([wait(store, lease, b"a result") for lease in (7, 8)])
+    copied = wait(store, 9, b"a copy")
+    store.apply([Copy(copied, linked=True)])
+    assert store.listed(b"", 9) == ([(TASK, 7), (TASK, 8)], None)
+
+    store.apply([Own(copied)])
+
+    first, behind = store.listed(b"", 2)
+    assert first == [(TASK, 7), (TASK, 8)] and behind is not None
+    assert store.listed(behind, 2) == ([(TASK, 9)], None)
+>>>>>>> 4833710 (Copies of what is forgotten go too, and a store that has lost something says so when it opens)
