@@ -105,6 +105,12 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
     help="Replace one that has grown beyond this, between two tasks; default never.",
 )
 @click.option(
+    "--store-quota",
+    type=Size(),
+    metavar="SIZE",
+    help="Make room when its results take more: the oldest that are not needed go. Default none.",
+)
+@click.option(
     "--router-timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
@@ -126,6 +132,7 @@ def worker(
     store: str | None,
     tasks_max: int | None,
     memory_max: int | None,
+    store_quota: int | None,
     data_port: int | None,
     router_timeout: float,
     home: bool,
@@ -174,6 +181,7 @@ def worker(
             "data_port": data_port,
             "durability": durability,
             "home": home,
+            "quota_bytes": store_quota,
             "fleeting": store is None and not home,
             "router_timeout_s": router_timeout,
         }

@@ -42,7 +42,7 @@ from ..transport.route import Route
 from ..transport.wake import Wake
 from . import notices
 from .callbacks import Callbacks
-from .fetch import Fetcher, Into, Place
+from .fetch import Fetcher, Into, Place, evicted
 from .future import Future
 from .group import Group
 from .kept import Kept
@@ -226,16 +226,16 @@ class Connection(Source):
             )
 
     def fetch(self, ref: outcome.Ref, timeout: float | None = None, into: Into = bytearray) -> Any:
-        """The bytes of a stored result. That it is lost the router is told: its alias is free
-        then, and the same call runs again."""
+        """The bytes of a stored result. That it is lost the router is told, and its alias free."""
         try:
             return self._fetcher.fetch(ref, timeout, into)
-        except ResultLost:
+        except ResultLost as error:
+            told = error
             if ref.number == outcome.RESULT:
+                about = {"task": ref.task, "lease": ref.lease, "store": ref.holder}
                 with suppress(MeshError):  # without a router: whoever asks next tells it
-                    about = {"task": ref.task, "lease": ref.lease, "store": ref.holder}
-                    self.ask("lost", about)
-            raise
+                    told = evicted(ref) if self.ask("lost", about) == "evicted" else error
+            raise told from None
 
     def _locate(self, store: str, timeout: float | None) -> Place | None:
         try:

@@ -25,7 +25,7 @@ from ..protocol import messages as m
 from ..protocol import transfer
 from ..protocol.outcome import RESULT, Ref, stored_name
 from ..store import content as stored
-from ..task import unkey
+from ..task import show, unkey
 from ..transport import sockets
 from ..transport.keys import Pair
 from ..transport.poller import Poller
@@ -334,6 +334,14 @@ def unreachable(ref: Ref) -> ResultUnreachable:
     return ResultUnreachable(
         f"store {ref.holder}, which holds the result ({ref.size} bytes), does not answer: start "
         f"its worker again, or submit the task again"
+    )
+
+
+def evicted(ref: Ref) -> ResultLost:
+    """The error of a result that its holder has let go of to make room."""
+    return ResultLost(
+        f"the result of {show(*unkey(ref.task))} was evicted: store {ref.holder} had no room, and "
+        f"nobody was known to need it. Submit the task again"
     )
 
 

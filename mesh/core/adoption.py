@@ -60,6 +60,8 @@ class Adoption:
         """Why so much cannot be kept here; "" if it can."""
         if self._core.leaving is not None:
             return "this worker leaves, too"
+        if not self._core.clearing.has_room(size):
+            return "its store has a quota, and no room for it"
         return ""
 
     def arrived(self, ref: Ref) -> None:

@@ -288,7 +288,14 @@ class Desk:
             raise ValueError(f"no store {store!r}")
         self.core.ledger.writes.append(("lost", task, lease, store))
         self.core.puts.forget(task)
-        self.core.after_commit(lambda now: self._tell(peer, token, now, True))
+
+        def look(now: float) -> None:
+            self.core.lookups.ask("why lost", (task, lease), told)
+
+        def told(why: str, now: float) -> None:
+            self._tell(peer, token, now, why or True)
+
+        self.core.after_commit(look)
 
     def _ask_again(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         """A client that submitted a task, or the same call again, waits for its result, which is

@@ -197,6 +197,15 @@ class Listed:
 
 
 @dataclass(slots=True)
+class Oldest:
+    """What the store has had for longest, oldest first: copies, and its own from some place on.
+    Rows of session, counter, lease, bytes."""
+
+    copies: list[list[Any]]
+    own: list[list[Any]]
+
+
+@dataclass(slots=True)
 class Owned:
     """What was adopted is in the store as its own: rows of session, counter, lease, the store it
     was with; and why it is not, "" if it is."""
@@ -227,6 +236,8 @@ class WorkerTurn:
     moved: list[Order] = field(default_factory=list)  # who holds those that are on their way
     let_in: dict[str, str] | None = None  # who may ask for results here: public key → role
     list_behind: bytes | None = None  # have what the store holds listed, from behind this on
+    oldest_behind: tuple[int, bytes] | None = None  # the same of the oldest: lease, task
+    warning: str | None = None  # for people, once
     own: list[tuple[int, list[Ref]]] = field(default_factory=list)  # ticket, copies that it keeps
     stop: str | None = None  # leave the mesh, and why
 

@@ -11,12 +11,13 @@ next connection.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol import messages as m
 from ..protocol.outcome import Ref, refs_in
-from ..protocol.stores import GOES, LEAVES, SPARE, STAYS
+from ..protocol.stores import GOES, SPARE, STAYS
 from ..task import key, unkey
 from .ledger import RECORD
 from .member import Member
@@ -41,7 +42,7 @@ class Held(NamedTuple):
     is_taken: bool = False  # by a block whose record is there
     is_fetched: bool = False  # by a client
     rerun: bool = True  # whether it could be made again
-    ended_s: float = 0.0  # the router's age when its block had ended; infinite if it has not
+    ended_s: float = math.inf  # the router's age when its block had ended, if it is known to have
     heard_s: float = 0.0  # of its client, once that is gone: up to when it had heard all
 
     @property
@@ -87,7 +88,7 @@ class Handover:
 
     def take_offer(self, worker: Member, message: m.Offer, now: float) -> None:
         """A worker says what it has, and that it leaves."""
-        assert worker.peer is not None and message.why == LEAVES
+        assert worker.peer is not None, "it has just been heard of"
         page = self._pages[worker.who] = _Page(worker.peer, message.rows)
         about = (worker.who, list(page.fates))
         self._core.lookups.ask("held", about, partial(self._found, worker.who, page))

@@ -26,6 +26,11 @@ class Keeping:
             self._stored = (results, size)
             self.is_changed = True
 
+    @property
+    def stored_bytes(self) -> int:
+        """What the store holds."""
+        return self._stored[1]
+
     def served(self, way: int, size: int, *, is_last: bool) -> None:
         """A chunk has gone to somebody; the `last` one of a result makes it served."""
         self._add(self._served[way], size, is_last)

@@ -116,8 +116,11 @@ class Parting:
             self._core.send(m.Closed(), now)
         self._core.send(m.Bye(), now)
 
-    def settled(self, message: m.Settled) -> None:
-        """The router says what becomes of what was offered."""
+    def settled(self, message: m.Settled, now: float) -> None:
+        """The router says what becomes of what was offered, here or for want of room."""
+        if not self._page or not message.rows or message.rows[0][:3] not in self._page:
+            self._core.clearing.settled(message)
+            return
         for session, counter, lease, fate in message.rows:
             if fate == GOES:
                 self._taken.add((key(session, counter), lease))

@@ -25,6 +25,7 @@ from .courier import Courier
 from .desk import Desk
 from .drops import Drops
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
+from .eviction import Eviction
 from .fetches import Fetches
 from .fleet import Fleet
 from .grace import Grace
@@ -81,6 +82,7 @@ class RouterCore:
         self.unused = Unused(self, now)
         self.drops = Drops(self, now)
         self.handover = Handover(self)
+        self.eviction = Eviction(self)
         self._born_at = now - restored.age_s
         self.ledger.age_s = restored.age_s
         self._ticket = 0
@@ -129,7 +131,7 @@ class RouterCore:
             m.Where: self.holders.take_where,
             m.Lost: self.recovery.take_lost,
             m.Taken: self.puts.taken,
-            m.Offer: self.handover.take_offer,
+            m.Offer: self.eviction.take_offer,
             m.Adopted: self.handover.adopted,
             m.Closed: lambda worker, message, now: self.holders.forget(worker.who, now),
         }

@@ -26,6 +26,7 @@ from .events import (
     Connected,
     Listed,
     Missed,
+    Oldest,
     Owned,
     RouterHeard,
     Settings,
@@ -117,6 +118,7 @@ class WorkerCore:
             TakenIn: self._on_taken_in,
             Listed: self.parting.listed,
             Owned: self.adoption.owned,
+            Oldest: self.clearing.oldest,
             Stalled: self._on_stalled,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
@@ -136,7 +138,7 @@ class WorkerCore:
             m.Drop: lambda message, now: self.clearing.drop(message.leases, told=True),
             m.Take: self._take_take,
             m.Adopt: self.adoption.take_adopt,
-            m.Settled: lambda message, now: self.parting.settled(message),
+            m.Settled: self.parting.settled,
             m.Leave: self._take_leave,
             m.Keys: self._take_keys,
         }
@@ -149,8 +151,7 @@ class WorkerCore:
             self._gathered.add(*unkey(task), lease, kind, body)
 
     def recall_missed(self, missed: list[tuple[bytes, int]]) -> None:
-        """What an earlier life has stored and told, and this one has not found. Before the first
-        HELLO."""
+        """What an earlier life has told, and is not here. Before the first HELLO."""
         self.supply.missed_here = [[*unkey(task), lease, self.who] for task, lease in missed]
 
     # -- the door and the exit -------------------------------------------------------------
@@ -180,6 +181,7 @@ class WorkerCore:
                 slots.fill(now)
                 slots.level()
         if self.welcome is not None:
+            self.clearing.look(now)
             told = self._tell_done(now)
             news = told or slots.orders.tasks or self.keeping.is_changed
             if news and self._report_at == math.inf:
@@ -230,7 +232,7 @@ class WorkerCore:
     def may_begin(self, now: float) -> bool:
         """Whether new tasks may start: not while the router may have given us up, nor while it
         has too much of ours to record."""
-        if self._gathered.is_full:
+        if self._gathered.is_full or self.clearing.is_full:
             return False
         return not self._is_given_up(now) and now >= self._stalled_until
 
@@ -252,13 +254,14 @@ class WorkerCore:
         self.welcome = None
         self.supply.forget()
         self.adoption.forget()
+        self.clearing.forget()
         self._recalled, self._wanted = None, []  # whoever greets us asks anew
         self._hello_at = now + HELLO_AGAIN_S
         in_hand = [
             [lease, piece.session, piece.counter(lease)] for lease, piece in self.slots.held.items()
         ]
         in_hand += self._gathered.held()
-        about = self.about | self._report_of_itself() | {"window": self._window()}
+        about = self.about | self._report_of_itself() | {"window": self.window}
         hello = m.Hello(
             "worker", self.who, self.incarnation, m.VERSION_MIN, m.VERSION_MAX, about, in_hand
         )
@@ -306,6 +309,11 @@ class WorkerCore:
         for lease in message.leases:
             self.slots.cancel(lease)
 
+    def give_back_all(self) -> None:
+        """What has not begun the router gets back: there is no room for what comes of it."""
+        if self.welcome is not None:
+            self._recalled = len(self.slots.held)
+
     def _take_take(self, message: m.Take, now: float) -> None:
         self.slots.orders.take.append((self.slots.next_ticket(), message.rows))
 
@@ -324,7 +332,7 @@ class WorkerCore:
         if self._recalled is not None:
             leases = self.slots.give_back(self._recalled, self._wanted)
             self._recalled, self._wanted = None, []
-            self.send(m.Returned(leases, self._window()), now)
+            self.send(m.Returned(leases, self.window), now)
 
     def _give_back(self) -> None:
         """Nothing more begins here: the router gives it to others, now or when it hears HELLO."""
@@ -339,12 +347,14 @@ class WorkerCore:
             return False
         self._done_at = now + GATHER_S
         for rows in self._gathered.take():
-            self.send(m.Done(rows, self._window()), now)
+            self.send(m.Done(rows, self.window), now)
             self._gathered.sent(self.link.sent, rows)
         return True
 
-    def _window(self) -> int:
-        if self.leaving is not None or self._stalled_until:
+    @property
+    def window(self) -> int:
+        """How many leases it takes."""
+        if self.leaving is not None or self._stalled_until or self.clearing.is_full:
             return 0
         return self.slots.window()
 
@@ -409,8 +419,8 @@ class WorkerCore:
             self.slots.unsent(event.slot, event.leases)
         elif self._in_haste:
             self.slots.drop_stored()
-        if not self._stalled_until and self.welcome is not None:
-            self._recalled = len(self.slots.held)
+        if not self._stalled_until:
+            self.give_back_all()
         self._stalled_until = now + STALL_S
 
     def _on_slot_exited(self, event: SlotExited, now: float) -> None:
@@ -431,7 +441,7 @@ class WorkerCore:
         if self._stalled_until and now >= self._stalled_until:
             self._stalled_until = 0.0
             if self.welcome is not None:
-                self.send(m.Done([], self._window()), now)  # the window is open again
+                self.send(m.Done([], self.window), now)  # the window is open again
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)

@@ -51,6 +51,9 @@ LAST_WORDS_MS = 500
 ROUTER_LOST = 3
 
 
+#: So many results are looked at when room is to be made.
+OLDEST_ROWS = 1024
+
 #: Of so many outcomes the store need not know any more that they are to be told.
 TOLD_MAX = 256
 
@@ -69,6 +72,7 @@ class Worker:
         memory_max: bytes of resident memory beyond which it is, between two tasks; None: never.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
         home: it is that on the router's host, and takes what clients put.
+        quota_bytes: what its store should take at most; None: whatever there is room for.
         fleeting: when it leaves the mesh, and others have what is needed, its store goes, too.
     """
 
@@ -87,6 +91,7 @@ class Worker:
         data_port: int | None = None,
         home: bool = False,
         fleeting: bool = False,
+        quota_bytes: int | None = None,
     ) -> None:
         descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
         self.log, self.life = log, life
@@ -104,8 +109,11 @@ class Worker:
         self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
         self.core.journal.on = log.as_json
         self.core.parting.is_fleeting = fleeting
+        self.core.clearing.quota_bytes = quota_bytes
         self.wake = Wake()
-        self.writer = Writer(self.results.apply, None, self.wake)
+        self.writer = Writer(
+            self.results.apply, self.results.look_up, self.wake, look_up_amid=self._look_up_amid
+        )
         self._joined = ExitStack()
         self.mesh = ""
         self._told: list[Told] = []  # no commit of their own for a few
@@ -246,6 +254,10 @@ class Worker:
             self.server.let_in(turn.let_in)
         if turn.list_behind is not None:
             self._list(turn.list_behind, now)
+        if turn.oldest_behind is not None:
+            self.writer.submit(0, [], [(0, "oldest", (turn.oldest_behind, OLDEST_ROWS))])
+        if turn.warning is not None:
+            self.log(turn.warning, "no room")
         for order in turn.fetch:
             self.fetching.fetch(order, now)
         for order in turn.moved:
@@ -278,6 +290,10 @@ class Worker:
         for ticket in sorted(writes):
             self.writer.submit(ticket, writes[ticket], [])
 
+    def _look_up_amid(self, writes: list[Any], lookups: list[tuple[str, Any]]) -> list[Any]:
+        """Where the disk has no room for writes: what is there is there."""
+        return [self.results.look_up(*each) for each in lookups]
+
     def _list(self, behind: bytes, now: float) -> None:
         """Tell the core what the store holds."""
         found, last = self.results.listed(behind, OFFER_ROWS)
@@ -298,7 +314,10 @@ class Worker:
         self.core.supply.relay(answer)
 
     def _handle_written(self, event: Any, now: float) -> None:
-        if type(event) is events.Stalled:
+        if type(event) is events.Found:
+            rows = [[[*unkey(task), *rest] for task, *rest in each] for each in event.answer]
+            event = events.Oldest(*rows)
+        elif type(event) is events.Stalled:
             self._say_stalled(event.reason)
         else:
             self._stalled = None
@@ -397,6 +416,7 @@ def serve(
         data_port=options.get("data_port"),
         home=options.get("home", False),
         fleeting=options.get("fleeting", False),
+        quota_bytes=options.get("quota_bytes"),
     )
     try:
         line = access()

@@ -6,14 +6,17 @@ another.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
 
 from ..core.handover import Held, Kept
 from ..core.ledger import RECORD
+from ..options import option
 from ..protocol.outcome import refs_in, with_store
 from ..task import Kind, unkey
+from . import lineage
 from .rows import LEASE, pack, unpack
 from .tables import Transaction
 
@@ -25,9 +28,22 @@ _STORE_BYTES = 8
 def lose(txn: Transaction, task: bytes, lease: int, store: str) -> None:
     """What `lease` of a task left in `store` is not there, says who has looked, nor is a copy."""
     if is_with(txn.get("outcome", task), lease, store):
-        txn.put("lost", task + LEASE.pack(lease), b"")
+        if txn.get("lost", task + LEASE.pack(lease)) is None:  # else why is known
+            txn.put("lost", task + LEASE.pack(lease), b"")
     else:
         txn.delete("copy", task + LEASE.pack(lease) + store.encode())
+
+
+def evict(txn: Transaction, task: bytes, lease: int, store: str) -> None:
+    """What `lease` of a task left in `store` goes from there to make room."""
+    if is_with(txn.get("outcome", task), lease, store):
+        txn.put("lost", task + LEASE.pack(lease), b"evicted")
+
+
+def why_lost(txn: Transaction, about: tuple[bytes, int]) -> str:
+    """Why the result of a lease is lost, if that is known: ``evicted``; else ""."""
+    task, lease = about
+    return (txn.get("lost", task + LEASE.pack(lease)) or b"").decode()
 
 
 def copied(txn: Transaction, task: bytes, lease: int, store: str) -> None:
@@ -121,13 +137,19 @@ def _held(txn: Transaction, store: str, task: bytes, lease: int) -> Held:
     name = task + LEASE.pack(lease)
     if not names(record, lease, store):
         return Held(task, lease, None, is_moved=txn.get("moved", name) is not None)
+    block, raw = txn.before("block", task) or (task, b"\x93\x00\xc4\x00\x80")
+    over, heard = txn.get("over", block), txn.get("heard", task[:8])
     return Held(
         task,
         lease,
         record,
         is_lost=txn.get("lost", name) is not None,
         is_put=lease == unkey(task)[1],
+        is_taken=lineage.is_taken(txn, block),
         is_fetched=txn.get("fetched", task) is not None,
+        rerun=option(unpack(raw)[2], "rerun"),
+        ended_s=math.inf if over is None else unpack(over),
+        heard_s=0.0 if heard is None else unpack(heard),
     )
 
 
@@ -152,9 +174,14 @@ WRITES: dict[str, Callable[..., None]] = {
     "lost": lose,
     "found": replaced,
     "moved": move,
+    "evicted": evict,
     "fetched": fetched,
     "copied": copied,
     "drop": drop,
     "gone": gone,
 }
-LOOK_UP: dict[str, Callable[[Transaction, Any], Any]] = {"held": held, "stores": known}
+LOOK_UP: dict[str, Callable[[Transaction, Any], Any]] = {
+    "held": held,
+    "stores": known,
+    "why lost": why_lost,
+}

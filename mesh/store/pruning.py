@@ -49,6 +49,7 @@ def close(txn: Transaction, block: bytes, age_s: float) -> None:
     """The last task of a block has ended."""
     txn.delete("open", block)
     txn.put("ended", _AGE.pack(math.ceil(age_s * 1000)) + block, b"")
+    txn.put("over", block, pack(age_s))
 
 
 def hear(txn: Transaction, who: str, age_s: float) -> None:
@@ -140,6 +141,7 @@ def _prune_block(txn: Transaction, block: bytes, header: list[Any], from_s: floa
     for i, name in enumerate(names or ()):
         _free(txn, name, session, first + i)
     txn.delete("args", block)
+    txn.delete("over", block)
     txn.delete("block", block)
     if group is not None:
         _prune_group(txn, session, group)

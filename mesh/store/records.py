@@ -10,6 +10,7 @@ Layout (schema 4; all keys sort):
     held      the same key         → nothing; it would be forgotten, were it not for its takers
     open      the same key         → nothing; while some task of the block has not ended
     ended     age when it ended, the same key → nothing; from then on
+    over      the same key         → that age
     outcome   task id              → kind, lease, store id, body: written once, and anew when what
                                      was lost has been made again
     tries     task id              → how often it was begun in vain
@@ -23,7 +24,8 @@ Layout (schema 4; all keys sort):
     worker    store id             → what its worker said of itself, while it is present
     host      store id             → where its worker was last: host, and folder there
     begun     store id             → what its worker was known to run: incarnation, tasks, leases
-    lost      task id + lease      → nothing; its stored result is gone, said its holder
+    lost      task id + lease      → nothing; its stored result is gone, said its holder; or why, if
+                                     it was evicted
     moved     task id + lease      → from which store to which what it left has moved, and when
     fetched   task id              → nothing; a client has fetched its stored result
     copy      task id + lease + store id → nothing; that store has a copy of what the lease left
@@ -69,6 +71,7 @@ BARE = (
     "held",
     "open",
     "ended",
+    "over",
     "outcome",
     "foreign",
     "lost",
@@ -86,6 +89,7 @@ TABLES = (
     "held",
     "open",
     "ended",
+    "over",
     "outcome",
     "tries",
     "run",

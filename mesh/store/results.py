@@ -30,12 +30,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ..errors import DISK_FULL, ResultLost, StoreError
 from ..protocol.outcome import LOG, RESULT, Ref, parse_key, stored_key, stored_name
 from ..task import show, unkey
 from . import deposits
 from .durability import Durability
+from .oldest import oldest
 from .seal import Seal
 from .tables import LmdbTables, NoRoom, Tables, Transaction
 from .writes import Copy, Gone, Own, Put, Told, Untold, Write
@@ -233,6 +235,12 @@ class Results:
                 if txn.get("copy", name) is None:
                     found[task, lease] = None
         return list(found), None
+
+    def look_up(self, what: str, about: Any) -> Any:
+        """Answer a question of the worker's, in the thread that owns the index."""
+        assert what == "oldest", what
+        with self._tables.begin() as txn:
+            return oldest(txn, *about)
 
     def _move_in(self, source: Path, key: bytes) -> None:
         """The file of a result goes to its place, unless it is there: without room for it this is
