@@ -15,24 +15,25 @@ from typing import TYPE_CHECKING
 from ..protocol import messages as m
 from ..protocol.stores import GOES, LEAVES, STAYS
 from ..task import Kind, key, unkey
-from .handover import Held
+from .held import Held
 from .member import Member
 from .peers import Peer
 
 if TYPE_CHECKING:
+    from .handover import Handover
     from .router import RouterCore
 
 
 class Eviction:
-    """Says it for `core`."""
+    """Says it for `core`; which worker leaves `handover` hears."""
 
-    def __init__(self, core: RouterCore) -> None:
-        self._core = core
+    def __init__(self, core: RouterCore, handover: Handover) -> None:
+        self._core, self._handover = core, handover
 
     def take_offer(self, worker: Member, message: m.Offer, now: float) -> None:
         """A worker asks which of these it may let go of; or it leaves."""
         if message.why == LEAVES:
-            self._core.handover.take_offer(worker, message, now)
+            self._handover.take_offer(worker, message, now)
             return
         assert worker.peer is not None, "it has just been heard of"
         kept = [(key(session, counter), lease) for session, counter, lease in message.rows]

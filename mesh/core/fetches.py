@@ -7,27 +7,31 @@ only the last ones are remembered. That a client has fetched a result at all is 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
 from ..protocol.transfer import WAYS
 from ..task import key
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+    from .peers import Peer
 
 #: So many tasks' counts are kept: some hundred bytes each.
 TASKS_MAX = 10_000
 
 
 class Fetches:
-    """What was fetched on this mesh."""
+    """What was fetched on this mesh, whose tasks are in `ledger`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._all: Counter[int] = Counter()
         self._bytes: Counter[int] = Counter()
         self._of: OrderedDict[bytes, Counter[int]] = OrderedDict()
 
-    def take(self, message: m.Fetched) -> list[bytes]:
-        """A peer has fetched something: the results of which tasks."""
-        tasks = []
+    def take(self, peer: Peer, message: m.Fetched, now: float) -> None:
+        """A peer has fetched something. Of a client that is recorded."""
         for session, counter, way, size in message.rows:
             if way >= len(WAYS):
                 continue
@@ -36,10 +40,10 @@ class Fetches:
             task = key(session, counter)
             self._of.setdefault(task, Counter())[way] += 1
             self._of.move_to_end(task)
-            tasks.append(task)
+            if peer.role == "client":
+                self._ledger.writes.append(("fetched", task))
         while len(self._of) > TASKS_MAX:
             self._of.popitem(last=False)
-        return tasks
 
     def told(self) -> dict[str, dict[str, Any]]:
         """By way: how many fetches, and of how many bytes."""

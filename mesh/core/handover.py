@@ -11,45 +11,20 @@ next connection.
 
 from __future__ import annotations
 
-import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
-from ..protocol.outcome import Ref, refs_in
+from ..protocol.outcome import Ref
 from ..protocol.stores import GOES, SPARE, STAYS
 from ..task import key, unkey
-from .ledger import RECORD
+from .eviction import Eviction
+from .held import Held, Kept
 from .member import Member
 from .peers import Peer
 
 if TYPE_CHECKING:
     from .router import RouterCore
-
-#: What a lease of a task has left: the task's id, the lease.
-Kept = tuple[bytes, int]
-
-
-class Held(NamedTuple):
-    """What a store has said that it holds, as the records know it."""
-
-    task: bytes
-    lease: int
-    record: bytes | None  # None if they do not name that store
-    is_lost: bool = False
-    is_put: bool = False
-    is_moved: bool = False  # another store has it by now
-    is_taken: bool = False  # by a block whose record is there
-    is_fetched: bool = False  # by a client
-    rerun: bool = True  # whether it could be made again
-    ended_s: float = math.inf  # the router's age when its block had ended, if it is known to have
-    heard_s: float = 0.0  # of its client, once that is gone: up to when it had heard all
-
-    @property
-    def refs(self) -> list[Ref]:
-        """What of it is stored."""
-        assert self.record is not None, "it is with another store"
-        return refs_in(self.record[0], self.record[RECORD.size :])
 
 
 class _Wanted:
@@ -76,6 +51,7 @@ class Handover:
     """Has the workers of `core` adopt what others leave.
 
     Attributes:
+        eviction: what goes from stores that are over their quota.
         left: stores of which something was adopted: who asks for them need not wait.
     """
 
@@ -83,6 +59,7 @@ class Handover:
         self._core = core
         self._pages: dict[str, _Page] = {}
         self.left: set[str] = set()
+        self.eviction = Eviction(core, self)
 
     # -- what is offered ---------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from ..protocol import messages as m
 from ..protocol.inputs import split
 from ..task import key, show, unkey
 from .block import Block
+from .events import Settings
 from .inputs import Input
 from .ledger import Ledger
 from .life import Cause
@@ -40,16 +41,16 @@ Stores = dict[str, list[str]]
 
 class Holders:
     """The holders of the inputs in `ledger`, which are workers of `fleet`. A store that was away
-    for `lost_after_s` is gone, and so are those that were declared `gone`."""
+    for `store_lost_after_s` is gone, and so are those that were declared `gone`."""
 
     def __init__(
-        self, ledger: Ledger, fleet: Fleet, peers: Peers, lost_after_s: float, gone: set[str]
+        self, ledger: Ledger, fleet: Fleet, peers: Peers, settings: Settings, gone: set[str]
     ) -> None:
         self._inputs = ledger.inputs
         self._ledger = ledger
         self._fleet = fleet
         self._peers = peers
-        self._lost_after_s = lost_after_s
+        self._lost_after_s = settings.store_lost_after_s
         self._gone = gone
         self._away_since: dict[str, float] = {}  # stores that tasks wait for
 

@@ -31,12 +31,15 @@ _BOTH = {m.Bye, m.Beat, m.Error, m.Fetched, m.Relay}
 _MAY_SAY: dict[str, frozenset[type[m.Message]]] = {
     CLIENT: frozenset({*_BOTH, m.Function, m.Submit, m.Group, m.Put, m.Watch, m.Cancel, m.Ask}),
     WORKER: frozenset(
-        {*_BOTH, m.Done, m.Returned, m.Report, m.Dropped, m.Copied, m.Where, m.Lost, m.Taken}
+        {
+            *(*_BOTH, m.Done, m.Returned, m.Report, m.Dropped, m.Copied, m.Where, m.Lost, m.Taken),
+            *(m.Offer, m.Adopted, m.Closed),
+        }
     ),
 }
 
 #: Questions that are orders, and about more than what the asker has submitted.
-_ADMINS = frozenset({"stop", "prune", "renew"})
+_ADMINS = frozenset({"stop", "prune", "renew", "forget workers"})
 
 
 def taken_back() -> m.Error:

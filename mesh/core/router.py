@@ -25,7 +25,6 @@ from .courier import Courier
 from .desk import Desk
 from .drops import Drops
 from .events import Committed, Found, Garbled, Gone, Heard, Settings, Stalled, Tick, Turn
-from .eviction import Eviction
 from .fetches import Fetches
 from .fleet import Fleet
 from .grace import Grace
@@ -67,22 +66,20 @@ class RouterCore:
         self.ledger = Ledger(self.peers, restored.ended, restored.functions, restored.sessions)
         self.recovery = self.ledger.recovery = Recovery(self)
         self.fleet = Fleet(self.ledger, self.peers, settings)
-        lost_after_s = settings.store_lost_after_s
-        self.holders = Holders(self.ledger, self.fleet, self.peers, lost_after_s, restored.gone)
+        self.holders = Holders(self.ledger, self.fleet, self.peers, settings, restored.gone)
         self.placement = Placement(self.ledger, self.fleet, self.holders, self.peers, self.epoch)
         self.intake = intake = Intake(self)
         self.puts = Puts(self)
         self.orders = Orders(self)
         self.courier = Courier(self)
         self.desk = Desk(self)
-        self.fetches = Fetches()
+        self.fetches = Fetches(self.ledger)
         self.relays = Relays(self)
         self._notices = Notices(self)
         self.pruning = Pruning(self)
         self.unused = Unused(self, now)
         self.drops = Drops(self, now)
         self.handover = Handover(self)
-        self.eviction = Eviction(self)
         self._born_at = now - restored.age_s
         self.ledger.age_s = restored.age_s
         self._ticket = 0
@@ -112,7 +109,7 @@ class RouterCore:
             m.Watch: self.orders.take_watch,
             m.Cancel: self.orders.take_cancel,
             m.Ask: self.desk.take_ask,
-            m.Fetched: self._take_fetched,
+            m.Fetched: self.fetches.take,
             m.Relay: self.relays.take,
         }
         self._of_worker = self._from_workers()
@@ -121,7 +118,6 @@ class RouterCore:
         self._grace.tick(now)
 
     def _from_workers(self) -> dict[type[m.Message], Callable[[Member, Any, float], None]]:
-        """Who takes what workers alone may say."""
         return {
             m.Done: self.fleet.take_done,
             m.Returned: self.fleet.take_returned,
@@ -131,7 +127,7 @@ class RouterCore:
             m.Where: self.holders.take_where,
             m.Lost: self.recovery.take_lost,
             m.Taken: self.puts.taken,
-            m.Offer: self.eviction.take_offer,
+            m.Offer: self.handover.eviction.take_offer,
             m.Adopted: self.handover.adopted,
             m.Closed: lambda worker, message, now: self.holders.forget(worker.who, now),
         }
@@ -349,11 +345,6 @@ class RouterCore:
         worker = self.fleet.workers.get(peer.who)
         if worker is not None and worker.peer is peer:  # a client has no business here
             self._of_worker[type(message)](worker, message, now)
-
-    def _take_fetched(self, peer: Peer, message: m.Fetched, now: float) -> None:
-        tasks = self.fetches.take(message)
-        if peer.role == "client":
-            self.ledger.writes += [("fetched", task) for task in tasks]
 
     def _take_report(self, worker: Member, message: m.Report, now: float) -> None:
         self.fleet.take_report(worker, message)

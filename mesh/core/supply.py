@@ -35,6 +35,10 @@ class Supply:
         """The link is opened anew: what was to come with it comes again."""
         self._coming = {}
 
+    def recall_missed(self, missed: list[tuple[bytes, int]]) -> None:
+        """What an earlier life has told, and is not here. Before the first HELLO."""
+        self.missed_here = [[*unkey(task), lease, self._core.who] for task, lease in missed]
+
     def tell_missed(self, now: float) -> None:
         """Tell what the store should have and has not. If that is lost on its way, who looks for it
         tells."""

@@ -88,8 +88,7 @@ class WorkerCore:
         self._gathered = Gathering()
         self.slots = Slots(slots, host, self._gathered, tasks_max)
         self.supply = Supply(self)
-        self.adoption = Adoption(self)
-        self.parting = Parting(self)
+        self.adoption, self.parting = Adoption(self), Parting(self)
         self.clearing = Clearing(self)
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
         self._recalled: int | None = None
@@ -149,10 +148,6 @@ class WorkerCore:
         for task, lease, kind, body in outcomes:
             self._gathered.stored(task, lease)
             self._gathered.add(*unkey(task), lease, kind, body)
-
-    def recall_missed(self, missed: list[tuple[bytes, int]]) -> None:
-        """What an earlier life has told, and is not here. Before the first HELLO."""
-        self.supply.missed_here = [[*unkey(task), lease, self.who] for task, lease in missed]
 
     # -- the door and the exit -------------------------------------------------------------
 

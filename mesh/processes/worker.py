@@ -133,7 +133,7 @@ class Worker:
         """Dial the router, and serve results to the mesh."""
         self.mesh = access.mesh
         untold = self.results.untold(access.mesh)
-        self.core.recall_missed(self.results.missed)
+        self.core.supply.recall_missed(self.results.missed)
         self.core.recall_untold([(each.task, each.lease, each.kind, each.body) for each in untold])
         folder = sockets.SocketFolder(access.mesh)
         self._joined.callback(folder.leave)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from ..core.handover import Held, Kept
+from ..core.held import Held, Kept
 from ..core.ledger import RECORD
 from ..options import option
 from ..protocol.outcome import refs_in, with_store

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from mesh.core import fetches
 from mesh.core.keeping import Keeping
+from mesh.core.ledger import Ledger
+from mesh.core.peers import Peer, Peers
 from mesh.protocol import messages as m
 from mesh.protocol.transfer import DIRECT, LOCAL, RELAYED
 
+PEER = Peer(b"1", "client", "cccccccc", b"1", 0.0)
+
 
 def test_fetches_are_counted_by_way_and_by_task():
-    counted = fetches.Fetches()
+    counted = fetches.Fetches(Ledger(Peers(), [], {}, {}))
 
-    counted.take(m.Fetched([["k3f9x2m7", 1, LOCAL, 10], ["k3f9x2m7", 1, RELAYED, 5]]))
-    counted.take(m.Fetched([["k3f9x2m7", 2, LOCAL, 7], ["k3f9x2m7", 3, 99, 7]]))
+    counted.take(PEER, m.Fetched([["k3f9x2m7", 1, LOCAL, 10], ["k3f9x2m7", 1, RELAYED, 5]]), 0.0)
+    counted.take(PEER, m.Fetched([["k3f9x2m7", 2, LOCAL, 7], ["k3f9x2m7", 3, 99, 7]]), 0.0)
 
     assert counted.told() == {
         "local": {"count": 2, "size_bytes": 17},
@@ -24,10 +28,10 @@ def test_fetches_are_counted_by_way_and_by_task():
 
 
 def test_of_tasks_the_last_ones_are_remembered():
-    counted = fetches.Fetches()
+    counted = fetches.Fetches(Ledger(Peers(), [], {}, {}))
     rows = [["k3f9x2m7", i, LOCAL, 1] for i in range(fetches.TASKS_MAX + 5)]
 
-    counted.take(m.Fetched(rows))
+    counted.take(PEER, m.Fetched(rows), 0.0)
 
     assert counted.told()["local"]["count"] == fetches.TASKS_MAX + 5
     assert not counted.of("k3f9x2m7", 4)["local"] and counted.of("k3f9x2m7", 5)["local"]

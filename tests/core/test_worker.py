@@ -833,7 +833,7 @@ def test_what_does_not_come_it_does_not_adopt_and_nor_does_it_if_it_leaves():
 
 def test_what_an_earlier_life_had_told_and_is_not_there_it_says_once_it_is_welcome():
     core = WorkerCore("wwwwwwww", b"1", 1, "host")
-    core.recall_missed([(key(C1, 1), 7)])
+    core.supply.recall_missed([(key(C1, 1), 7)])
     core.handle(Connected(), 0.0)
     assert [type(each.message) for each in core.settle(0.0).sends] == [m.Hello]
     welcome = m.Welcome("mesh", b"b", 1, 1, {})
