@@ -218,7 +218,6 @@ def test_what_a_store_holds_is_known_through_every_change_and_in_the_next_life(r
     assert again.held == reopen().held == (0, 0)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("rest", [b"the rest", b"another!"])
 def test_of_a_copy_that_came_out_of_order_the_rest_is_read(reopen: Open, rest: bytes) -> None:
     store, first = reopen(), b"in order, "
@@ -232,7 +231,8 @@ def test_of_a_copy_that_came_out_of_order_the_rest_is_read(reopen: Open, rest: b
         with pytest.raises(ResultLost):
             store.find(TASK, 7, 0)
         assert list(store.incoming.iterdir()) == []
-=======
+
+
 def test_gone_through_it_names_what_it_had_made_and_has_not(reopen: Open):
     store = reopen()
     store.apply([wait(store, lease, b"a result") for lease in (7, 8, 9)])
@@ -261,4 +261,3 @@ def test_what_is_adopted_is_a_copy_no_more_and_is_listed_in_pages(reopen: Open):
     first, behind = store.listed(b"", 2)
     assert first == [(TASK, 7), (TASK, 8)] and behind is not None
     assert store.listed(behind, 2) == ([(TASK, 9)], None)
->>>>>>> 4833710 (Copies of what is forgotten go too, and a store that has lost something says so when it opens)
