@@ -181,6 +181,17 @@ def test_a_router_that_dies_takes_along_what_is_being_made_again() -> None:
     assert graph.rules == []
 
 
+def test_what_is_put_twice_may_be_one_and_is_asked_for_once() -> None:
+    graph = well()
+    graph.events = [e for e in graph.events if (e["event"], e.get("key")) != ("seen", "p")]
+    assert graph.rules == ["lost"]
+    again = {"value": OBJECT, "put": True, "error": None, "retries": 0}
+    graph.add(1.05, "submitting", client="c", mesh="main", calls={"q": again})
+    graph.add(1.15, "submitted", client="c", ids={"q": IDS["p"]}, recorded=True)
+    graph.add(2.6, "seen", client="c", key="q", id=IDS["p"], state="done", value=OBJECT)
+    assert graph.rules == []
+
+
 def test_nothing_is_lost_that_was_not_spoiled() -> None:
     lost = {"state": "lost", "by": "auditor", "text": "it is gone"}
     assert well().seen(9, "a", **lost).rules == ["lost result"]

@@ -48,6 +48,8 @@ def check(history: list[Event]) -> list[Violation]:
 def _lost(record: Record, task: Task) -> Iterator[Violation]:
     """P1: what was acknowledged comes to an end, and is known by its id. What was not may be
     forgotten with its router, even if a client was told its end."""
+    if task.is_put and all(record.by_id[id] is not task for id in task.ids):
+        return  # the same was put again, under the same id: that is asked for
     if task.acknowledged and not any(is_end(s) or s["state"] == "lost" for s in task.seen):
         state = task.seen[-1]["state"] if task.seen else "never asked for"
         yield Violation("lost", task.key, f"acknowledged as {_ids(task)}, and {state}")
@@ -147,9 +149,13 @@ def _is_explained(record: Record, task: Task, run: Run, following: Run) -> bool:
 def _is_forgotten_rerun(record: Record, task: Task, run: Run, end: float) -> bool:
     """Whether `run` made a lost result again, which its router alone knew, and that died by then:
     the next one is asked anew."""
-    if task.is_unique or not record.spoiled(task.ids, task.runs[0].began, run.began):
+    spoils = [time for id in task.ids for time in record.spoils.get(id, [])]
+    since = max((t.begin for t in spoils if task.runs[0].began < t.begin < run.began), default=None)
+    if task.is_unique or since is None:
         return False
-    return any(time.meets(run.began, end) for time in record.router_deaths[task.mesh])
+    if len(task.ids) > 1:
+        return True  # who submits the call anew meanwhile has a run of its own
+    return any(time.meets(since, end) for time in record.router_deaths[task.mesh])
 
 
 def _was_spoiled(record: Record, task: Task, run: Run, following: Run) -> bool:

@@ -276,7 +276,7 @@ class Record:
         """Whether the slot of `run` died in that time, and not with its worker."""
         with_worker = self.deaths.get(run.worker, [])
         return any(
-            time.meets(begin, end) and not any(time.meets(*other) for other in with_worker)
+            time.meets(begin, end) and not any(_goes_with(time, other) for other in with_worker)
             for time in self.deaths.get(run.pid, [])
         )
 
@@ -303,6 +303,13 @@ class Record:
             if time.begin <= at:
                 at = max(at, time.end)
         return at
+
+
+def _goes_with(slot: Time, worker: Time) -> bool:
+    """Whether a slot may have died with its worker. One that is known to have died was killed at
+    the beginning of its time, and is known to be dead at the end."""
+    was_first = slot.begin < worker.begin and slot.end < FOREVER
+    return slot.meets(*worker) and not was_first
 
 
 def is_of_router(fault: Event) -> bool:
