@@ -238,7 +238,7 @@ def test_gone_through_it_names_what_it_had_made_and_has_not(reopen: Open):
     store.apply([wait(store, lease, b"a result") for lease in (7, 8, 9)])
     store.apply([wait(store, 7, b"its log", 1)])
     copied = wait(store, 10, b"a copy")
-    store.apply([Copy(copied, linked=True)])
+    store.apply([Copy(copied, copied.size, copied.crc)])
     store.find(TASK, 7, 0)[0].unlink()
     store.find(TASK, 8, 0)[0].write_bytes(b"a result, and more")
     store.find(TASK, 10, 0)[0].unlink()
@@ -253,7 +253,7 @@ def test_what_is_adopted_is_a_copy_no_more_and_is_listed_in_pages(reopen: Open):
     store = reopen()
     store.apply([wait(store, lease, b"a result") for lease in (7, 8)])
     copied = wait(store, 9, b"a copy")
-    store.apply([Copy(copied, linked=True)])
+    store.apply([Copy(copied, copied.size, copied.crc)])
     assert store.listed(b"", 9) == ([(TASK, 7), (TASK, 8)], None)
 
     store.apply([Own(copied)])
