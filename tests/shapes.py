@@ -48,6 +48,7 @@ BASIC: dict[Any, st.SearchStrategy[Any]] = {
     shape.is_seconds: st.floats(0, allow_nan=False) | st.integers(0, 2**31),
     shape.is_text: texts,
     shape.is_bytes: st.binary(max_size=64),
+    shape.is_digest: st.binary(min_size=1, max_size=64),
     shape.is_map: st.dictionaries(texts, values, max_size=4),
     shape.is_any: values,
     shape.is_blob: blobs,

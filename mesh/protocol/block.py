@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .inputs import are_inputs
-from .shape import is_blobs, is_bytes, is_int, is_map, is_names, maybe, rows
+from .shape import is_blobs, is_digest, is_int, is_map, is_names, maybe, rows
 
 #: Tasks in one block. Large enough that a message's fixed cost is shared by hundreds, small
 #: enough that a block's payloads stay a quarter of a megabyte.
@@ -55,7 +55,7 @@ def _are_all_inputs(column: Any) -> bool:
 #: The columns of a row.
 BLOCK = (
     is_int,
-    is_bytes,
+    is_digest,
     is_map,
     maybe(is_int),
     is_int,

@@ -34,6 +34,7 @@ from .shape import (
     is_blob,
     is_blobs,
     is_bytes,
+    is_digest,
     is_int,
     is_ints,
     is_kinds,
@@ -160,7 +161,7 @@ class Function(Message):
     it."""
 
     COMMAND = 10
-    SHAPE = (is_bytes, is_text, is_bytes, is_blob)
+    SHAPE = (is_digest, is_text, is_bytes, is_blob)
 
     digest: bytes
     name: str
@@ -275,7 +276,7 @@ class Tasks(Message):
     consecutive tasks under consecutive leases. Reply, in time: DONE or RETURNED for each."""
 
     COMMAND = 20
-    SHAPE = (rows(is_session, is_int, is_int, is_bytes, is_map, is_blobs),)
+    SHAPE = (rows(is_session, is_int, is_int, is_digest, is_map, is_blobs),)
 
     pieces: list[list[Any]]
 

@@ -45,8 +45,13 @@ def is_text(value: Any) -> bool:
 
 
 def is_bytes(value: Any) -> bool:
-    """A digest, an id."""
+    """A few bytes, perhaps none."""
     return type(value) is bytes and len(value) <= 64
+
+
+def is_digest(value: Any) -> bool:
+    """A digest: what stores and memory have things by. None of it is no key."""
+    return type(value) is bytes and 0 < len(value) <= 64
 
 
 def is_map(value: Any) -> bool:
