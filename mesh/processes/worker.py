@@ -183,6 +183,9 @@ class Worker:
                 self.fetching.rest(now - due)
             if "connected" in list(self.route.look(ready, now)):
                 core.handle(events.Connected(), now)
+            if self.route.is_refused and joined is not None:
+                core.failed = True
+                core.give_up(f"the mesh does not let it in: {self.route.why()}")
             if not ready.isdisjoint(self.life.sources):
                 self._look_after(now)
             self.children.hear(ready, now)

@@ -46,6 +46,7 @@ class Route:
         self._left: list[str] = []  # addresses to be tried still
         self._failures: dict[str, str] = {}
         self._is_up = False
+        self._is_tried = False  # something was, of this search
         self._next_at = now
         self._search(now)
 
@@ -103,14 +104,17 @@ class Route:
         for address in list(self._dialers):
             if address not in self._left or self._failures.get(address) == "refused":
                 self._hang_up(address)
-        self._failures.clear()
+        known = {each: how for each, how in self._failures.items() if each in self._left}
+        self._failures = {each: "" if how == "refused" else how for each, how in known.items()}
+        self._is_tried = False
         self._go_on(now)
 
     def _go_on(self, now: float) -> None:
         """Try the next address; behind the last, wait before all are tried anew."""
-        if not self._left and self._failures:
+        if not self._left and self._is_tried:
             self._search(now)
             return
+        self._is_tried = True
         if self._left:
             self._dial(self._left.pop(0))
         self._next_at = now + (STAGGER_S if self._left else SEARCH_AGAIN_S)

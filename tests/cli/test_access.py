@@ -112,6 +112,8 @@ def test_keys_that_are_taken_back_open_nothing(shell: Shell) -> None:
     shell.mesh("access", "renew", "--role", "worker", "--role", "client")
     assert "does not know this key" in shell.mesh("status", "--access", client, code=4).err
     assert part.finish().code != 0, "it is turned away with its next word"
+    late = shell.mesh("worker", "--access", worker, "--slots", 1, code=1)
+    assert "does not know this key" in late.err
     assert shell.mesh("submit", "--wait", "--access", role_file(shell, "client"), "sim:scaled", 6)
     again = shell.start("worker", "--access", role_file(shell, "worker"), "--slots", 1)
     assert "joined" in again.line()
