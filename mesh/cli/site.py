@@ -104,6 +104,12 @@ SETTINGS: dict[str, tuple[str, click.ParamType, str, str]] = {
         "TIME",
         "Who was silent for so long is given up; default: 10s.",
     ),
+    "far_factor": (
+        "--far-factor",
+        click.FloatRange(min=1),
+        "N",
+        "Who came by TCP may be silent so many times as long; default: 3.",
+    ),
     "fetch_timeout_s": (
         "--fetch-timeout",
         Duration(),

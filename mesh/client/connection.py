@@ -324,8 +324,12 @@ class Connection(Source):
             core.forget(self._given_up.pop())
         for change in self._route.look(ready, now):
             core.handle(Connected() if change == "connected" else Cut(), now)
-        if self._route.is_refused and not self.welcomed.done():
-            raise AccessDenied(f"the mesh does not let you in: {self._route.why()}")
+        if self._route.is_hopeless and not self.welcomed.done():
+            refused = self._route.is_refused
+            raise (AccessDenied if refused else RouterUnreachable)(
+                f"{'this key is not let in' if refused else 'no router answers'}: "
+                f"{self._route.why()}"
+            )
         for frames in self._route.receive(ready):
             try:
                 core.handle(RouterHeard(decode(frames)), now)

@@ -62,6 +62,11 @@ class Route:
             return self._chosen.address.partition("#")[0]
         return ", ".join(self.access.addresses) or "no address"
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether nothing is to be expected: we are refused, or there is no address to be tried."""
+        return self.is_refused or not self._dialers and not self._left
+
     def why(self) -> str:
         """What was tried, and what came of it."""
         found = {address.partition("#")[0]: _WHY[how] for address, how in self._failures.items()}

@@ -268,7 +268,7 @@ def test_the_settings_of_a_mesh_are_options_of_who_starts_it(shell: Shell) -> No
     given = {
         "--ttl": "1h", "--quota": "1GiB", "--inline": "1KiB", "--heartbeat": "0.5",
         "--lost-after": "2", "--fetch-timeout": "7", "--store-lost-after": "5m",
-        "--slot-losses": 2, "--worker-losses": 4,
+        "--slot-losses": 2, "--worker-losses": 4, "--far-factor": 2,
     }  # fmt: skip
     assert "only idle" in shell.mesh("up", "--heartbeat", 6, code=2).err
     up = shell.up("--slots", 0, *(each for pair in given.items() for each in pair))
@@ -276,7 +276,7 @@ def test_the_settings_of_a_mesh_are_options_of_who_starts_it(shell: Shell) -> No
     assert shell.mesh("status", "--json").json["settings"] == {
         "ttl_s": 3600.0, "quota_bytes": 2**30, "inline_bytes": 1024, "heartbeat_s": 0.5,
         "lost_after_s": 2.0, "fetch_timeout_s": 7.0, "store_lost_after_s": 300.0,
-        "slot_losses_max": 2, "worker_losses_max": 4,
+        "slot_losses_max": 2, "worker_losses_max": 4, "far_factor": 2.0,
     }  # fmt: skip
     shell.mesh("stop")
     assert up.finish().code == 0

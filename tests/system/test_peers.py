@@ -186,6 +186,8 @@ def test_a_task_waits_for_the_worker_that_has_its_input(tmp_path: Path) -> None:
             assert made_there.wait(20)
             holder.kill()
             holder.wait()
+            while any(each["connected"] and each["slots"] for each in mesh.status()["workers"]):
+                pass  # the router has not been told yet
         with another_worker(folder, tmp_path / "third", 1):
             takes = mesh.submit(summed, made_there)
             assert mesh.submit(tasks.pid).wait(20), "others run"
