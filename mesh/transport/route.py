@@ -90,7 +90,7 @@ class Route:
                     self._choose(address)
                     yield change
                 elif dialer is not self._chosen:
-                    if self._failures[address] != "refused":  # who refuses hangs up, too
+                    if self._failures.get(address) != "refused":  # who refuses hangs up, too
                         self._failures[address] = change
                     if self._left:
                         self._next_at = now
