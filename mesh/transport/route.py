@@ -25,6 +25,9 @@ STAGGER_S = 0.25
 #: folder is there before, at the same addresses.
 SEARCH_AGAIN_S = 3.0
 
+#: Where nobody listens the host says so at once; what has failed only after so long got no answer.
+SAID_WITHIN_S = 2.5
+
 #: What is said of an address at which it went wrong.
 _WHY = {
     "": "no answer",
@@ -42,6 +45,7 @@ class Route:
     ) -> None:
         self._context, self._poller, self.access = context, poller, access
         self._dialers: dict[str, Dialer] = {}  # the candidates, or the chosen one
+        self._dialled_at: dict[str, float] = {}
         self._chosen: Dialer | None = None
         self._left: list[str] = []  # addresses to be tried still
         self._failures: dict[str, str] = {}
@@ -90,8 +94,10 @@ class Route:
                     self._choose(address)
                     yield change
                 elif dialer is not self._chosen:
-                    if self._failures.get(address) != "refused":  # who refuses hangs up, too
-                        self._failures[address] = change
+                    known = self._failures.get(address, "")
+                    late = now - self._dialled_at[address] > SAID_WITHIN_S
+                    if known != "refused" and (known or change != "failed" or not late):
+                        self._failures[address] = change  # who refuses hangs up, too
                     if self._left:
                         self._next_at = now
                 elif self._is_up:
@@ -121,16 +127,16 @@ class Route:
             return
         self._is_tried = True
         if self._left:
-            self._dial(self._left.pop(0))
+            self._dial(self._left.pop(0), now)
         self._next_at = now + (STAGGER_S if self._left else SEARCH_AGAIN_S)
 
-    def _dial(self, address: str) -> None:
+    def _dial(self, address: str, now: float) -> None:
         self._failures.setdefault(address, "")
         if address in self._dialers:
             return
         keys = self.access.keys
         dialer = Dialer(self._context, address, keys.own if keys is not None else None)
-        self._dialers[address] = dialer
+        self._dialers[address], self._dialled_at[address] = dialer, now
         self._poller.add(dialer.socket)
         self._poller.add(dialer.monitor, quiet=True)
 
