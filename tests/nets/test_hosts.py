@@ -1,0 +1,150 @@
+"""Hosts that work together, and what is between them: walls, gateways, dead addresses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sample_tasks as tasks
+from hosts import BLACK_HOLE, Host, Net
+
+from mesh import Mesh
+from mesh.errors import RouterUnreachable
+
+MB = 1_000_000
+
+PORT = 6001
+
+
+def made(size: int) -> bytes:
+    """So many bytes."""
+    return b"m" * size
+
+
+def length(*given: bytes) -> int:
+    """How much it was given."""
+    return sum(map(len, given))
+
+
+def way_of(future: Any) -> str:
+    """By which way a client has fetched a result, once. It says so in its own time."""
+    while True:
+        told = future.explain()["result"]["fetched"]
+        for way, count in told.items():
+            if count:
+                return way
+
+
+def fetched_by(m: Mesh, host: str) -> set[str]:
+    """By which ways the worker on a host has fetched inputs. It says so in its own time."""
+    found: set[str] = set()
+    while not found:
+        [told] = [each["fetched"] for each in m.status()["workers"] if each["host"] == host]
+        found = {way for way, each in told.items() if each["count"]}
+    return found
+
+
+def file_of(host: Host, role: str, there: Host) -> Path:
+    """What `role` needs of the mesh on a host, carried to another one."""
+    file = there.folder / f"{role}.json"
+    done = host.start("access", "show", "--role", role, "--access", host.access, "-o", file)
+    assert done.finish().code == 0
+    return file
+
+
+def test_results_go_from_host_to_host_by_files_of_a_role(net: Net, tmp_path: Path) -> None:
+    a, b, c, d = map(net.host, "abcd")
+    a.router()
+    b.worker(file_of(a, "worker", b))
+    with d.entered():
+        with Mesh(access=file_of(a, "client", d)) as m:
+            m.wait_for_slots(1, 20)
+            large = [m.submit(made, 2 * MB) for _ in range(4)]
+            assert [len(each.result(20)) for each in large] == [2 * MB] * 4
+            assert way_of(large[0]) == "direct"
+
+            gate = tasks.pipe_at(tmp_path / "gate")
+            held = m.submit(tasks.hold, gate, None)
+            c.worker(file_of(a, "worker", c))
+            m.wait_for_slots(2, 20)
+            assert m.submit(length, *large).result(20) == 8 * MB
+            assert fetched_by(m, "c") == {"direct"}
+            tasks.let_go(gate)
+            held.result(20)
+        with Mesh(access=a.access) as m:
+            m.stop()
+
+
+def test_a_wall_before_a_data_port_is_gone_around_until_it_falls(net: Net) -> None:
+    a, b, d = map(net.host, "abd")
+    a.router()
+    b.block(PORT)
+    b.worker(a.access, "--data-port", PORT)
+    with d.entered(), Mesh(access=a.access) as m:
+        m.wait_for_slots(1, 20)
+        for _ in range(5):
+            future = m.submit(made, 3 * MB)
+            assert len(future.result(20)) == 3 * MB
+            assert way_of(future) == "relayed"
+        b.unblock()
+        while way_of(future) != "direct":
+            future = m.submit(made, 3 * MB)
+            assert len(future.result(20)) == 3 * MB
+        m.stop()
+
+
+def test_a_host_that_can_only_dial_out_gives_its_results_by_way_of_the_router(
+    net: Net, tmp_path: Path
+) -> None:
+    a, b, d = map(net.host, "abd")
+    inside = net.behind_nat("n")
+    a.router()
+    inside.worker(a.access)
+    with d.entered(), Mesh(access=a.access) as m:
+        m.wait_for_slots(1, 20)
+        future = m.submit(made, 3 * MB)
+        assert len(future.result(20)) == 3 * MB
+        assert way_of(future) == "relayed"
+
+        gate = tasks.pipe_at(tmp_path / "gate")
+        held = m.submit(tasks.hold, gate, None)
+        b.worker(a.access)
+        m.wait_for_slots(2, 20)
+        assert m.submit(length, future).result(20) == 3 * MB
+        assert fetched_by(m, "b") == {"relayed"}
+        theirs = m.submit(made, 2 * MB)
+        assert theirs.wait(20)
+        other = m.submit(tasks.hold, tasks.pipe_at(tmp_path / "other"), None)
+        tasks.let_go(gate)
+        held.result(20)
+        assert m.submit(length, theirs).result(20) == 2 * MB
+        assert fetched_by(m, "n") == {"direct"}, "it may dial others"
+        tasks.let_go(str(tmp_path / "other"))
+        other.result(20)
+        m.stop()
+
+
+def test_of_several_addresses_the_first_that_answers_is_taken(net: Net) -> None:
+    a, d = map(net.host, "ad")
+    a.router()
+    access = json.loads(a.access.read_text())
+    port = access["addresses"][-1].rpartition(":")[2]
+    dead, shut = f"tcp://{BLACK_HOLE}:{port}", f"tcp://{a.address}:1"
+    file = d.folder / "access.json"
+    file.touch(mode=0o600)
+
+    def joined(*addresses: str) -> Mesh:
+        file.write_text(json.dumps(access | {"addresses": addresses}))
+        return Mesh(access=file)
+
+    with d.entered():
+        with joined(dead, shut, f"tcp://{a.address}:{port}") as m:
+            assert len(m.status()["workers"]) <= 1
+        with pytest.raises(RouterUnreachable) as raised:
+            joined(dead, shut)
+        assert f"{dead} (no answer)" in str(raised.value)
+        assert f"{shut} (nobody listens there" in str(raised.value)
+        with Mesh(access=a.access) as m:
+            m.stop()
