@@ -34,11 +34,13 @@ class Lone:
         self.chunks = Chunks(PATIENCE_S, random.Random(1).random, can_relay=can_relay)
         self.open: list[Request] = []
         self.asked: Counter[Way] = Counter()
+        self._size: dict[int, int] = {}
 
     def begin(self, chunks: int, *stores: str, number: int = 1) -> int:
         size = chunks * CHUNK_BYTES - 1
         ref = Ref(key("cccccccc", number), 7, 0, size, 0, stores[0].encode())
         token = self.chunks.begin(ref, self.now)
+        self._size[token] = size
         self.chunks.place(token, stores, PLACES)
         return token
 
@@ -52,9 +54,7 @@ class Lone:
         if request in self.open:
             self.open.remove(request)
         get = request.get
-        if get.token not in self.chunks:
-            return False
-        total = self.chunks[get.token].ref.size
+        total = self._size.get(get.token, 0)
         size = min(CHUNK_BYTES, total - get.offset)
         return self.chunks.take(get.token, request.way, get.offset, size, total, self.now)
 
@@ -140,6 +140,28 @@ def test_it_comes_back_to_a_holder_that_answers_again():
     lone.answer(probe)
     assert {request.way for request in lone.ask()} == {TO_A}
     lone.run(token)
+
+
+def test_a_way_that_has_failed_is_tried_beside_one_that_has_not_and_remembered():
+    """Behind a wall nothing comes, and nobody says so: only the first fetch waits for that."""
+    lone = Lone(can_relay=True)
+    relayed = Way(A, BY_ROUTER)
+    token = lone.begin(1, A)
+    lone.ask()
+    lone.now += SILENT_S
+    assert not lone.chunks.silent(lone.now)
+    lone.open.clear()
+    for number in range(2, 30):
+        [asked] = [request for request in lone.ask() if request.way == relayed]
+        assert lone.answer(asked) and lone.chunks.is_whole(token)
+        lone.chunks.end(token)
+        lone.now += 0.3
+        token = lone.begin(1, A, number=number)
+        assert not lone.chunks.silent(lone.now)
+    assert 1 < lone.asked[TO_A] < 10, "ever more seldom"
+    late = [request for request in lone.open if request.way == TO_A][-1]
+    assert not lone.answer(late), "nobody waits for it"
+    assert {request.way for request in lone.ask()} == {TO_A}, "but the wall has fallen"
 
 
 def test_what_only_waits_for_room_is_not_relayed():
