@@ -4,8 +4,9 @@ The state machine of everybody who fetches, worker or client: it is told what wa
 time it is, and says what is to be sent. A result is fetched from one holder at a time, the first of
 those named that answers; a *way* leads to a holder: directly to an address, or relayed by the
 router. A way that is silent or cut rests for a while, longer each time, and is then tried with one
-chunk; meanwhile another is taken, a relayed one if there is no direct one. What has come is never
-asked for again.
+chunk; meanwhile another is taken, a relayed one if there is no direct one. While that brings
+something, what is tried is asked for there as well: behind a wall every try lasts for seconds. What
+has come is never asked for again.
 
 It must not know sockets, files or the bytes themselves.
 """
@@ -33,6 +34,9 @@ REST_S, REST_S_MAX = 0.1, 5.0
 
 #: A holder that is busy is asked again after this long, doubled each time up to the second.
 BUSY_S, BUSY_S_MAX = 0.005, 0.5
+
+#: After the last fetch it is remembered for so long which ways were silent or cut.
+FAILED_S = 60.0
 
 #: While a fetch has trouble, it is asked this often who else holds what it fetches.
 DOUBT_S = 1.0
@@ -72,15 +76,17 @@ class _Path:
         heard_at: when something came, or was first asked for after that.
         failures, busy: so often in a row.
         not_before: until then it rests.
+        is_tried: a chunk was asked for that another way brings as well, and has not come.
     """
 
-    __slots__ = ("busy", "failures", "heard_at", "not_before", "open")
+    __slots__ = ("busy", "failures", "heard_at", "is_tried", "not_before", "open")
 
     def __init__(self) -> None:
         self.open = 0
         self.heard_at = 0.0
         self.failures = self.busy = 0
         self.not_before = 0.0
+        self.is_tried = False
 
 
 class Fetch:
@@ -146,12 +152,15 @@ class Chunks:
     @property
     def asked(self) -> set[Way]:
         """The ways over which something was asked for and has not come."""
-        return {way for way, path in self._paths.items() if path.open}
+        return {way for way, path in self._paths.items() if path.open or path.is_tried}
 
     # -- beginning and end -------------------------------------------------------------------
 
     def begin(self, ref: Ref, now: float) -> int:
         """Fetch `ref`, from where `place` says. The token of the fetch."""
+        if not self._fetches:
+            for way in [w for w, path in self._paths.items() if now - path.heard_at > FAILED_S]:
+                del self._paths[way]
         self._token += 1
         fetch = self._fetches[self._token] = Fetch(ref)
         fetch.patient_until = now + self.patience_s
@@ -175,8 +184,8 @@ class Chunks:
             for way in fetch.asked.values():
                 self._close(way)
         if not self._fetches:
-            self._paths.clear()
-            self._open = 0
+            # Who fetches one after the other does not run against the same wall each time.
+            self._paths = {way: path for way, path in self._paths.items() if path.failures}
 
     # -- what is heard -----------------------------------------------------------------------
 
@@ -185,6 +194,7 @@ class Chunks:
         says whether all is there."""
         path = self._path(way)
         path.heard_at, path.failures, path.busy, path.not_before = now, 0, 0, 0.0
+        path.is_tried = False
         fetch = self._fetches.get(token)
         if fetch is None or way.store in fetch.lost:
             return False
@@ -274,12 +284,14 @@ class Chunks:
                 offset = fetch.missing.pop()
                 fetch.asked[offset] = way
                 path = self._path(way)
+                for tried in [] if path.failures else self._to_be_tried(fetch, now):
+                    self._paths[tried].heard_at, self._paths[tried].is_tried = now, True
+                    yield _request(token, fetch, tried, offset)
                 if not path.open:
                     path.heard_at = now
                 path.open += 1
                 self._open += 1
-                ref = fetch.ref
-                yield Request(way, Get(token, ref.task, ref.lease, ref.number, offset, CHUNK_BYTES))
+                yield _request(token, fetch, way, offset)
                 if fetch.missing and len(fetch.asked) < WINDOW_CHUNKS:
                     still.append(token)
             hungry = still
@@ -302,10 +314,13 @@ class Chunks:
         if len(fetch.asked) >= WINDOW_CHUNKS:
             return None
         wait_for_direct = False
+        others = self._has_sound(fetch)
         for way in fetch.ways:
-            if way.store in fetch.lost or way.address == BY_ROUTER and not self.can_relay:
+            if not self._leads(way, fetch):
                 continue
             path = self._paths.get(way)
+            if path is not None and path.failures and others:
+                continue  # see `_to_be_tried`
             if way.address == BY_ROUTER and wait_for_direct:
                 return None
             if path is None:
@@ -314,6 +329,28 @@ class Chunks:
                 return way
             wait_for_direct |= not path.failures  # it is busy, or its window full: nothing worse
         return None
+
+    def _leads(self, way: Way, fetch: Fetch) -> bool:
+        return way.store not in fetch.lost and (way.address != BY_ROUTER or self.can_relay)
+
+    def _has_sound(self, fetch: Fetch) -> bool:
+        """Whether there is a way that has not failed."""
+        for way in fetch.ways:
+            path = self._paths.get(way)
+            if self._leads(way, fetch) and (path is None or not path.failures):
+                return True
+        return False
+
+    def _to_be_tried(self, fetch: Fetch, now: float) -> list[Way]:
+        """Ways that have rested, and may be there again: the next chunk is asked for there, too."""
+        found = []
+        for way in fetch.ways:
+            path = self._paths.get(way)
+            if path is None or not path.failures or path.is_tried or path.open:
+                continue
+            if now >= path.not_before and self._leads(way, fetch):
+                found.append(way)
+        return found
 
     def _room(self, way: Way, path: _Path) -> int:
         if path.failures:
@@ -324,7 +361,7 @@ class Chunks:
         """See who has been silent for too long: ways rest, and the fetches that have no hope left
         are returned; `end` them."""
         for way, path in list(self._paths.items()):
-            if path.open and now - path.heard_at >= SILENT_S:
+            if (path.open or path.is_tried) and now - path.heard_at >= SILENT_S:
                 self._give_up(way, now)
         failures = []
         for token, fetch in self._fetches.items():
@@ -348,7 +385,7 @@ class Chunks:
             if fetch.missing and fetch.doubt_at > now:
                 due = min(due, fetch.doubt_at)
         for path in self._paths.values():
-            if path.open:
+            if path.open or path.is_tried:
                 due = min(due, path.heard_at + SILENT_S)
             if hungry and path.not_before > now:
                 due = min(due, path.not_before)
@@ -384,12 +421,18 @@ class Chunks:
         path = self._path(way)
         pause_s = min(REST_S * 2.0**path.failures, REST_S_MAX)
         path.failures = min(path.failures + 1, 16)
+        path.is_tried = False
         path.not_before = now + pause_s * (0.5 + self._chance())
         for fetch in self._fetches.values():
             for offset, over in list(fetch.asked.items()):
                 if over == way:
                     self._put_back(fetch, offset)
         path.heard_at = now
+
+
+def _request(token: int, fetch: Fetch, way: Way, offset: int) -> Request:
+    ref = fetch.ref
+    return Request(way, Get(token, ref.task, ref.lease, ref.number, offset, CHUNK_BYTES))
 
 
 def _offsets(size: int) -> list[int]:
