@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from pathlib import Path
 from typing import Any
 
 import sample_tasks as tasks
+from held import Held
 from hosts import Host, Net
 
 from mesh import Mesh
@@ -25,29 +25,6 @@ def made(folder: str, name: str, size: int) -> bytes:
 def length(*given: bytes) -> int:
     """How much it was given."""
     return sum(map(len, given))
-
-
-def say_where_and_hold(begun: str, gate: str) -> str:
-    """Say the host at `begun`, wait at `gate`; the host."""
-    with open(begun, "w") as said:
-        said.write(socket.gethostname())
-    return tasks.hold(gate, socket.gethostname())
-
-
-class Held:
-    """A task that runs until it is let go."""
-
-    def __init__(self, mesh: Mesh, folder: Path, name: str) -> None:
-        self._begun, self._gate = (tasks.pipe_at(folder / f"{name}-{each}") for each in "bg")
-        self.future = mesh.submit(say_where_and_hold, self._begun, self._gate)
-
-    def host(self) -> str:
-        """Where it begins: waits for that."""
-        return tasks.heard_at(self._begun)
-
-    def let_go(self) -> None:
-        """Let it end, wherever it runs."""
-        tasks.let_go(self._gate)
 
 
 class Watched(bytearray):
