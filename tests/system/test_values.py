@@ -141,7 +141,7 @@ class Pair(NamedTuple):
     [None, True, 2**100, 1.5, float("inf"), "\udcff surrogate", "ünï", b"", (), [[]], {}, {1, 2}]
     + [slice(1, 2), range(3), Ellipsis, frozenset("ab"), {"nested": [({1: b"x"},)]}, Pair(1, 2)]
     + [Colour.RED, Point(1, 2), int, Point, echo, types.SimpleNamespace(a=1), Path("a/b")],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_plain_values_and_the_users_own_come_back_equal(mesh: Mesh, value: Any) -> None:
     came = mesh.submit(echo, value).result(20)
