@@ -10,6 +10,7 @@ from ..settings import Settings
 NAMES = (
     "throughput",
     "graph",
+    "curve",
     "durability",
     "roundtrip",
     "payload",
