@@ -23,8 +23,8 @@ import mesh
 
 PROGRAMS = "ip", "nft", "unshare", "hostname"
 
-#: Nobody has it, and nobody says so.
-BLACK_HOLE = "10.77.9.9"
+#: Beyond the switch, which drops what goes there: nobody has it, and nobody says so.
+BLACK_HOLE = "10.99.9.9"
 
 #: Heartbeats and patience of a router, so that tests need little.
 SOON = "--heartbeat", 0.2, "--lost-after", 1, "--far-factor", 1
