@@ -64,6 +64,7 @@ class Commands(click.Group):
             return super().main(args, prog_name, complete_var, False, **extra)
         given = sys.argv[1:] if args is None else list(args)
         told: dict[str, Any] = extra.setdefault("obj", {})
+        told["args"] = given
         try:
             code = super().main(given, prog_name, complete_var, False, **extra)
             sys.stdout.flush()

@@ -7,8 +7,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,12 +121,18 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
 @click.option(
     "--home", is_flag=True, help="Keep what clients put: for a router with --no-home, on its host."
 )
+@click.option(
+    "--daemon", is_flag=True, help="Go on in the background once it has joined; or say why not."
+)
+@click.option("--tell", type=int, hidden=True)
 @data_port_option
 @drain_option("25")
 @durability_option
 @log_option
 @json_option
+@click.pass_context
 def worker(
+    ctx: click.Context,
     access: str | None,
     slots: int | None,
     store: str | None,
@@ -136,6 +142,8 @@ def worker(
     data_port: int | None,
     router_timeout: float,
     home: bool,
+    daemon: bool,
+    tell: int | None,
     drain_timeout: float | None,
     durability: str,
     log_json: bool,
@@ -152,20 +160,22 @@ def worker(
     mesh worker --access ising --slots 4
     """
     from ..processes import spawn
-    from ..processes.log import Log
-    from ..processes.worker import ROUTER_LOST, serve
     from ..transport.access import check_protocol
+    from .daemon import JOIN_S, Parting, start_worker
 
     to = Place(access, None, None).read()
     check_protocol(to)
+    if daemon:
+        return start_worker(to, ctx.obj["args"], lambda told: _tell_joined(told, as_json))
     count = spawn.cpus() if slots is None else slots
+    parting = None if tell is None else Parting(tell)
 
     def joined() -> None:
-        if as_json:
-            print_json({"mesh": to.mesh, "pid": os.getpid(), "slots": count, "store": str(folder)})
+        told = {"mesh": to.mesh, "pid": os.getpid(), "slots": count, "store": str(folder)}
+        if parting is None:
+            _tell_joined(told, as_json)
         else:
-            click.echo(f"joined mesh {to.mesh} with {many(count, 'slot')}; store {folder}")
-        sys.stdout.flush()
+            parting.joined(told)
 
     with _choosing(to.mesh, store) as (folder, chosen):
 
@@ -184,12 +194,45 @@ def worker(
             "quota_bytes": store_quota,
             "fleeting": store is None and not home,
             "router_timeout_s": router_timeout,
+            "join_timeout_s": None if parting is None else JOIN_S,
         }
-        log = Log(sys.stderr, as_json=log_json)
-        code = serve(options, _life(drain_timeout), log, opened, joined)
+        if parting is not None:
+            parting.log_to(folder.with_name(f"{folder.name}.log"))
+        with parting or nullcontext():
+            return _work(options, to.address, _life(drain_timeout), log_json, opened, joined)
+
+
+def _work(
+    options: dict[str, Any],
+    address: str,
+    life: Life,
+    log_json: bool,
+    opened: Callable[[], str],
+    joined: Callable[[], None],
+) -> int:
+    """Be a worker to its end; the exit code.
+
+    Raises:
+        RouterUnreachable: no router answered, or no more.
+    """
+    from ..processes.log import Log
+    from ..processes.worker import ROUTER_LOST, serve
+
+    code = serve(options, life, Log(sys.stderr, as_json=log_json), opened, joined)
     if code == ROUTER_LOST:
-        raise RouterUnreachable(f"no router answered at {to.address} for {router_timeout:g} s")
+        raise RouterUnreachable(f"no router answered at {address}")
     return code
+
+
+def _tell_joined(told: dict[str, Any], as_json: bool) -> None:
+    """Say that a worker has joined, and where its store is."""
+    if as_json:
+        print_json(told)
+    else:
+        slots, log = many(told["slots"], "slot"), told.get("log")
+        where = f"; process {told['pid']}, log in {log}" if log else ""
+        click.echo(f"joined mesh {told['mesh']} with {slots}; store {told['store']}{where}")
+    sys.stdout.flush()
 
 
 def _life(drain_timeout: float | None) -> Life:

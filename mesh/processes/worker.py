@@ -71,6 +71,7 @@ class Worker:
         data_port: where it serves on TCP; 0: any, NO_PORT: nowhere, None: any if the router does.
         memory_max: bytes of resident memory beyond which it is, between two tasks; None: never.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
+        join_timeout_s: the same as long as none has welcomed it; None: no less patience.
         home: it is that on the router's host, and takes what clients put.
         quota_bytes: what its store should take at most; None: whatever there is room for.
         fleeting: when it leaves the mesh, and others have what is needed, its store goes, too.
@@ -86,6 +87,7 @@ class Worker:
         life: Life,
         log: Log,
         router_timeout_s: float | None = None,
+        join_timeout_s: float | None = None,
         tasks_max: int | None = None,
         memory_max: int | None = None,
         data_port: int | None = None,
@@ -97,6 +99,7 @@ class Worker:
         self.log, self.life = log, life
         self._allocator = Allocator()
         self.router_timeout_s = router_timeout_s
+        self.join_timeout_s = join_timeout_s
         self.router_lost = False
         self.data_port = data_port
         self._home = home
@@ -207,9 +210,11 @@ class Worker:
                 self._allocator.tend(now)
                 self._look_for_router(now)
             reason = self._settle(now)
-            if joined is not None and core.welcome is not None:
-                joined()
-                joined = None
+            if core.welcome is not None:
+                self.join_timeout_s = None
+                if joined is not None:
+                    joined()
+                    joined = None
             if reason is not None:
                 return reason
 
@@ -227,7 +232,8 @@ class Worker:
 
     def _look_for_router(self, now: float) -> None:
         silent = now - self._heard_at
-        if self.router_timeout_s is not None and silent > self.router_timeout_s:
+        patience_s = self.join_timeout_s or self.router_timeout_s
+        if patience_s is not None and silent > patience_s:
             self.router_lost = True
             self.core.give_up(f"no router has answered for {silent:.0f} s: {self.route.why()}")
 
@@ -414,6 +420,7 @@ def serve(
         life=life,
         log=log,
         router_timeout_s=options.get("router_timeout_s"),
+        join_timeout_s=options.get("join_timeout_s"),
         tasks_max=options.get("tasks_max"),
         memory_max=options.get("memory_max"),
         data_port=options.get("data_port"),

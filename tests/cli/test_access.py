@@ -121,6 +121,21 @@ def test_keys_that_are_taken_back_open_nothing(shell: Shell) -> None:
     assert again.finish().code == up.finish().code == 0
 
 
+def test_a_worker_in_the_background_says_that_it_has_joined_or_why_not(shell: Shell) -> None:
+    up = shell.up("--listen", LOOPBACK, "--slots", 0)
+    client, worker = role_file(shell, "client"), role_file(shell, "worker")
+    here = ["--daemon", "--slots", 1, "--dir", shell.folder / "w"]
+    refused = shell.mesh("worker", "--access", client, *here, code=1)
+    assert "for a client" in refused.err, "what its log says is told to who started it"
+    part = shell.start("worker", "--access", "-", *here, "--json", stdin=worker.read_text())
+    told = part.finish().json  # nothing of it holds the pipes of who started it
+    assert told["slots"] == 1 and told["log"] == str(shell.folder / "w.log")
+    assert told["pid"] in shell.processes() and told["mesh"] in shell.processes()[told["pid"]]
+    assert shell.mesh("submit", "--wait", "sim:scaled", 4).out == "40\n"
+    shell.mesh("stop")
+    assert up.finish().code == 0
+
+
 def test_a_mesh_on_one_host_has_no_keys(shell: Shell) -> None:
     up = shell.up("--slots", 1)
     assert "no keys" in shell.mesh("access", "show", "--role", "worker", code=4).err
