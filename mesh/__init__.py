@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from .client.group import Group as Group
     from .client.kept import Kept as Kept
     from .client.mesh import Mesh as Mesh
+    from .launch.local import Local as Local
+    from .launch.ssh import Ssh as Ssh
 
 _HOMES = {
     "Mesh": "client.mesh",
     "Future": "client.future",
     "Group": "client.group",
     "Kept": "client.kept",
+    "Local": "launch.local",
+    "Ssh": "launch.ssh",
 }
 
 

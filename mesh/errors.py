@@ -11,6 +11,7 @@
     ├── StoreError             a store folder cannot be used
     ├── ResultLost             the result existed and is gone
     ├── ResultUnreachable      its holder does not answer
+    ├── LaunchFailed           a worker could not be started elsewhere
     └── TaskFailed             the task itself ended badly
         ├── CommandFailed      a command's exit code was not 0
         ├── TaskTimeout        it ran longer than its time_limit
@@ -75,6 +76,10 @@ class ResultLost(MeshError):
 
 class ResultUnreachable(MeshError):
     """The result exists; its holder could not be reached in time."""
+
+
+class LaunchFailed(MeshError):
+    """A worker could not be started by ssh or a cluster's manager; what that said is told."""
 
 
 class TaskFailed(MeshError):
@@ -173,6 +178,7 @@ BY_NAME: dict[str, type[MeshError]] = {
         StoreError,
         ResultLost,
         ResultUnreachable,
+        LaunchFailed,
         TaskFailed,
         CommandFailed,
         TaskTimeout,

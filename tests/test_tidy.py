@@ -13,7 +13,8 @@ FLOORS = [
     ("core",),
     ("store", "transport"),  # siblings that never import each other
     ("processes",),
-    ("client", "__init__"),
+    ("client",),
+    ("launch", "__init__"),
     ("cli", "__main__"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -20,6 +20,8 @@ COMMANDS = {
     "router": "serve",
     "worker": "serve",
     "access": "access",
+    "launch": "launch",
+    "launches": "launches",
     "submit": "submit",
     "result": "fetch",
     "logs": "fetch",

@@ -41,7 +41,7 @@ def stop(
     """End the mesh, once what runs has ended.
 
     What is interrupted or queued stays in the mesh's folder, for the next mesh that is started on
-    it.
+    it. What was launched for it is cancelled, unless it is kept.
 
     \b
     mesh stop
@@ -76,10 +76,20 @@ def stop(
         finally:
             for end in ends:
                 end.close()
+    end_launched(status["mesh"])
     if as_json:
         print_json({"stopped": status["mesh"]})
     else:
         click.echo(f"mesh {status['mesh']} has ended")
+
+
+def end_launched(mesh: str) -> None:
+    """Cancel what was launched for a mesh that has ended, but for what is kept: workers have left
+    by themselves, and jobs that wait in a queue would find nobody."""
+    from ..client.launcher import LEAVE_S, end_all
+    from ..launch.register import all_launched
+
+    end_all([each for each in all_launched(mesh) if not each.kept], LEAVE_S, warn)
 
 
 def await_router(mesh: Mesh, router: End, deadline: float | None, as_json: bool) -> bool:

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import MeshError
@@ -21,6 +21,7 @@ from .connection import Connection
 from .future import Future
 from .group import Group
 from .kept import Kept
+from .launcher import LEAVE_S, Launched, Launcher, end_all
 from .submit import Submitter
 from .view import View
 
@@ -56,8 +57,11 @@ class Mesh(Asking, concurrent.futures.Executor):
             memory, or a text such as ``"2GB"``; default never.
         results: a folder, on any file system, in which the results stay that are asked for, as
             plain files: `Kept` finds them there without a mesh.
+        launch: starts workers for this mesh, and ends them with this object: `Ssh`, `Local` or the
+            like. Embedded, it listens for them, and has no slots of its own by default.
 
     Raises:
+        LaunchFailed: no workers could be started.
         ValueError: `access` together with `slots`, `dir`, `name`, `durability` or `listen`.
         RouterUnreachable: no mesh answers there.
         AccessDenied: the access file cannot be used.
@@ -87,6 +91,7 @@ class Mesh(Asking, concurrent.futures.Executor):
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | str | None = None,
         results: str | os.PathLike[str] | None = None,
+        launch: Launcher | None = None,
     ) -> None:
         self._closed = True  # until it is open: __del__ may come first
         if SLOT_VARIABLE in os.environ:
@@ -104,6 +109,10 @@ class Mesh(Asking, concurrent.futures.Executor):
         self._pid = os.getpid()
         self._local: LocalMesh | None = None
         self._detached = False
+        if launch is not None:
+            embedding = any(each is not None for each in (dir, name, slots, durability, listen))
+            slots, listen = where.launching(access, embedding, slots, listen)
+        self._launched: Sequence[Launched] = []
         with where.settled(access, dir, name, slots, durability, listen) as place:
             to = place.access
             if to is None:
@@ -118,6 +127,8 @@ class Mesh(Asking, concurrent.futures.Executor):
         self._closed = False
         try:
             self._connection.await_welcome(self._why)
+            if launch is not None:
+                self._launched = launch.launch(to)
         except BaseException:
             self._abandon()
             raise
@@ -362,6 +373,8 @@ class Mesh(Asking, concurrent.futures.Executor):
         if self._local is not None:
             self._local.begin_end()
             self._local.close(now=not told)
+        if not self._detached:  # those of a mesh that has ended leave by themselves
+            end_all(self._launched, LEAVE_S if self._local is not None else 0.0, _warn)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.shutdown(wait=True, cancel_futures=kind is not None)

@@ -136,6 +136,17 @@ def settled(
         changing.release()
 
 
+def launching(
+    access: str | os.PathLike[str] | None, embedding: bool, slots: int | None, listen: str | None
+) -> tuple[int | None, str | None]:
+    """`slots` and `listen` of a mesh for which workers are launched: unless it is joined it listens
+    for them, and has no slots of its own. `embedding`: other arguments say that it is not."""
+    joins = access is not None or not embedding and os.environ.get(access_files.ENVIRONMENT)
+    if joins:
+        return slots, listen
+    return 0 if slots is None else slots, listen or "any"
+
+
 def at_least(least: int, name: str, value: int | None) -> int | None:
     """An argument that counts something, if it is given.
 

@@ -1,0 +1,123 @@
+"""What launchers will run, to the letter; and that no key is in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh import LaunchFailed, Local, Ssh
+from mesh.launch import hosts
+from mesh.launch.hosts import Host
+from mesh.launch.launched import Handed, hand_over
+from mesh.launch.start import CHECK, Start
+from mesh.protocol.messages import VERSION_MAX, VERSION_MIN
+from mesh.transport.access import Access
+from mesh.transport.keys import Ring
+
+TO = Handed("k3f9x2m7", Path("/home/u/.mesh/launches/k3f9x2m7.access.json"), Path("/home/u/3.log"))
+SSH = "ssh -T -o BatchMode=yes -o ConnectTimeout=10"
+IN = "< ACCESS-FILE-FOR-WORKERS"
+
+
+def shown(launcher: Any) -> list[str]:
+    """The lines that are run, without what they are for."""
+    return [step.shown().split("\n", 1)[1] for step in launcher.plan(TO)]
+
+
+def test_ssh_checks_the_first_host_and_starts_a_worker_on_each():
+    check, *workers = shown(Ssh(["n1", "ann@n2:2222"], python="/opt/py", slots=4))
+
+    assert check == f"{SSH} n1 'cd / && exec /opt/py -c '\"'\"'{CHECK}'\"'\"''"
+    worker = "'cd / && exec /opt/py -m mesh worker --access - --daemon --json --slots 4'"
+    assert workers == [f"{SSH} n1 {worker} {IN}", f"{SSH} -p 2222 ann@n2 {worker} {IN}"]
+
+
+def test_ssh_takes_options_setup_and_slots_of_a_host():
+    listed = [Host("n1", slots=8)]
+    launcher = Ssh(
+        listed,
+        options=["-i", "key"],
+        setup="module load py; conda activate y;",
+        python="python",
+        worker_options=["--store-quota=1GB"],
+    )
+
+    assert launcher.plan(TO)[1].argv[-3:] == [
+        "key",
+        "n1",
+        "exec bash -lc '{ module load py; conda activate y; } && cd / && "
+        "exec python -m mesh worker --access - --daemon --json --slots 8 --store-quota=1GB'",
+    ]
+
+
+def test_local_shares_the_cpus_among_its_workers():
+    one, two = shown(Local(2, slots=3, python="py"))
+
+    assert (
+        one == two == f"sh -c 'cd / && exec py -m mesh worker --access - --daemon --json --slots 3'"
+        f" {IN}"
+    )
+    assert shown(Local(python="py"))[0].count("--slots") == 0
+
+
+def test_the_client_s_own_interpreter_is_the_default():
+    assert f"exec {sys.executable} -m mesh" in shown(Local())[0]
+
+
+def test_hosts_are_read_from_a_file(tmp_path: Path):
+    file = tmp_path / "hosts"
+    file.write_text("# ours\nn1 slots=8  # the big one\n\nann@n2:2222\n[fe80::1]:22\n")
+
+    assert hosts.read(file) == [
+        Host("n1", slots=8),
+        Host("n2", "ann", 2222),
+        Host("fe80::1", None, 22),
+    ]
+    assert [str(host) for host in hosts.read(file)] == ["n1", "ann@n2:2222", "[fe80::1]:22"]
+
+
+@pytest.mark.parametrize("line", ["-oProxyCommand=x", "a b", "n1 slots=x", "a@b@c", "n1:99999999"])
+def test_what_is_no_host_is_refused_with_its_line(tmp_path: Path, line: str):
+    file = tmp_path / "hosts"
+    file.write_text(f"n0\n{line}\n")
+
+    with pytest.raises(ValueError, match="line 2"):
+        hosts.read(file)
+
+
+@pytest.mark.parametrize("given", [[], ["n1", "n1"], ["-n1"], "n1"])
+def test_ssh_needs_hosts(given: Any):
+    with pytest.raises(ValueError, match="host"):
+        Ssh(given)
+
+
+def test_a_mesh_that_others_cannot_reach_is_not_handed_over():
+    with pytest.raises(LaunchFailed, match="--listen any"):
+        hand_over(Access("k3f9x2m7", ["ipc:///run/r.sock"]))
+
+
+def test_workers_are_handed_the_keys_of_a_worker_and_no_plan_has_any():
+    keys = Ring.new("k3f9x2m7").admin(whole=True)
+    cut = hand_over(Access("k3f9x2m7", ["tcp://10.0.0.1:5555"], keys=keys))
+
+    assert cut.keys is not None and (cut.keys.role, cut.keys.others) == ("worker", {})
+    secrets = [pair.secret for pair in [keys.own, *keys.others.values()]]
+    said = [*shown(Ssh(["n1"])), *shown(Local())]
+    assert not [line for line in said if any(secret in line for secret in secrets)]
+
+
+def test_another_python_or_protocol_is_refused_before_it_works():
+    here, start = list(sys.version_info[:2]), Start(python="py")
+
+    start.judge(f"Welcome to n1!\n{json.dumps([*here, VERSION_MIN, VERSION_MAX])}\n", "n1")
+    for said, why in (
+        (json.dumps([2, 7, VERSION_MIN, VERSION_MAX]), "n1: py is Python 2.7"),
+        (json.dumps([*here, VERSION_MAX + 1, VERSION_MAX + 2]), "speaks protocol"),
+        ("hello", "does not say"),
+    ):
+        with pytest.raises(LaunchFailed, match=why):
+            start.judge(said, "n1")
