@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .client.kept import Kept as Kept
     from .client.mesh import Mesh as Mesh
     from .launch.local import Local as Local
+    from .launch.mpi import Mpi as Mpi
+    from .launch.pbs import Pbs as Pbs
+    from .launch.slurm import Slurm as Slurm
     from .launch.ssh import Ssh as Ssh
 
 _HOMES = {
@@ -31,6 +34,9 @@ _HOMES = {
     "Group": "client.group",
     "Kept": "client.kept",
     "Local": "launch.local",
+    "Mpi": "launch.mpi",
+    "Pbs": "launch.pbs",
+    "Slurm": "launch.slurm",
     "Ssh": "launch.ssh",
 }
 

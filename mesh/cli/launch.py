@@ -17,10 +17,12 @@ from .lines import json_option, many, print_json, warn
 from .place import Place, place_options
 
 if TYPE_CHECKING:
+    from ..launch.batch import Batch
     from ..launch.local import Local
+    from ..launch.mpi import Mpi
     from ..launch.ssh import Ssh
 
-    Launcher = Local | Ssh
+    Launcher = Local | Ssh | Batch | Mpi
 
 #: Where the arguments behind ``--`` are kept.
 PASSED = "mesh.launch.passed"
@@ -48,6 +50,7 @@ def launch() -> None:
     \b
     mesh launch ssh n1 n2 user@n3:2222
     mesh launch ssh --hosts FILE --setup 'module load python' -- -i ~/.ssh/cluster
+    mesh launch slurm -N 4 -t 01:00:00 -- --partition=long
     """
 
 
@@ -166,3 +169,70 @@ def ssh(file: str | None, hosts: tuple[str, ...], **given: Any) -> Launcher:
 
     listed = [] if file is None else read(Path(file))
     return Ssh([*listed, *hosts], **given)
+
+
+def _batch(command: Callable[..., Launcher]) -> Callable[..., Launcher]:
+    """The options of a job."""
+    options = (
+        click.option(
+            "-N", "--nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N"
+        ),
+        click.option("-t", "--time", metavar="TIME", help="How long at most, such as 01:00:00."),
+        click.option(
+            "-c",
+            "--cpus",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Of each node; default: all, for this job alone.",
+        ),
+        click.option(
+            "--template",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="The job's script, with {{command}} for the worker's command.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@_launcher
+@_batch
+def slurm(**given: Any) -> Launcher:
+    """Submit a job to Slurm with a worker on each node. What follows -- is for sbatch.
+
+    \b
+    mesh launch slurm -N 4 -t 01:00:00 -- --partition=long --account=physics
+    mesh launch slurm -N 4 --dry-run
+    """
+    from ..launch.slurm import Slurm
+
+    return Slurm(**given)
+
+
+@_launcher
+@_batch
+def pbs(**given: Any) -> Launcher:
+    """Submit a job to PBS with a worker on each node. What follows -- is for qsub.
+
+    \b
+    mesh launch pbs -N 4 -c 32 -t 01:00:00 -- -q long -A physics
+    """
+    from ..launch.pbs import Pbs
+
+    return Pbs(**given)
+
+
+@_launcher
+@click.option("-n", type=click.IntRange(min=1), default=1, show_default=True, metavar="N")
+def mpi(**given: Any) -> Launcher:
+    """Start N workers by mpiexec, in the background. What follows -- is for mpiexec.
+
+    \b
+    mesh launch mpi -n 64
+    mesh launch mpi -n 4 --slots 32 -- --map-by ppr:1:node
+    """
+    from ..launch.mpi import Mpi
+
+    return Mpi(**given)

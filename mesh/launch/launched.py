@@ -50,7 +50,7 @@ def folder() -> Path:
 def handed(mesh: str, number: int | None = None) -> Handed:
     """What launch `number` of `mesh` is given; by default the next."""
     number = _last() + 1 if number is None else number
-    return Handed(mesh, folder() / f"{mesh}.access.json", folder() / f"{number}.log")
+    return Handed(mesh, folder() / f"access-{mesh}.json", folder() / f"{number}.log")
 
 
 def hand_over(access: Access, *, far: bool = True) -> Access:
@@ -166,14 +166,19 @@ def forget(number: int) -> None:
         (folder() / f"{number}.{end}").unlink(missing_ok=True)
 
 
+def _files() -> dict[int, Path]:
+    """All that say what was launched, by number."""
+    return {int(file.stem): file for file in folder().glob("*.json") if file.stem.isdecimal()}
+
+
 def _last() -> int:
-    return max((int(file.stem) for file in folder().glob("[0-9]*.json")), default=0)
+    return max(_files(), default=0)
 
 
 def rows() -> list[dict[str, Any]]:
-    """What all files say, in their order."""
+    """What they say, in their order."""
     found = []
-    for file in sorted(folder().glob("[0-9]*.json"), key=lambda file: int(file.stem)):
+    for _, file in sorted(_files().items()):
         with suppress(FileNotFoundError, AccessDenied):  # it is being written, or gone
             found.append(private.read(file, "file of what was launched"))
     return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 
 from .launched import Launched, rows
+from .pbs import PbsJob
 from .process import Process
+from .slurm import SlurmJob
 
 #: By what its file says that it is.
-KINDS: dict[str, type[Launched]] = {kind.kind: kind for kind in (Process,)}
+KINDS: dict[str, type[Launched]] = {kind.kind: kind for kind in (Process, SlurmJob, PbsJob)}
 
 
 def all_launched(mesh: str | None = None) -> list[Launched]:

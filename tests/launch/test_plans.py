@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mesh import LaunchFailed, Local, Ssh
+from mesh import LaunchFailed, Local, Mpi, Pbs, Slurm, Ssh
 from mesh.launch import hosts
 from mesh.launch.hosts import Host
 from mesh.launch.launched import Handed, hand_over
@@ -18,7 +18,7 @@ from mesh.protocol.messages import VERSION_MAX, VERSION_MIN
 from mesh.transport.access import Access
 from mesh.transport.keys import Ring
 
-TO = Handed("k3f9x2m7", Path("/home/u/.mesh/launches/k3f9x2m7.access.json"), Path("/home/u/3.log"))
+TO = Handed("k3f9x2m7", Path("/home/u/.mesh/launches/access-k3f9x2m7.json"), Path("/home/u/3.log"))
 SSH = "ssh -T -o BatchMode=yes -o ConnectTimeout=10"
 IN = "< ACCESS-FILE-FOR-WORKERS"
 
@@ -64,6 +64,73 @@ def test_local_shares_the_cpus_among_its_workers():
     assert shown(Local(python="py"))[0].count("--slots") == 0
 
 
+def test_slurm_submits_a_script_with_a_worker_on_each_node():
+    launcher = Slurm(
+        nodes=4, time="01:00:00", options=["--partition=long"], python="py", setup="module load x"
+    )
+    (step,) = launcher.plan(TO)
+
+    assert step.argv == ["sbatch", "--parsable", "--partition=long"] and not step.takes_access
+    lines = [line for line in step.script.splitlines() if not line.startswith("py -c")]
+    assert lines == [
+        "#!/bin/bash -l",
+        "#SBATCH --job-name=mesh-k3f9x2m7",
+        "#SBATCH --nodes=4",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --exclusive",
+        "#SBATCH --time=01:00:00",
+        "#SBATCH --output=/home/u/3.log",
+        "module load x",
+        "cd /",
+        "# Said once, and not by each node",
+        f"exec srun --cpu-bind=none --exclusive py -m mesh worker --access {TO.access}",
+    ]
+
+
+def test_a_part_of_a_node_has_as_many_slots():
+    (step,) = Slurm(cpus=8, python="py").plan(TO)
+
+    assert "#SBATCH --cpus-per-task=8" in step.script and "--time" not in step.script
+    assert "--cpus-per-task=8 py -m" in step.script and "--slots 8" in step.script
+
+
+def test_pbs_submits_a_script_that_begins_on_each_node_with_the_setup():
+    (step,) = Pbs(nodes=2, cpus=8, time="01:00:00", python="py", setup="module load x").plan(TO)
+
+    assert step.argv == ["qsub"]
+    assert "#PBS -l select=2:ncpus=8\n#PBS -l place=scatter\n" in step.script
+    assert "#PBS -l walltime=01:00:00\n" in step.script
+    line = f"{{ module load x; }} && cd / && exec py -m mesh worker --access {TO.access} --slots 8"
+    assert step.script.endswith(f"exec pbsdsh -- bash -lc '{line}'\n")
+
+
+def test_mpi_has_a_slot_a_rank():
+    (step,) = Mpi(64, options=["--map-by", "core"], python="py").plan(TO)
+
+    line = f"mpiexec -n 64 --map-by core py -m mesh worker --access {TO.access} --slots 1"
+    assert step.argv == ["sh", "-c", f"exec > /home/u/3.log 2>&1; cd / && exec {line}"]
+
+
+def test_a_site_may_have_a_template(tmp_path: Path):
+    file = tmp_path / "job.sh"
+    file.write_text("#!/bin/sh\n#SBATCH -t {{time}}\n#SBATCH -N {{nodes}}\nrun ${X} {{command}}\n")
+
+    (step,) = Slurm(nodes=2, template=file, python="py").plan(TO)
+    assert (
+        step.script
+        == f"#!/bin/sh\n#SBATCH -N 2\nrun ${{X}} py -m mesh worker --access {TO.access}\n"
+    )
+    file.write_text("{{walltime}}\n")
+    with pytest.raises(ValueError, match=r"walltime.*means nothing.*command"):
+        Pbs(template=file)
+
+
+@pytest.mark.parametrize("launcher", [Slurm, Pbs])
+def test_a_job_has_nodes(launcher: Any):
+    with pytest.raises(ValueError, match="nodes must be 1 or more"):
+        launcher(nodes=0)
+
+
 def test_the_client_s_own_interpreter_is_the_default():
     assert f"exec {sys.executable} -m mesh" in shown(Local())[0]
 
@@ -106,7 +173,7 @@ def test_workers_are_handed_the_keys_of_a_worker_and_no_plan_has_any():
 
     assert cut.keys is not None and (cut.keys.role, cut.keys.others) == ("worker", {})
     secrets = [pair.secret for pair in [keys.own, *keys.others.values()]]
-    said = [*shown(Ssh(["n1"])), *shown(Local())]
+    said = [line for each in (Ssh(["n1"]), Local(), Slurm(), Pbs(), Mpi()) for line in shown(each)]
     assert not [line for line in said if any(secret in line for secret in secrets)]
 
 

@@ -1,0 +1,58 @@
+"""`mesh launch pbs`, with a fake of the commands of PBS."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from ending import await_end
+from shell import Shell
+
+FAKE = Path(__file__).with_name("pbs_fake.py")
+
+
+@pytest.fixture
+def pbs(shell: Shell) -> Path:
+    """Where the fake has its state."""
+    state, commands = shell.folder / "pbs", shell.folder / "bin"
+    state.mkdir()
+    commands.mkdir()
+    for name in ("qsub", "qstat", "qdel", "pbsdsh"):
+        # what it does depends on the name it is called by
+        (commands / name).write_text(f"#!{sys.executable}\n{FAKE.read_text()}")
+        (commands / name).chmod(0o755)
+    (shell.home / ".profile").write_text(f"PATH={commands}:$PATH\n")  # as a site's profile has it
+    shell.env |= {"PBS_FAKE": str(state), "PATH": f"{commands}:{os.environ['PATH']}"}
+    return state
+
+
+def test_a_job_has_a_worker_on_each_node(shell: Shell, pbs: Path) -> None:
+    up = shell.up("--listen", "tcp://127.0.0.1:*", "--slots", 0)
+    given = ["launch", "pbs", "-N", 2, "-c", 1, "-t", "00:05:00", "--json"]
+    told = shell.mesh(*given).json
+    assert shell.mesh("wait", "--slots", 2, "--timeout", 30).code == 0
+    assert shell.mesh("submit", "--wait", "sim:scaled", 4).out == "40\n"
+    waits = shell.mesh("launch", "pbs", "--", "-q", "long")
+    assert "queued: Not Running: not enough free nodes" in waits.out
+    assert [row["state"] for row in shell.mesh("launches", "--json").rows] == ["running", "queued"]
+    session = json.loads((pbs / f"{told['job'].partition('.')[0]}.json").read_text())["session_id"]
+    shell.mesh("stop")
+    assert await_end(session) and up.finish().code == 0
+    assert not list((shell.home / ".mesh" / "launches").iterdir())
+    assert json.loads((pbs / "2.json").read_text())["job_state"] == "F", "it is cancelled"
+
+
+def test_a_job_that_fails_is_told_of_with_what_it_wrote(shell: Shell, pbs: Path) -> None:
+    up = shell.up("--listen", "tcp://127.0.0.1:*", "--slots", 0)
+    for arguments, why in (
+        (["--python", "/no/python"], "/no/python: No such file"),
+        (["--", "-q", "none"], "qsub: Unknown queue"),
+        (["--time", "long"], "Illegal attribute"),
+    ):
+        assert why in shell.mesh("launch", "pbs", *arguments, code=1).err
+    assert shell.mesh("launches", "--json").rows == []
+    shell.mesh("stop")
+    assert up.finish().code == 0
