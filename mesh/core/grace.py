@@ -71,6 +71,7 @@ class Grace:
             isolated, self._isolated = self._isolated, []
             for task in reversed(isolated):
                 core.fleet.quarantine.add(*task)
+            core.orders.settled(now)
 
     def _lost(
         self, who: str, rows: list[tuple[str, int, int, float]], reason: str, now: float

@@ -36,6 +36,7 @@ class Orders:
         self._ledger = core.ledger
         self._peers = core.peers
         self._fleet = core.fleet
+        self._later: list[tuple[Peer, m.Cancel]] = []  # until the grace is over
 
     def take_watch(self, peer: Peer, message: m.Watch, now: float) -> None:
         """Tell of these tasks, now or when they end."""
@@ -146,9 +147,6 @@ class Orders:
             text = f"CANCEL takes {SPAN_TASKS_MAX} tasks at a time"
             self._peers.send(peer, m.Tell(message.token, "MeshError", text), now)
             return
-        tally = peer.tallies.pop(message.token, None) or {"cancelled": 0}
-        if ahead:
-            peer.tallies[message.token] = tally
         tasks = [
             (block, i)
             for session, first, count in message.spans
@@ -156,6 +154,13 @@ class Orders:
             for i in range(low, high)
             if block.is_open(i)
         ]
+        restored_below = self._ledger.restored_below
+        if not message.running and any(block.sequence < restored_below for block, _ in tasks):
+            self._later.append((peer, message))  # a worker may have begun it, and is not back yet
+            return
+        tally = peer.tallies.pop(message.token, None) or {"cancelled": 0}
+        if ahead:
+            peer.tallies[message.token] = tally
         left = self._end_tasks(tasks, tally, bool(message.running), now)
         if message.running:
             self._fleet.kill_cancelled(now)
@@ -174,6 +179,14 @@ class Orders:
             self._fleet.demand(set(left), answered, now)
         else:
             answered(0, now)
+
+    def settled(self, now: float) -> None:
+        """All workers have said what they hold, or had their time: what waited for that is done.
+        Who has dialled anew asks again by itself."""
+        later, self._later = self._later, []
+        for peer, message in later:
+            if self._peers.by_id.get(peer.id) is peer:
+                self.take_cancel(peer, message, now)
 
     def _end_tasks(
         self, tasks: list[tuple[Block, int]], tally: dict[str, int], running: bool, now: float

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from lone_router import C1, W1, W2, F, LoneRouter
 
+from mesh.core.events import Committed
 from mesh.core.router import RouterCore
 from mesh.protocol import messages as m
 from mesh.protocol.outcome import failure_body
@@ -259,3 +260,24 @@ def test_what_an_input_releases_is_not_given_out_until_all_have_said_what_they_h
 
     assert given(sent) == []
     assert holders(mesh) == {taking: W2}
+
+
+@pytest.mark.parametrize(("is_held", "verdict"), [(True, (0, 1)), (False, (1, 0))])
+def test_whether_a_task_can_be_cancelled_is_said_when_all_have_said_what_they_hold(
+    is_held: bool, verdict: tuple[int, int]
+):
+    mesh = Mesh()
+    mesh.submit(C1, 0)
+    [lease] = mesh.core.fleet.workers[W1].held
+    mesh.crash()
+
+    sent = mesh.say(C1, m.Cancel(7, [[C1, 0, 1]], False))
+    assert not any(type(message) is m.Tell for _, message in sent)
+    sent = tell(mesh, W1, lease) if is_held else mesh.hello(W1, incarnation=b"new", session=1)
+    if is_held:
+        mesh.report(0)
+        sent += mesh.say(W1, m.Returned([], 0))
+    sent += mesh.do(Committed(mesh.ticket))
+
+    [told] = [message.value for _, message in sent if type(message) is m.Tell]
+    assert (told["cancelled"], told["running"]) == verdict
