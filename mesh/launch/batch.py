@@ -30,15 +30,18 @@ MANAGER_S = 60.0
 #: A job that runs has had a worker join within this, or is left alone: its nodes may be slow.
 WATCH_S = 15.0
 
-#: One that waits is left alone after this: managers begin jobs every few seconds.
-QUEUED_S = 4.0
+#: One that waits is left alone after this, or when its manager says that it waits for more than its
+#: turn: managers begin jobs every few seconds.
+QUEUED_S = 6.0
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
 @dataclass
 class Job(Launched):
-    """A job of a manager."""
+    """A job of a manager. `TURN`: what that says of one that waits for its turn alone."""
+
+    TURN: ClassVar[set[str]] = {""}
 
     def look(self) -> Look:
         """How it is, by the manager's words."""
@@ -67,7 +70,10 @@ class Job(Launched):
                 raise LaunchFailed(f"{self} has ended at once, {now.state}{why}\n{said}".rstrip())
             if "joined mesh" in said:
                 return
-            if waited_s > (WATCH_S if now.state == "running" else QUEUED_S):
+            is_queued = now.state != "running"
+            if is_queued and now.why not in self.TURN:
+                return
+            if waited_s > (QUEUED_S if is_queued else WATCH_S):
                 return
             time.sleep(LOOK_S)
 
@@ -174,7 +180,7 @@ class Batch(Start):
             LaunchFailed: it is not taken, or has ended by then; what the manager says, or its log.
         """
         cut = hand_over(access)
-        number = reserve()
+        number = reserve(cut.mesh)
         to = handed(cut.mesh, number)
         cut.write(to.access)
         job: Job | None = None
@@ -191,7 +197,7 @@ class Batch(Start):
             job.await_join()
         except BaseException:  # Ctrl-C too: nobody would know of it
             if job is None:
-                forget(number)
+                forget(cut.mesh, number)
             else:
                 with suppress(MeshError):
                     job.cancel()

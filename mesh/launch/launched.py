@@ -8,6 +8,7 @@ as there are some.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import sys
 import time
@@ -124,14 +125,12 @@ class Launched:
 
     def write(self) -> None:
         """Remember it."""
-        self.number = self.number or reserve()
+        self.number = self.number or reserve(self.mesh)
         private.write(folder() / f"{self.number}.json", self.as_json(), "file of what was launched")
 
     def forget(self) -> None:
         """It is over: remove what lies about for it."""
-        forget(self.number)
-        if all(row["mesh"] != self.mesh for row in rows()):
-            handed(self.mesh, 0).access.unlink(missing_ok=True)
+        forget(self.mesh, self.number)
 
     def end(self, patience_s: float) -> None:
         """Give it `patience_s` to leave by itself, cancel it then, and forget it.
@@ -149,21 +148,25 @@ class Launched:
         self.forget()
 
 
-def reserve() -> int:
-    """A number that nobody else has."""
+def reserve(mesh: str) -> int:
+    """A number that nobody else has, for something of `mesh`."""
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in itertools.count(_last() + 1):
         with suppress(FileExistsError):
             file = folder() / f"{number}.json"
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with open(descriptor, "w") as opened:
+                json.dump({"mesh": mesh}, opened)
             return number
     raise AssertionError("numbers have no end")
 
 
-def forget(number: int) -> None:
-    """What has this number is no more."""
+def forget(mesh: str, number: int) -> None:
+    """What has this number is no more; with the last of its mesh goes what its workers read."""
     for end in ("json", "log"):
         (folder() / f"{number}.{end}").unlink(missing_ok=True)
+    if all(row.get("mesh") != mesh for row in rows()):
+        handed(mesh, 0).access.unlink(missing_ok=True)
 
 
 def _files() -> dict[int, Path]:

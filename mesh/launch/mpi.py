@@ -63,7 +63,7 @@ class Mpi(Start):
             LaunchFailed: mpiexec has ended, or none has joined; what they say.
         """
         cut = hand_over(access)
-        number = reserve()
+        number = reserve(cut.mesh)
         to = handed(cut.mesh, number)
         cut.write(to.access)
         try:
@@ -75,7 +75,7 @@ class Mpi(Start):
                 start_new_session=True,
             )
         except OSError as error:
-            forget(number)
+            forget(cut.mesh, number)
             raise LaunchFailed(f"it cannot be run: {error.strerror}") from error
         here = socket.gethostname()
         where, job = f"{self.n} ranks", str(started.pid)

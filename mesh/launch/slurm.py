@@ -38,6 +38,7 @@ class SlurmJob(Job):
     """A job of Slurm."""
 
     kind: ClassVar[str] = "slurm"
+    TURN: ClassVar[set[str]] = {"", "Resources", "Priority"}
 
     def ask(self) -> Look:
         """By scontrol, which knows a job for some minutes after its end; then by sacct, where a

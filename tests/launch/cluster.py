@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
-
-from ending import await_end
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 PARTS = "munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel"
+
+#: It answers within this, or never.
+READY_S = 60.0
 
 CONFIG = """\
 ClusterName=test
@@ -57,8 +58,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.env = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
-        self._pids: list[int] = []
-        self._nodes: list[subprocess.Popen[bytes]] = []
+        self._served: list[subprocess.Popen[bytes]] = []
         sockets = [socket.socket() for _ in range(3)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
@@ -73,40 +73,36 @@ class Cluster:
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
         try:
-            self._start(
-                *("munged", "--force", f"--key-file={key}", f"--socket={folder}/munge.sock"),
-                *(f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log"),
-                f"--seed-file={folder}/munge.seed",
-            )
-            self._start("slurmctld", "-f", self.env["SLURM_CONF"])
+            files = {"key-file": key, "socket": folder / "munge.sock"}
+            files |= {f"{each}-file": folder / f"munged.{each}" for each in ("pid", "log", "seed")}
+            options = [f"--{name}={file}" for name, file in files.items()]
+            self._serve("munged", "--foreground", "--force", *options)
+            self._serve("slurmctld", "-D", "-f", self.env["SLURM_CONF"])
             for node in ("n1", "n2"):
-                slurmd = ["slurmd", "-D", "-f", self.env["SLURM_CONF"], "-N", node]
-                self._nodes.append(
-                    subprocess.Popen(slurmd, env=os.environ | self.env, stderr=subprocess.DEVNULL)
-                )
+                self._serve("slurmd", "-D", "-f", self.env["SLURM_CONF"], "-N", node)
+            begun = time.monotonic()
+            while not self._says("scontrol", "ping"):  # it tells nobody that it is ready
+                assert time.monotonic() - begun < READY_S, "slurmctld does not answer"
             # a job that runs on both says that both are there
-            self._run("srun", "-N2", "-t1", "--ntasks-per-node=1", "true")
+            assert self._says("srun", "-N2", "-t1", "--ntasks-per-node=1", "true")
         except BaseException:
             self.close()
             raise
 
-    def _start(self, name: str, *arguments: str) -> None:
-        """Start a daemon, which goes to the background by itself when it is ready."""
-        self._run(name, *arguments)
-        self._pids.append(int((self.folder / f"{name}.pid").read_text()))
-
-    def _run(self, *argv: str) -> None:
-        done = subprocess.run(
-            argv, env=os.environ | self.env, capture_output=True, text=True, timeout=60
+    def _serve(self, *argv: str) -> None:
+        """Start a daemon."""
+        null = subprocess.DEVNULL
+        self._served.append(
+            subprocess.Popen(argv, env=os.environ | self.env, stdout=null, stderr=null)
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _says(self, *argv: str) -> bool:
+        """Whether a command succeeds."""
+        env = os.environ | self.env
+        return subprocess.run(argv, env=env, capture_output=True, timeout=60).returncode == 0
 
     def close(self) -> None:
         """No cluster any more."""
-        for node in self._nodes:
-            node.terminate()
-            node.wait()
-        for pid in reversed(self._pids):
-            os.kill(pid, signal.SIGTERM)
-            if not await_end(pid):
-                os.kill(pid, signal.SIGKILL)
+        for each in reversed(self._served):
+            each.terminate()
+            each.wait()

@@ -1,5 +1,5 @@
 """Tests of launchers: with real sshd, Slurm and mpiexec where they are installed; else they skip,
-with the reason. Shells are those of tests/cli."""
+with the reason."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from shell import Shell
 
 HERE = Path(__file__).parent
-sys.path.insert(1, str(HERE.parent / "cli"))
-
-from shell import Shell  # noqa: E402
 
 #: Longer than any test should take, and shorter than anybody's patience with a hang.
 TEST_S = 90

@@ -43,7 +43,9 @@ def qsub(arguments: list[str]) -> None:
     number = 1 + len(list(STATE.glob("*.json")))
     job = f"{number}.fake"
     held = asked.get("-q") == "long"
-    row = {"job_state": "Q", "comment": "Not Running: not enough free nodes available"}
+    row = {"job_state": "Q"}
+    if held:
+        row["comment"] = "Not Running: not enough free nodes available"
     row_of(job).write_text(json.dumps(row))
     print(job, flush=True)
     if held:

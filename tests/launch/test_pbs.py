@@ -48,7 +48,7 @@ def test_a_job_has_a_worker_on_each_node(shell: Shell, pbs: Path) -> None:
 def test_a_job_that_fails_is_told_of_with_what_it_wrote(shell: Shell, pbs: Path) -> None:
     up = shell.up("--listen", "tcp://127.0.0.1:*", "--slots", 0)
     for arguments, why in (
-        (["--python", "/no/python"], "/no/python: No such file"),
+        (["--setup", "echo no such module; exit 3"], "no such module"),
         (["--", "-q", "none"], "qsub: Unknown queue"),
         (["--time", "long"], "Illegal attribute"),
     ):

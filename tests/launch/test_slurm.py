@@ -60,7 +60,6 @@ def test_a_job_that_fails_is_told_of_with_what_it_wrote(shell: Shell, cluster: C
     for given, why in (
         (["--python", "/no/python"], "/no/python: No such file"),
         (["--", "--partition=none"], "invalid partition"),
-        (["--setup", "module_that_is_not_there; exit 3"], "exit code 3"),
     ):
         refused = shell.mesh("launch", "slurm", *given, code=1)
         assert why in refused.err

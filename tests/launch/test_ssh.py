@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -88,13 +87,8 @@ def test_workers_stay_when_ssh_ends_and_end_with_their_mesh(shell: Shell, hosts:
     assert await_end(int(first["job"]))
     (left,) = shell.mesh("launches", "--json").rows
     assert left["number"] == second["number"]
-    os.kill(int(second["job"]), signal.SIGKILL)
-    assert await_end(int(second["job"]))
-    assert "ended" in shell.mesh("launches").out
-    assert shell.mesh("launches", "--json").rows == [], "what has ended is shown once"
-    third = shell.mesh(*launch[:3], "--slots", 1, "--json", "--", "-F", hosts.config).json
     shell.mesh("stop")
-    assert await_end(int(third["job"])) and up.finish().code == 0
+    assert await_end(int(second["job"])) and up.finish().code == 0
     assert not list((shell.home / ".mesh" / "launches").iterdir())
 
 
@@ -105,7 +99,6 @@ def test_a_failed_start_is_told_in_the_words_of_the_host(shell: Shell, hosts: Ho
     for given, why in (
         ([first, second, "--python", "/no/python"], "/no/python: No such file"),
         ([first, "--setup", "echo no such module >&2; false"], "no such module"),
-        (["127.0.0.1:1", second], "Connection refused"),
         ([first, "--worker-option=--no-such"], "--no-such"),
     ):
         refused = shell.mesh("launch", "ssh", *given, *ours, code=1)

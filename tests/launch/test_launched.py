@@ -1,0 +1,95 @@
+"""What was launched is a file each, seen by whoever has the same home, until it is over."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mesh.launch import launched
+from mesh.launch.process import Process
+from mesh.launch.register import all_launched
+from mesh.transport.access import Access
+from mesh.transport.keys import Ring
+
+HERE = os.uname().nodename
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / ".mesh" / "launches"
+
+
+@pytest.fixture
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that could be a worker, by its command line."""
+    waits = "import sys; sys.stdin.read()  # worker of mesh k3f9x2m7"
+    process = subprocess.Popen([sys.executable, "-c", waits], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def known(pid: int, mesh: str = "k3f9x2m7", host: str = HERE) -> Process:
+    made = Process(mesh, "local", host, str(pid), host, False, "/var/tmp/w.log")
+    made.write()
+    return made
+
+
+def test_it_is_known_by_number_to_everybody_with_this_home(home: Path):
+    first, second = known(1), known(2, "zzzzzzz9")
+
+    assert (first.number, second.number) == (1, 2)
+    assert all_launched() == [first, second] and all_launched("zzzzzzz9") == [second]
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in home.iterdir())
+
+
+def test_one_that_is_being_written_or_of_a_later_version_is_not_seen(home: Path):
+    first = known(1)
+    assert launched.reserve("k3f9x2m7") == 2
+    (home / "3.json").write_text('{"kind": "cloud", "mesh": "k3f9x2m7"}')
+    (home / "3.json").chmod(0o600)
+
+    assert all_launched() == [first]
+    assert known(4).number == 4
+
+
+def test_a_process_is_known_by_its_mesh_and_not_by_its_number_alone(
+    worker: subprocess.Popen[bytes],
+):
+    mine, other = known(worker.pid), known(worker.pid, "zzzzzzz9")
+
+    assert mine.look().state == "running"
+    assert other.look().is_over, "the number is another's by now"
+    other.cancel()
+    assert worker.poll() is None
+    mine.end(0.0)
+    assert worker.wait() == -15
+    assert all_launched() == [other]
+
+
+def test_of_another_host_nothing_is_known_here():
+    assert known(1, host="login2").look() == (
+        "unknown",
+        None,
+        "it was started on login2: look there",
+    )
+
+
+def test_the_access_file_goes_with_the_last_of_its_mesh(home: Path):
+    keys = Ring.new("3k9f2xm7").admin()
+    first, second = known(1, "3k9f2xm7"), known(2, "3k9f2xm7")
+    file = launched.handed("3k9f2xm7").access
+    Access("3k9f2xm7", ["tcp://10.0.0.1:5555"], keys=keys).cut("worker").write(file)
+
+    first.forget()
+    assert file.exists() and all_launched() == [second]
+    second.forget()
+    assert list(home.iterdir()) == []
