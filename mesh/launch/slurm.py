@@ -29,7 +29,7 @@ SCRIPT = """\
 cd /
 # Said once, and not by each node
 {{check}} || exit 1
-exec srun --cpu-bind=none {{share}} {{command}}
+exec srun --cpu-bind=none {{step}}{{command}}
 """
 
 
@@ -83,6 +83,9 @@ class Slurm(Batch):
     JOB: ClassVar[type[Job]] = SlurmJob
 
     def values(self, to: Handed) -> dict[str, str]:
-        """What placeholders mean; `share`: how much of a node is asked for."""
-        share = "--exclusive" if self.cpus is None else f"--cpus-per-task={self.cpus}"
-        return super().values(to) | {"share": share}
+        """What placeholders mean; `share`: how much of a node is asked for; `step`: how much of
+        that srun takes. That is all of it if nothing is said: its --exclusive means one CPU."""
+        if self.cpus is None:
+            return super().values(to) | {"share": "--exclusive", "step": ""}
+        share = f"--cpus-per-task={self.cpus}"
+        return super().values(to) | {"share": share, "step": f"{share} "}

@@ -83,7 +83,7 @@ def test_slurm_submits_a_script_with_a_worker_on_each_node():
         "module load x",
         "cd /",
         "# Said once, and not by each node",
-        f"exec srun --cpu-bind=none --exclusive py -m mesh worker --access {TO.access}",
+        f"exec srun --cpu-bind=none py -m mesh worker --access {TO.access}",
     ]
 
 

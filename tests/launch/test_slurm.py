@@ -79,7 +79,7 @@ def test_a_script_has_a_job_while_it_runs(shell: Shell, cluster: Cluster) -> Non
     printed = shell.python(
         """
         from mesh import Mesh, Slurm
-        with Mesh(launch=Slurm(nodes=2, cpus=1, time="00:05:00")) as m:
+        with Mesh(launch=Slurm(nodes=2, time="00:05:00")) as m:
             print(m.submit(pow, 2, 10).result())
         """
     )
