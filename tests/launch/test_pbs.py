@@ -37,12 +37,18 @@ def test_a_job_has_a_worker_on_each_node(shell: Shell, pbs: Path) -> None:
     assert shell.mesh("submit", "--wait", "sim:scaled", 4).out == "40\n"
     waits = shell.mesh("launch", "pbs", "--", "-q", "long")
     assert "queued: Not Running: not enough free nodes" in waits.out
-    assert [row["state"] for row in shell.mesh("launches", "--json").rows] == ["running", "queued"]
+    shell.mesh("launch", "pbs", "--kept", "--", "-q", "long")
+    now = [row["state"] for row in shell.mesh("launches", "--json").rows]
+    assert now == ["running", "queued", "queued"]
     session = json.loads((pbs / f"{told['job'].partition('.')[0]}.json").read_text())["session_id"]
     shell.mesh("stop")
     assert await_end(session) and up.finish().code == 0
-    assert not list((shell.home / ".mesh" / "launches").iterdir())
     assert json.loads((pbs / "2.json").read_text())["job_state"] == "F", "it is cancelled"
+    (kept,) = shell.mesh("launches", "--json").rows
+    assert (kept["number"], kept["state"]) == (3, "queued")
+    shell.mesh("launches", "cancel", 3)
+    assert json.loads((pbs / "3.json").read_text())["job_state"] == "F"
+    assert not list((shell.home / ".mesh" / "launches").iterdir())
 
 
 def test_a_job_that_fails_is_told_of_with_what_it_wrote(shell: Shell, pbs: Path) -> None:
