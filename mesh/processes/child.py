@@ -116,11 +116,8 @@ class Child:
             code = _spooled(spool.function(self._incoming, self.pid, number), code)
         self._send(packets.pack_function(number, by_path, code))
 
-    def send_tasks(
-        self, piece: Piece, low: int, high: int, inline_bytes: int, compared: set[bytes]
-    ) -> int:
-        """Send tasks [low, high) of `piece`; up to which there was room on the disk. `compared` are
-        the inputs that need not be once more, for the first that takes them."""
+    def send_tasks(self, piece: Piece, low: int, high: int, inline_bytes: int) -> int:
+        """Send tasks [low, high) of `piece`; up to which there was room on the disk."""
         number, first = self.numbers[piece.function], b""
         inline = min(inline_bytes, packets.PAYLOAD_BYTES_MAX)
         tasks: list[tuple[int, int, Any]] = []
@@ -129,9 +126,7 @@ class Child:
             payload, how = piece.payloads[i], 0
             if piece.lease + i in piece.inputs:
                 given = piece.inputs[piece.lease + i]
-                inputs = [
-                    self._file(body, compared) if kind == _STORED else body for kind, body in given
-                ]
+                inputs = [self._file(body) if kind == _STORED else body for kind, body in given]
                 payload, how = packets.pack_bundle(inputs, payload), packets.WITH_INPUTS
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
                 file = spool.arguments(self._incoming, piece.lease + i)
@@ -153,13 +148,11 @@ class Child:
             self._send(packets.pack_tasks(number, inline, first, tasks))
         return high
 
-    def _file(self, body: Any, compared: set[bytes]) -> packets.File:
+    def _file(self, body: Any) -> packets.File:
         """A stored input as a slot takes it."""
         ref = parse_ref(body)
         file = self._incoming.parent / "content" / stored_name(ref.task, ref.lease, ref.number)
-        is_compared = ref.key in compared
-        compared.discard(ref.key)
-        return packets.File(ref.size, ref.crc, str(file), is_compared)
+        return packets.File(ref.size, ref.crc, str(file))
 
     def _send(self, packet: bytes) -> None:
         """Send a packet, in order, as far as the pair takes it."""

@@ -200,9 +200,7 @@ class Children:
             sent = low
             if (number, piece.function) not in unknown:
                 inline = self._core.settings.inline_bytes
-                sent = self._children[number].send_tasks(
-                    piece, low, high, inline, self._results.compared
-                )
+                sent = self._children[number].send_tasks(piece, low, high, inline)
             if sent < high:
                 stalled = True
                 reason = f"no room in {self._results.incoming}"

@@ -34,9 +34,6 @@ from ..transport.poller import Poller
 from .carrier import Carrier, reachable
 from .writer import Writer
 
-#: So many inputs that nobody has taken yet are known to be whole; of the others slots make sure.
-COMPARED_MAX = 4096
-
 
 class _Coming:
     """An input that comes in chunks: its order, the file it is written to, and the checksum of as
@@ -185,7 +182,6 @@ class Fetching:
             if token is not None:
                 way = transfer.RELAYED if self._chunks[token].is_relayed else transfer.DIRECT
                 self._end(token)
-                self._compared(ref)
             self._core.keeping.fetched(way, ref.size)
             self._core.handle(events.Arrived(ref), now)
 
@@ -207,12 +203,6 @@ class Fetching:
             except ResultLost as error:
                 why = str(error)
         return [*unkey(refs[0].task), refs[0].lease, refs[0].holder, why]
-
-    def _compared(self, ref: Ref) -> None:
-        """The bytes of an input are what they were an instant ago: a slot need not look again."""
-        if len(self._results.compared) >= COMPARED_MAX:
-            self._results.compared.clear()  # tasks that were to take them went elsewhere
-        self._results.compared.add(ref.key)
 
     def _anew(self, token: int, now: float) -> None:
         """It was not what its ref says: others may have it whole."""

@@ -4,9 +4,8 @@
                     TASKS     function number u32, inline bytes u32, id of the first task (16
                               bytes), then per task: lease u64, how u8 (1 by path, 2 with inputs),
                               length u32, payload; with inputs that is their count u32, for each
-                              kind u8 (0 a value, 1 a file, 2 one that was compared with its
-                              checksum just now), length u32, and its value, or size u64, crc32
-                              u32 and path, and then the arguments
+                              kind u8 (0 a value, 1 a file), length u32, and its value, or
+                              size u64, crc32 u32 and path, and then the arguments
     slot → worker   READY     pid u32
                     OUTCOMES  per task: lease u64, kind u8, stored u8, seconds f32,
                               length u32, body
@@ -45,7 +44,7 @@ _COUNT = struct.Struct("<I")
 _UNKNOWN = struct.Struct("<BI")
 _LEASE = struct.Struct("<Q")
 _INPUT = struct.Struct("<BI")
-_A_FILE, _COMPARED_FILE = 1, 2
+_A_FILE = 1
 _FILE = struct.Struct("<QI")
 _READY = struct.Struct("<BI")
 _OUTCOME = struct.Struct("<QBBfI")
@@ -92,12 +91,11 @@ def _each_task(view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
 
 
 class File(NamedTuple):
-    """An input that lies in the worker's store. `compared`: with its checksum, just now."""
+    """An input that lies in the worker's store."""
 
     size: int
     crc: int
     path: str
-    compared: bool = False
 
 
 def pack_bundle(inputs: list[Any], arguments: Any) -> bytes:
@@ -106,7 +104,7 @@ def pack_bundle(inputs: list[Any], arguments: Any) -> bytes:
     for each in inputs:
         kind = 0
         if isinstance(each, File):
-            kind = _COMPARED_FILE if each.compared else _A_FILE
+            kind = _A_FILE
             each = _FILE.pack(each.size, each.crc) + each.path.encode()
         parts += _INPUT.pack(kind, len(each)), each
     return b"".join([*parts, arguments])
@@ -124,7 +122,7 @@ def parse_bundle(bundle: Any) -> tuple[list[Any], memoryview]:
         if kind:
             path = bytes(found[_FILE.size :]).decode()
             size, crc = _FILE.unpack_from(found)
-            inputs.append(File(size, crc, path, kind == _COMPARED_FILE))
+            inputs.append(File(size, crc, path))
         else:
             inputs.append(found)
     return inputs, view[at:]

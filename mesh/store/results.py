@@ -68,8 +68,6 @@ class Results:
     Attributes:
         id: of the store.
         held: how many results and logs are there, and of how many bytes.
-        compared: copies that were compared with their checksum when they came, and which nobody has
-            taken since.
         missed: what the index had, and was not there or not whole when it was gone through: task
             and lease.
 
@@ -81,7 +79,6 @@ class Results:
         self, root: Path, new_id: str, durability: Durability, seal: Seal | None = None
     ) -> None:
         self.content = root / "content"
-        self.compared: set[bytes] = set()
         self.incoming = root / "incoming"
         self._is_synced = durability == "disk"
         self.missed: list[tuple[bytes, int]] = []
@@ -257,7 +254,6 @@ class Results:
         for each in all_of:
             (self.content / stored_name(*each)).unlink(missing_ok=True)
         keys = {stored_key(*each) for each in all_of}
-        self.compared -= keys
         with self._tables.begin(write=True) as txn:
             shrunk = sum(_stored(txn, key) for key in keys)
             for key in keys:
@@ -321,7 +317,6 @@ class Results:
         """The file of a result is not what it should be: it is none any more. Whether another store
         on this host has the same file under a name of its own."""
         file = self._file(ref.key)
-        self.compared.discard(ref.key)
         try:
             is_shared = file.stat().st_nlink > 1
             file.unlink()

@@ -100,8 +100,8 @@ def test_the_largest_packet_fits_the_socket_beside_another():
             ours.send(bytes(packets.PACKET_BYTES_MAX), socket.MSG_DONTWAIT)
 
 
-def test_a_file_that_was_compared_just_now_is_known_as_such() -> None:
-    files = [File(3, 7, "/there", compared=True), File(3, 7, "/there"), b"value"]
+def test_files_and_values_are_told_apart() -> None:
+    files = [File(3, 7, "/there"), b"value", File(0, 0, "/there, too")]
     inputs, arguments = packets.parse_bundle(packets.pack_bundle(files, b"arguments"))
 
     assert inputs == files and arguments == b"arguments"
