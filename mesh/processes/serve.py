@@ -3,6 +3,7 @@ what clients put that cannot write to its folder."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from pathlib import Path
@@ -29,6 +30,9 @@ TURN_CHUNKS = 16
 #: asks for more is told to come later.
 WAITING_MAX = 128
 WAITING_OF_ONE_MAX = CHUNKS_MAX
+
+#: What says nothing of the file that was to be opened: it is there later.
+PASSES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 #: Task, lease and number of a result.
 Name = tuple[bytes, int, int]
@@ -154,6 +158,8 @@ class Server:
             chunk = memoryview(self._buffer)[: get.length]
             chunk = chunk[: os.preadv(descriptor, [chunk], min(get.offset, size))]
         except (ResultLost, OSError) as error:
+            if isinstance(error, OSError) and error.errno in PASSES:
+                return [transfer.pack_later(transfer.BUSY, get.token, get.offset)]
             return [transfer.pack_lost(get.token), str(error).encode()]
         is_last = get.offset + len(chunk) == size
         self._keeping.served(way, len(chunk), is_last=is_last)
