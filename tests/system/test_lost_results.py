@@ -195,7 +195,8 @@ def test_a_router_that_dies_while_it_is_made_again_has_it_made_in_the_end(
         assert held.wait(30)
         assert taker.result(40) == SIZE
         assert future.result(20) == b"a" * SIZE
-    assert tasks.runs(traces)["a"] == 2
+    # Once more if its worker began before the next router was there: that knows of no such order.
+    assert tasks.runs(traces)["a"] in (2, 3)
 
 
 def test_what_was_with_a_worker_that_never_returns_is_made_again(tmp_path: Path) -> None:
