@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import task as _values  # noqa: F401  # first: its import sets the name that follows
 from .client.task import task as task
+from .protocol import version as _version
 
-__version__ = "0.1.0"
+__version__ = _version.MESH
 
 if TYPE_CHECKING:
+    from .broken import InitializerFailed as InitializerFailed
+    from .client.command import Command as Command
+    from .client.command import Completed as Completed
     from .client.future import Future as Future
     from .client.group import Group as Group
     from .client.kept import Kept as Kept
@@ -27,17 +31,22 @@ if TYPE_CHECKING:
     from .launch.pbs import Pbs as Pbs
     from .launch.slurm import Slurm as Slurm
     from .launch.ssh import Ssh as Ssh
+    from .processes.running import current as current
 
 _HOMES = {
+    "Command": "client.command",
+    "Completed": "client.command",
     "Mesh": "client.mesh",
     "Future": "client.future",
     "Group": "client.group",
+    "InitializerFailed": "broken",
     "Kept": "client.kept",
     "Local": "launch.local",
     "Mpi": "launch.mpi",
     "Pbs": "launch.pbs",
     "Slurm": "launch.slurm",
     "Ssh": "launch.ssh",
+    "current": "processes.running",
 }
 
 

@@ -305,7 +305,7 @@ class World:
             assert kind in SUCCESS, f"{show(*task)} was given what failed"
             if kind == Kind.VALUE:
                 payload = self.tasks[where].payload
-                assert body == b"value of " + payload, f"{show(*task)} was given {body!r}"
+                assert body == value_of(payload), f"{show(*task)} was given {body!r}"
 
 
 def on_wire(envelope: Envelope) -> Frames:
@@ -384,9 +384,9 @@ class Router:
             for row in message.rows:
                 records = [
                     self._kept.get(each) or dict(self.records.outcomes([each]))[each]
-                    for each in split(row[1])
+                    for each in split(row[2])
                 ]
-                row[2:] = bytes(record[0] for record in records), list(map(_given_of, records))
+                row[3:] = bytes(record[0] for record in records), list(map(_given_of, records))
         elif type(message) is m.Function:
             known = self._payloads.get(message.digest)
             message.payload = known[0] if known else self.records.function(message.digest)
@@ -934,6 +934,11 @@ def name_of(id: bytes) -> str:
     return id.decode().partition("/")[0]
 
 
+def value_of(payload: bytes) -> bytes:
+    """The outcome of a task with this payload that ends well."""
+    return body_of(1.0, 0.01, b"", b"value of " + payload)
+
+
 def outcome_of(payload: bytes, runs: int) -> tuple[int, bytes] | None:
     """How a task with this payload ends when its slot is done with it; None if it stays."""
     if payload.startswith(STORED):
@@ -941,8 +946,18 @@ def outcome_of(payload: bytes, runs: int) -> tuple[int, bytes] | None:
     if payload.startswith(ERROR) or payload.startswith(FLAKY) and runs < 1:
         return Kind.ERROR, failure_body("TaskFailed", "as it was told")
     if payload.startswith((OK, FLAKY)):
-        return Kind.VALUE, b"value of " + payload
+        return Kind.VALUE, value_of(payload)
     return None
+
+
+def taken_by(rows: list[list[Any]]) -> Iterator[tuple[int, list[bytes]]]:
+    """The leases of INPUTS, each with what it takes."""
+    for first, counts, ids, _, _ in rows:
+        at = 0
+        for nth, count in enumerate(counts):
+            if count:
+                yield first + nth, split(ids)[at : at + count]
+            at += count
 
 
 def describe(envelope: Envelope) -> str:
@@ -1032,8 +1047,8 @@ WORDS: dict[type[m.Message], Callable[[Any], str]] = {
     m.Tell: lambda tell: f"{tell.error}: {tell.value}" if tell.error else str(tell.value),
     m.Tasks: describe_pieces,
     m.Inputs: lambda inputs: "; ".join(
-        f"of {lease(row[0])}: {', '.join(show(*unkey(each)) for each in split(row[1]))}"
-        for row in inputs.rows
+        f"of {lease(first)}: {', '.join(show(*unkey(each)) for each in ids)}"
+        for first, ids in taken_by(inputs.rows)
     ),
     m.Lost: lambda lost: "; ".join(f"{show(*row[:2])} by {lease(row[2])}" for row in lost.rows),
     m.Done: lambda done: (

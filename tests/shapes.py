@@ -59,7 +59,13 @@ BASIC: dict[Any, st.SearchStrategy[Any]] = {
     shape.is_session: sessions,
     shape.is_names: st.lists(st.none() | texts.filter(bool), max_size=5),
     shape.is_about: st.fixed_dictionaries(
-        {"slots": st.integers(0, 64), "window": st.integers(0, 4096)}, optional={"host": texts}
+        {"slots": st.integers(0, 64), "window": st.integers(0, 4096)},
+        optional={
+            "host": texts,
+            "versions": st.dictionaries(texts, texts, max_size=2),
+            "clock_s": st.floats(0, 1e18),
+            "descriptors": st.lists(counters, max_size=3),
+        },
     ),
 }
 

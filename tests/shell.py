@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -299,3 +302,17 @@ class Held:
         """Let it end."""
         with open(self._gate, "w"):
             pass
+
+
+@contextmanager
+def shell_in(folder: Path) -> Iterator[Shell]:
+    """A shell in `folder`; what it started must have ended with it."""
+    sockets = Path(tempfile.mkdtemp(prefix="mesh-test-", dir="/tmp"))  # ipc paths must be short
+    shell = Shell(folder, sockets)
+    try:
+        yield shell
+        left = shell.left()
+        assert not left, "left behind:\n" + "\n".join(left)
+    finally:
+        shell.close()
+        shutil.rmtree(sockets)

@@ -8,10 +8,11 @@ import os
 import socket
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from bench import procfs, table
+from bench import procfs, scale, table
 from bench.forwarder import Forwarder
 from bench.fresh import fresh
 from bench.measure import Spread, interleave, percentile
@@ -160,3 +161,12 @@ def test_the_forwarder_sends_everything_back_and_leaves_nothing() -> None:
         messages = [bytes([n]) * 64 for n in range(10)]
         assert [forwarder.echo(message) for message in messages] == messages
     assert multiprocessing.active_children() == []
+
+
+@on_linux
+def test_a_crowd_joins_and_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--workers", "5", "--slots", "2", "--tasks", "200", "--idle-s", "0.1"]
+    assert scale.main([*small, "--dir", str(tmp_path)]) == 0
+    heading, _, row = capsys.readouterr().out.splitlines()
+    assert heading.startswith("| workers |") and row.startswith("| 5 |")
+    assert row.count("|") == heading.count("|")

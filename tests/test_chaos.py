@@ -65,6 +65,9 @@ class Story:
             self.add(ended, "ended", key="a", pid=pid, worker=WORKER, how=how)
         return self
 
+    def begun(self, t: float, pid: int, worker: int) -> Story:
+        return self.add(t, "began", key="a", pid=pid, worker=worker)
+
     def seen(self, t: float, state: str = "done", by: str = "c", **about: Any) -> Story:
         if state == "done":
             about = {"value": "v"} | about
@@ -234,6 +237,22 @@ def test_a_router_that_died_before_the_task_was_recorded_explains() -> None:
 def test_router_and_worker_may_take_an_outcome_along_that_was_told() -> None:
     story = well().killed(2.15, "everything", ROUTER, WORKER, SLOT).run(5, 5.1, pid=OTHER)
     assert story.seen(6, by="auditor").rules == []
+
+
+def test_what_runs_again_after_that_may_lose_its_slot_as_any_other() -> None:
+    story = well().killed(2.15, "everything", ROUTER, WORKER, SLOT)
+    story.add(3, "up", role="router", name="router", pid=ROUTER + 10)
+    story.run(15, pid=OTHER).killed(15.05, "slot", OTHER)
+    assert story.run(17, 17.1, pid=OTHER + 1).seen(18, by="auditor").rules == []
+
+
+def test_what_was_forgotten_before_the_end_was_known_explains_nothing_after_it() -> None:
+    story = Story().flushed().begun(2, 11, 10).killed(2.5, "worker", 10, 11)
+    story.begun(4.5, 21, 20).add(4.6, "ended", key="a", pid=21, worker=20, how="returned").seen(4.7)
+    left = {"role": "owner", "name": "main", "pid": 9, "code": 0, "expected": True}
+    story.add(5.5, "gone", **left).killed(6, "router", ROUTER)
+    story.add(6.3, "up", role="router", name="router", pid=ROUTER + 10)
+    assert story.begun(30, 22, 30).rules == ["resurrected"]
 
 
 # -- cancelling -----------------------------------------------------------------------------------

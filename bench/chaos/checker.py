@@ -113,7 +113,7 @@ def _was_lost(record: Record, task: Task) -> bool:
 def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
     """P3: run again only because its slot or worker is gone, because it raised and may, or because
     its result was lost."""
-    raised = 0
+    raised, forgotten = 0, False
     for run, following in pairwise(task.runs):
         unrecorded = _is_unrecorded(record, task, run)
         if not (unrecorded or _is_explained(record, task, run, following)):
@@ -122,7 +122,10 @@ def _unexplained_runs(record: Record, task: Task) -> Iterator[Violation]:
                 continue
             yield Violation("doubled", task.key, _story(task))
             return
-        if following.began <= task.known_at or unrecorded or _is_forgotten(record, task, run):
+        if following.began <= task.known_at or unrecorded:
+            continue
+        forgotten = forgotten or _is_forgotten(record, task, run)
+        if forgotten:
             continue
         stopped = _stood_still(record, run, following)  # it was given to another before it ended
         excused = _was_spoiled(record, task, run, following) or _is_forgotten_rerun(

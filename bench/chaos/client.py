@@ -270,7 +270,7 @@ class _Told:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if error is None or not isinstance(error, Exception):
+        if error is None or not isinstance(error, Exception) or isinstance(error, Stopped):
             return False
         if isinstance(error, RouterUnreachable) and "was stopped" in str(error):
             raise Stopped from error

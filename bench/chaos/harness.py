@@ -209,14 +209,16 @@ class Harness:
     # -- quiet -------------------------------------------------------------------------------
 
     def _quiet(self) -> bool:
-        """No more faults: everybody is there again."""
+        """No more faults: everybody is there again, and whoever was told to leave has left."""
         there = self._live(
             time.monotonic() + READY_S,
-            done=lambda: not self._due and all(part.alive for part in self.cast.parts),
+            done=lambda: (
+                not self._due and all(part.alive and not part.expected for part in self.cast.parts)
+            ),
         )
         self.history("quiet")
         if not there:
-            away = ", ".join(part.name for part in self.cast.parts if not part.alive)
+            away = ", ".join(p.name for p in self.cast.parts if not p.alive or p.expected)
             self.history("hung", who=f"not started again: {away}")
         return there and self._await_slots()
 

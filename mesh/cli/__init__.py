@@ -23,6 +23,7 @@ COMMANDS = {
     "launch": "launch",
     "launches": "launches",
     "submit": "submit",
+    "run": "run",
     "result": "fetch",
     "logs": "fetch",
     "status": "look",
@@ -31,9 +32,12 @@ COMMANDS = {
     "explain": "explain",
     "wait": "wait",
     "cancel": "cancel",
+    "retry": "retry",
+    "export": "export",
     "forget": "forget",
     "prune": "forget",
     "stop": "stop",
+    "doctor": "doctor",
 }
 
 
@@ -45,8 +49,13 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name."""
+        """The command of that name; one that is nearly called so is named to who mistypes it."""
         if cmd_name not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            if near and not ctx.resilient_parsing:
+                ctx.fail(f"No such command {cmd_name!r}. Did you mean {near[0]!r}?")
             return None
         command: click.Command = getattr(
             import_module(f".{COMMANDS[cmd_name]}", __name__), cmd_name

@@ -13,7 +13,7 @@ import click
 from ..errors import AccessDenied, MeshError, RouterUnreachable
 from .lines import json_option, many, print_json, warn
 from .place import Place, place_options
-from .site import DEFAULT_NAME, tcp
+from .site import DEFAULT_NAME, advertise_option, tcp
 
 #: What a key may be given out for. `transport.keys` has them too, and would load ZeroMQ.
 ROLES = ("admin", "client", "worker")
@@ -40,12 +40,16 @@ def access() -> None:
     show_default=True,
     help="Where its router will listen.",
 )
+@advertise_option
 @json_option
-def new(name: str | None, file: str | None, listen: str, as_json: bool) -> None:
+def new(
+    name: str | None, file: str | None, listen: str, advertise: tuple[str, ...], as_json: bool
+) -> None:
     """Make an access file before there is a router.
 
     The router that is started with it, wherever that will be, has its keys: files that are cut out
-    of it are good from now on. With a HOST and PORT in --listen they know where it will be.
+    of it are good from now on. With a HOST and PORT in --listen they know where it will be; so
+    they do with --advertise.
 
     \b
     mesh access new --access m.json --listen tcp://login1:5555
@@ -66,11 +70,10 @@ def new(name: str | None, file: str | None, listen: str, as_json: bool) -> None:
             f"--access, or take keys back with `mesh access renew`"
         )
     listen = tcp(listen)
-    known = interfaces.parse(listen)
-    fixed = known is not None and known[1] and known[0] not in ("*", "0.0.0.0", "::")
-    ring = Ring.new(session_of(os.urandom(8)), listen)
+    found = [interfaces.numeric(listen)] if interfaces.is_dialled(listen) else []
+    ring = Ring.new(session_of(os.urandom(8)), listen, advertise)
     keys = ring.admin(whole=True)
-    made = Access(ring.mesh, [interfaces.numeric(listen)] if fixed else [], keys=keys)
+    made = Access(ring.mesh, list(dict.fromkeys([*advertise, *found])), keys=keys)
     made.write(path)
     if as_json:
         print_json({"mesh": ring.mesh, "access": str(path), "addresses": made.addresses})
@@ -100,7 +103,7 @@ def show(place: Place, role: str, output: str | None) -> None:
     if not cut.addresses:
         warn(
             "where the router will be is not known yet: this file has its keys alone. Cut it out "
-            "again once it runs, or make it with --listen tcp://HOST:PORT"
+            "again once it runs, or make it with --listen tcp://HOST:PORT, or --advertise"
         )
     if output is None:
         click.echo(json.dumps(cut.as_json()))
@@ -128,7 +131,7 @@ def renew(place: Place, roles: tuple[str, ...], as_json: bool) -> None:
     \b
     mesh access renew --role worker --role client
     """
-    from ..transport.access import is_alive
+    from ..processes.alive import is_alive
     from ..transport.keys import ring_in
 
     known = place.read()

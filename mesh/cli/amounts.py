@@ -1,8 +1,10 @@
-"""Amounts on the command line: sizes such as 20GB, durations such as 30d."""
+"""Amounts on the command line: sizes such as 20GB, durations such as 30d or 01:00:00, shares such
+as 10%."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import click
 
@@ -37,7 +39,8 @@ class Size(click.ParamType):
 
 
 class Duration(click.ParamType):
-    """A number of seconds: ``90``, ``12h``, ``30d``."""
+    """A number of seconds: ``90``, ``12h``, ``30d``; or as batch managers write it: ``1-02:03:04``,
+    ``01:00:00``, ``30:00``."""
 
     name = "duration"
 
@@ -45,7 +48,47 @@ class Duration(click.ParamType):
         self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """The seconds."""
+        from ..processes.walltime import clock_s
+
+        if seconds := clock_s(str(value)):
+            return seconds
         found = _DURATION.fullmatch(str(value))
         if found is None or not float(found[1]):
-            self.fail(f"{value!r} is no duration: give seconds, or 5m, 12h, 30d", param, ctx)
+            self.fail(f"{value!r} is no duration: give 90, 5m, 12h, 30d or 01:00:00", param, ctx)
         return float(found[1]) * _SECONDS[found[2]]
+
+
+class Share(NamedTuple):
+    """A number, or so many of a hundred."""
+
+    number: float
+    is_percent: bool
+
+    def of(self, whole: int) -> float:
+        """How many that is."""
+        return whole * self.number / 100 if self.is_percent else self.number
+
+    def whole_of(self, whole: int) -> int:
+        """The same in whole ones, one at least."""
+        return max(1, int(self.of(whole)))
+
+
+class ShareType(click.ParamType):
+    """A number of things, 1 or more, or a percentage of all: ``8``, ``50%``."""
+
+    name = "share"
+
+    def convert(
+        self, value: str | Share, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Share:
+        """The share."""
+        if isinstance(value, Share):
+            return value
+        number = value.removesuffix("%")
+        try:
+            count = float(number) if number != value else int(number)
+        except ValueError:
+            count = 0
+        if not 0 < count < float("inf"):
+            self.fail(f"{value!r} is neither a number from 1 on nor a percentage", param, ctx)
+        return Share(count, number != value)

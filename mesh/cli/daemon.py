@@ -44,7 +44,12 @@ BOOT = (
 
 
 def start(
-    site: Site, slots: int, drain_timeout: float | None, data_port: int | None
+    site: Site,
+    slots: int,
+    drain_timeout: float | None,
+    data_port: int | None,
+    resources: dict[str, int],
+    threads: int,
 ) -> dict[str, Any]:
     """Start the daemon and wait until its mesh is ready; what `up.serve` tells.
 
@@ -59,7 +64,7 @@ def start(
     logs.mkdir(mode=0o700, exist_ok=True)
     ready, tell = os.pipe()
     place = [str(site.folder), str(site.access), *site[2:]]
-    options = [place, slots, drain_timeout, data_port, tell]
+    options = [place, slots, drain_timeout, data_port, resources, threads, tell]
     with open(logs / "up.log", "ab") as log, open(ready, "rb") as answer:
         try:
             process = subprocess.Popen(
@@ -180,7 +185,7 @@ def main() -> None:
     """``python -c … OPTIONS``: the daemon."""
     from .up import serve
 
-    place, slots, drain_timeout, data_port, answer = json.loads(sys.argv[1])
+    place, slots, drain_timeout, data_port, resources, threads, answer = json.loads(sys.argv[1])
     folder, access, *rest = place
 
     def tell(line: dict[str, Any]) -> None:
@@ -189,9 +194,11 @@ def main() -> None:
 
     try:
         site = Site(Path(folder), Path(access), *rest)
-        code = serve(site, slots, tell, drain_timeout, data_port)
+        code = serve(site, slots, tell, drain_timeout, data_port, resources, threads)
     except (MeshError, TimeoutError) as error:
+        tell(
+            {"error": [errors.public_name(error), str(error)]}
+        )  # first: the log's disk may be full
         print(f"error: {error}", file=sys.stderr)
-        tell({"error": [errors.public_name(error), str(error)]})
         code = 1
     raise SystemExit(code)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import MeshError, RouterUnreachable, TaskNotFound
+from ..task import SUCCESS
 from .exits import TaskEnded, is_of_the_task
-from .lines import json_option, many, print_json
+from .lines import json_option, many, print_json, warn
 from .place import Place, import_from_here, looking_options, results_option, timeout_option
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("id")
 @click.option("-o", "--output", metavar="FILE", help="Write the value to FILE.")
+@click.option(
+    "--errors",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    help="Of a group in which some have failed: print nothing but the first error, the default; or "
+    "skip those, and count them on stderr.",
+)
 @results_option
 @timeout_option
 @json_option
@@ -30,6 +38,7 @@ def result(
     place: Place,
     id: str,
     output: str | None,
+    errors: str,
     results: str | None,
     timeout: float | None,
     as_json: bool,
@@ -47,9 +56,11 @@ def result(
     \b
     mesh result k3f9x2m7.17
     mesh result last --json
+    mesh result sweep --errors skip
     mesh result T=2.30 --name ising -o spins.pickle
     mesh result T=2.30 --results kept
     """
+    from ..client.group import Group
     from .kept import keep, show_kept
 
     try:
@@ -63,6 +74,9 @@ def result(
         if not runs:
             check_ended(mesh, place, id)
         found = find(mesh, id)
+        if errors == "skip" and isinstance(found, Group):
+            print_done(mesh, found, output, results, timeout, as_json=as_json)
+            return
         if results is not None:
             await_success(mesh, found, timeout)
             keep(found, results)
@@ -76,18 +90,53 @@ def result(
             print_value(value)
 
 
+def print_done(
+    mesh: Asking,
+    group: Group,
+    output: str | None,
+    results: str | None,
+    timeout: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print or save the values of those members that are done, and count the others.
+
+    Raises:
+        TimeoutError, MeshError: see `await_end`; or the file cannot be written.
+    """
+    from ..client.saving import save_value
+    from .kept import keep_done
+
+    await_end(mesh, group, timeout)
+    if results is not None:
+        keep_done(group, results)
+    ends = ((i, group.raw(i)) for i in range(len(group)))
+    rows = [(group[i].id, group.value(i)) for i, end in ends if end and end[0] in SUCCESS]
+    values = [value for _, value in rows]
+    if output is not None:
+        told_of_file(output, *save_value(values, output))
+    elif as_json:
+        print_rows(rows)
+    else:
+        print_value(values)
+    if len(rows) < len(group):
+        warn(str(group.failures()))
+
+
 @click.command()
 @click.argument("id")
+@click.option("-f", "--follow", is_flag=True, help="Print it while the task runs, until its end.")
 @timeout_option
 @json_option
 @looking_options
-def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
-    """Print what a task printed, once it has ended.
+def logs(place: Place, id: str, follow: bool, timeout: float | None, as_json: bool) -> None:
+    """Print what a task printed, once it has ended, or as it does.
 
-    Of a group, what each member printed.
+    Of a group, what each member printed; with --follow one member after the other.
 
     \b
     mesh logs k3f9x2m7.17
+    mesh logs last --follow
     mesh logs last --timeout 60
     """
     from ..client.future import Future
@@ -97,8 +146,11 @@ def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
         if not runs:
             check_ended(mesh, place, id)
         found = find(mesh, id)
-        await_end(mesh, found, timeout)
         futures = [found] if isinstance(found, Future) else list(found)
+        if follow and runs:
+            follow_all(futures, as_json=as_json)
+            return
+        await_end(mesh, found, timeout)
         for future in futures:
             log = future.logs()
             if as_json:
@@ -106,6 +158,21 @@ def logs(place: Place, id: str, timeout: float | None, as_json: bool) -> None:
             elif log:
                 title = f"== {future.id}\n" if len(futures) > 1 else ""
                 click.echo(title + log, nl=not log.endswith("\n"))
+
+
+def follow_all(futures: list[Future], *, as_json: bool) -> None:
+    """Print what tasks print, until they have ended."""
+    for future in futures:
+        title = f"== {future.id}\n" if len(futures) > 1 else ""
+        text = ""
+        for text in future.follow():
+            if as_json:
+                print_json({"id": future.id, "log": text})
+            else:
+                click.echo(title + text, nl=False)
+                title = ""
+        if not as_json and text and not text.endswith("\n"):
+            click.echo()
 
 
 def find(mesh: Asking, id: str) -> Future | Group:
@@ -131,16 +198,24 @@ def check_ended(mesh: Asking, place: Place, id: str) -> None:
         )
 
 
-def await_end(mesh: Asking, found: Future | Group, timeout: float | None) -> None:
-    """Wait until a task or group has ended, however it ended.
+def await_end(
+    mesh: Asking, found: Future | Group, timeout: float | None, *, progress: bool = False
+) -> None:
+    """Wait until a task or group has ended, however it ended; of a group `progress` can be shown.
 
     Raises:
         TimeoutError: it has not in time.
         MeshError: that cannot be known any more.
     """
+    from ..client.group import Group
+
     if timeout is not None and not mesh.unfinished(found.id):
         timeout = None  # it has ended, and the news of it are on their way
-    if not found.wait(timeout):
+    if isinstance(found, Group):
+        has_ended = found.wait(timeout, progress=progress)
+    else:
+        has_ended = found.wait(timeout)
+    if not has_ended:
         raise TimeoutError(f"{found.id} has not ended within {timeout:g} s; it goes on")
 
 
@@ -168,11 +243,13 @@ def await_success(mesh: Asking, found: Future | Group, timeout: float | None) ->
 
     await_end(mesh, found, timeout)
     if isinstance(found, Group):
-        errors = found.errors()
-        if errors:
-            first = min(errors)
-            before = f"{len(errors)} of {many(len(found), 'task')} did not succeed; the first:"
-            raise TaskEnded(found[first].id, errors[first], before)
+        first = found.first_failed()
+        if first is not None:
+            raise TaskEnded(
+                found[first].id,
+                found.error_of(first),
+                f"{found.failures()}; --errors skip takes what is done; the first:",
+            )
         return
     try:
         error = found.exception(timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..task import State
 from .fetch import print_rows, print_value, told_of_file
 from .place import import_from_here
 
@@ -26,6 +27,23 @@ def keep(found: Future | Group, folder: str) -> None:
         kept.keep(future.outcome(), future.explain()["name"])
     if isinstance(found, Group):
         kept.keep_group(found.id, found.name, [future.id for future in found])
+
+
+def keep_done(found: Future | Group, folder: str) -> None:
+    """Keep the results of those that are done, of a task or group that has ended.
+
+    Raises:
+        MeshError: see `keep`.
+    """
+    from ..client.group import Group
+
+    members = list(found) if isinstance(found, Group) else [found]
+    done = [each for each in members if each.wait() and each.state == State.DONE.word]
+    if len(done) == len(members):
+        keep(found, folder)
+    else:
+        for each in done:
+            keep(each, folder)
 
 
 def show_kept(id: str, folder: str, output: str | None, *, as_json: bool) -> bool:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .amounts import Duration
 from .exits import FAILED
 from .lines import json_option, many, print_json, warn
 from .place import Place, place_options
+from .threads import threads_option
 
 if TYPE_CHECKING:
     from ..launch.batch import Batch
@@ -67,6 +69,14 @@ def _launcher(command: Callable[..., Launcher]) -> click.Command:
     )
     @click.option(
         "--slots", type=click.IntRange(min=1), metavar="N", help="Of each worker; default: CPUs."
+    )
+    @threads_option
+    @click.option(
+        "--idle-timeout",
+        type=Duration(),
+        metavar="TIME",
+        help="A worker leaves after so long without a task, such as 10m, and a job of which all "
+        "have ends. Default: never.",
     )
     @click.option(
         "--worker-option",
@@ -151,7 +161,11 @@ def local(**given: Any) -> Launcher:
 
 @_launcher
 @click.option(
-    "--hosts", "file", type=click.Path(dir_okay=False), metavar="FILE", help="A host a line."
+    "--hosts",
+    "file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A host a line.",
 )
 @click.argument("hosts", nargs=-1, metavar="[HOST]... [-- SSH OPTIONS]")
 def ssh(file: str | None, hosts: tuple[str, ...], **given: Any) -> Launcher:
@@ -177,7 +191,13 @@ def _batch(command: Callable[..., Launcher]) -> Callable[..., Launcher]:
         click.option(
             "-N", "--nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N"
         ),
-        click.option("-t", "--time", metavar="TIME", help="How long at most, such as 01:00:00."),
+        click.option(
+            "-t",
+            "--time",
+            metavar="TIME",
+            help="How long at most, such as 01:00:00, 90m, 12h, or whatever the manager takes: "
+            "without a unit Slurm means minutes, PBS seconds.",
+        ),
         click.option(
             "-c",
             "--cpus",
@@ -187,7 +207,7 @@ def _batch(command: Callable[..., Launcher]) -> Callable[..., Launcher]:
         ),
         click.option(
             "--template",
-            type=click.Path(dir_okay=False),
+            type=click.Path(exists=True, dir_okay=False),
             metavar="FILE",
             help="The job's script, with {{command}} for the worker's command.",
         ),

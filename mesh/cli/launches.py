@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import MeshError, TaskNotFound
+from ..options import show_seconds
 from .exits import FAILED
-from .lines import json_option, many, print_json, print_table, seconds, warn
+from .lines import json_option, many, print_json, print_table, warn
+
+if TYPE_CHECKING:
+    from ..launch.launched import Launched, Look
 
 
 @click.group(invoke_without_command=True)
@@ -18,7 +23,8 @@ from .lines import json_option, many, print_json, print_table, seconds, warn
 def launches(ctx: click.Context, as_json: bool) -> None:
     """List what was launched from any host with this home, of all meshes.
 
-    What has ended is shown once more, with the reason if it is known, and then no more.
+    What has ended is shown once more, and then no more: with the reason if it is known, and what a
+    job wrote last that did not end well.
 
     \b
     mesh launches
@@ -33,10 +39,13 @@ def launches(ctx: click.Context, as_json: bool) -> None:
     with ThreadPoolExecutor(PARALLEL) as pool:
         looks = list(pool.map(lambda each: each.look(), known))
     rows = list(zip(known, looks))
+    words = {each.number: _last_words(each, now) for each, now in rows}
     if as_json:
         for each, now in rows:
             print_json(
-                each.as_json() | {"state": now.state, "is_over": now.is_over, "why": now.why}
+                each.as_json()
+                | {"state": now.state, "is_over": now.is_over, "why": now.why}
+                | {"said": words[each.number]}
             )
     else:
         header = ["ID", "MESH", "BY", "JOB", "WHERE", "FOR", "KEPT", "STATE"]
@@ -49,16 +58,24 @@ def launches(ctx: click.Context, as_json: bool) -> None:
                     each.launcher,
                     each.job,
                     each.where,
-                    seconds(time.time() - each.begun_at),
+                    show_seconds(time.time() - each.begun_at),
                     "yes" if each.kept else "no",
                     f"{now.state}: {now.why}" if now.why else now.state,
                 ]
                 for each, now in rows
             ),
         )
+        for number, said in words.items():
+            if said:
+                click.echo(f"{number} wrote last:\n{said}")
     for each, now in rows:
         if now.is_over:
             each.forget()
+
+
+def _last_words(launched: Launched, now: Look) -> str:
+    """What it wrote in the end, if it has not ended well: its log goes when it is forgotten."""
+    return launched.said().strip() if now.is_over and now.why else ""
 
 
 @launches.command()

@@ -90,17 +90,6 @@ def _cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def seconds(count: float) -> str:
-    """A duration: ``2 h 5 min``."""
-    if count < 60:
-        return f"{count:.0f} s"
-    minutes, rest = divmod(int(count), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
 def many(count: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

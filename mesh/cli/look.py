@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from ..options import show_size
+from ..options import show_seconds, show_size
 from ..task import State
 from .forget import forget_workers
-from .lines import json_option, many, print_json, print_table, seconds
+from .lines import json_option, many, print_json, print_table
 from .place import Place, looking_options, place_options
 
 
@@ -44,14 +44,29 @@ def _running(told: dict[str, Any]) -> dict[str, str]:
     return {
         "mesh": told["mesh"],
         "router": f"process {router['pid']}, life {router['epoch']}, for "
-        f"{seconds(router['uptime_s'])}, {show_size(router['memory_bytes'])}",
+        f"{show_seconds(router['uptime_s'])}, {show_size(router['memory_bytes'])}",
         "address": router["address"],
         "workers": f"{many(len(workers), 'worker')}, {many(slots, 'slot')}, "
-        f"{sum(map(_busy, workers))} busy",
+        f"{sum(map(_busy, workers))} busy" + _first_end(workers),
         **_counted(told),
         "results": _stored(workers),
         "fetched": _fetched(told["fetches"]),
+        **_scarce(told),
     }
+
+
+def _scarce(told: dict[str, Any]) -> dict[str, str]:
+    """Who has used up most of the descriptors that it may have, if anybody."""
+    from ..transport.descriptors import is_scarce
+
+    said = {"the router": told["router"]["descriptors"]}
+    said |= {f"worker {each['id']}": each["descriptors"] for each in told["workers"]}
+    few = [
+        f"{who} has {count[0]} of {count[1]} open files"
+        for who, count in said.items()
+        if count and is_scarce(*count[:2])
+    ]
+    return {"scarce": f"{', '.join(few)}: raise the limit (ulimit -n)"} if few else {}
 
 
 def _cold(told: dict[str, Any]) -> dict[str, str]:
@@ -84,6 +99,7 @@ def _counted(told: dict[str, Any]) -> dict[str, str]:
 
 
 @click.command()
+@click.argument("id", required=False)
 @click.option(
     "--state",
     "states",
@@ -96,18 +112,25 @@ def _counted(told: dict[str, Any]) -> dict[str, str]:
 )
 @json_option
 @looking_options
-def tasks(place: Place, states: tuple[str, ...], limit: int | None, as_json: bool) -> None:
-    """List tasks: those that have not ended first.
+def tasks(
+    place: Place, id: str | None, states: tuple[str, ...], limit: int | None, as_json: bool
+) -> None:
+    """List tasks: those that have not ended first; or, in their order, the members of a group.
 
-    With --dir or --name also those of a folder on which no mesh runs.
+    RESULT tells where the result is: a small one is recorded with the task, a larger one stays on a
+    host, and is shown with its size. `mesh result ID` prints either.
+
+    ID is a group's, a unique prefix, the group's name, or "last". With --dir or --name also those
+    of a folder on which no mesh runs.
 
     \b
     mesh tasks --state failed
+    mesh tasks last --state failed
     mesh tasks --state queued --state running --limit 10
     """
     mesh, _ = place.open()
     with mesh:
-        rows = mesh.tasks(states, limit)
+        rows = mesh.tasks(states, limit, id)
         if as_json:
             for row in rows:
                 print_json(row)
@@ -141,15 +164,20 @@ def workers(context: click.Context, place: Place, as_json: bool) -> None:
             print_json(row)
         return
     print_table(
-        ["ID", "HOST", "PROCESS", "SLOTS", "BUSY", "HEARD", "RESULTS", "BYTES", "SERVED"],
+        [
+            *("ID", "HOST", "PROCESS", "SLOTS", "BUSY", "LEFT", "HEARD"),
+            *("HAS", "RESULTS", "BYTES", "SERVED"),
+        ],
         [
             [
                 row["id"],
                 row["host"],
                 row["pid"],
-                len(row["slots"]),
+                _slots(row),
                 _busy(row),
+                None if row["ends_s"] is None else show_seconds(row["ends_s"]),
                 _heard(row),
+                _has(row),
                 row["results"],
                 show_size(row["stored_bytes"] or 0),
                 sum(way["count"] for way in (row["served"] or {}).values()),
@@ -160,6 +188,22 @@ def workers(context: click.Context, place: Place, as_json: bool) -> None:
 
 
 workers.add_command(forget_workers)
+
+
+def _first_end(workers: list[dict[str, Any]]) -> str:
+    """When the time of one of them ends, if that of any does."""
+    ends = [worker["ends_s"] for worker in workers if worker["ends_s"] is not None]
+    if not ends:
+        return ""
+    return (
+        f"; the time of {many(len(ends), 'worker')} ends, of the first in {show_seconds(min(ends))}"
+    )
+
+
+def _slots(worker: dict[str, Any]) -> int | str:
+    """How many slots it has, and by what, if that is not as it mostly is."""
+    count, by = len(worker["slots"]), worker["slots_by"]
+    return count if by is None else f"{count} by {by}"
 
 
 def _stored(workers: list[dict[str, Any]]) -> str:
@@ -189,16 +233,27 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _result(row: dict[str, Any]) -> str | None:
-    """How big a result is that stays with a worker, and where."""
+    """How big a result is that stays with a worker, and where; a small one is recorded."""
     result = row.get("result")
-    return None if result is None else f"{show_size(result['size_bytes'])} {result['host'] or '?'}"
+    if result is None:
+        return "recorded" if row["state"] == State.DONE.word else None
+    return f"{show_size(result['size_bytes'])} {result['host'] or '?'}"
 
 
 def _busy(worker: dict[str, Any]) -> int:
     return sum(slot["task"] is not None for slot in worker["slots"])
 
 
+def _has(worker: dict[str, Any]) -> str:
+    """What it has for tasks to ask for, and what of it is in use: ``cpus 1/4, gpu 0/2``."""
+    shown = {
+        name: [show_size(each[what]) if name == "mem" else each[what] for what in ("used", "has")]
+        for name, each in worker["resources"].items()
+    }
+    return ", ".join(f"{name} {used}/{has}" for name, (used, has) in shown.items())
+
+
 def _heard(worker: dict[str, Any]) -> str:
     if worker["last_seen_s"] is None:
         return "away"
-    return f"{seconds(worker['last_seen_s'])} ago"
+    return f"{show_seconds(worker['last_seen_s'])} ago"

@@ -18,6 +18,7 @@ from ..processes import NO_PORT
 
 if TYPE_CHECKING:
     from ..client.cold import Cold
+    from ..client.echo import Show
     from ..client.mesh import Mesh
     from ..transport.access import Access
 
@@ -40,19 +41,21 @@ class Place(NamedTuple):
     folder: str | None
     stores: tuple[Path, ...] = ()
 
-    def join(self) -> Mesh:
-        """The mesh that runs there.
+    def join(self, echo: bool | Show = False) -> Mesh:
+        """The mesh that runs there; for `echo` see `Mesh`.
 
         Raises:
             RouterUnreachable: none does.
             AccessDenied: its access file cannot be used.
         """
-        from ..client.mesh import ROUTER_TIMEOUT_S, Mesh
-        from ..transport.access import is_alive
+        from ..client.ending import ROUTER_TIMEOUT_S
+        from ..client.mesh import Mesh
+        from ..processes.alive import is_alive
 
         _check_no_task()
         alive = is_alive(self.read())
-        return Mesh(self.file, router_timeout=ROUTER_TIMEOUT_S if alive else RETURN_S)
+        within_s = ROUTER_TIMEOUT_S if alive else RETURN_S
+        return Mesh(self.file, router_timeout=within_s, echo=echo)
 
     def read(self) -> Access:
         """Its access file.
@@ -87,6 +90,31 @@ class Place(NamedTuple):
         _check_no_task()
         self._check_home(self.home)
         return Mesh(dir=self.home, slots=0)
+
+    def embed(self, slots: int | None, echo: bool | Show) -> tuple[Mesh, bool]:
+        """The mesh that is there; else one that begins, with so many slots, and ends with this
+        command: in the folder, or in a temporary one. And whether it is the former. For `echo`
+        see `Mesh`.
+
+        Raises:
+            RouterUnreachable: a mesh is named by its access file, and does not run.
+            MeshError: see `open`.
+        """
+        from ..client.mesh import Mesh
+        from ..processes.cpus import cpus
+
+        _check_no_task()
+        if self.is_there():
+            return self.join(echo), True
+        slots = cpus() if slots is None else slots
+        return Mesh(dir=self.home, slots=slots, echo=echo), False
+
+    def is_there(self) -> bool:
+        """Whether a mesh runs there, or is said to: by an access file that is named."""
+        from ..transport.access import ENVIRONMENT
+
+        named = self.home is None and os.environ.get(ENVIRONMENT)
+        return self.access is not None or bool(named) or self._runs()
 
     def _check_home(self, home: Path) -> None:
         if not (home / "router" / "records.mdb").exists():
@@ -132,7 +160,7 @@ class Place(NamedTuple):
         return None if self.folder is None else Path(self.folder).expanduser().absolute()
 
     def _runs(self) -> bool:
-        from ..transport.access import is_alive
+        from ..processes.alive import is_alive
 
         try:
             return is_alive(self.read())

@@ -19,7 +19,10 @@ from ..errors import MeshError, RouterUnreachable
 from .amounts import Size
 from .lines import json_option, many, print_json, warner
 from .place import Place, data_port_option, drain_option
-from .site import Site, durability_option, log_option, site_options
+from .resources import resource_option
+from .site import Site, advertise_option, durability_option, log_option, site_options
+from .stay import Stay, stay_options
+from .threads import threads_option
 
 if TYPE_CHECKING:
     from ..processes.life import Life
@@ -43,7 +46,7 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
     \b
     mesh router --name ising
     """
-    site.check_free()
+    from ..client.where import CHANGING_S
     from ..processes.home import Home
     from ..processes.log import Log
     from ..processes.router import serve
@@ -64,11 +67,18 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
         sys.stdout.flush()
         if not no_home:
             home.start(line)
+        changing.release()
 
     store_folder.make(site.folder)
+    store_folder.prepare(site.folder)
+    changing = store_folder.Lock(site.folder, "changing", CHANGING_S)
+    site.check_free()
+    owned = store_folder.Lock(site.folder)
+    store_folder.vacate(site.folder, "router", *([] if no_home else ["worker"]))
     options = {
         "folder": str(site.folder),
         "listen": site.listen,
+        "advertise": site.advertise,
         "access": str(site.access),
         "durability": site.durability,
         "settings": site.settings,
@@ -78,6 +88,7 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
         return serve(options, _life(drain_timeout), log, tell)
     finally:
         home.close()
+        owned.release()
 
 
 @click.command()
@@ -89,6 +100,7 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
 @click.option(
     "--slots", type=click.IntRange(min=0), metavar="N", help="Default: the CPUs it may use."
 )
+@threads_option
 @click.option("--dir", "store", metavar="DIR", help="Its own folder; default: below /var/tmp.")
 @click.option(
     "--max-tasks-per-child",
@@ -104,19 +116,12 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
     metavar="SIZE",
     help="Replace one that has grown beyond this, between two tasks; default never.",
 )
+@resource_option
 @click.option(
     "--store-quota",
     type=Size(),
     metavar="SIZE",
     help="Make room when its results take more: the oldest that are not needed go. Default none.",
-)
-@click.option(
-    "--router-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Leave after so long without a router (exit code 3).",
 )
 @click.option(
     "--home", is_flag=True, help="Keep what clients put: for a router with --no-home, on its host."
@@ -125,7 +130,9 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
     "--daemon", is_flag=True, help="Go on in the background once it has joined; or say why not."
 )
 @click.option("--tell", type=int, hidden=True)
+@stay_options
 @data_port_option
+@advertise_option
 @drain_option("25")
 @durability_option
 @log_option
@@ -133,14 +140,13 @@ def router(site: Site, no_home: bool, drain_timeout: float | None, as_json: bool
 @click.pass_context
 def worker(
     ctx: click.Context,
+    /,
     access: str | None,
     slots: int | None,
     store: str | None,
-    tasks_max: int | None,
-    memory_max: int | None,
     store_quota: int | None,
     data_port: int | None,
-    router_timeout: float,
+    stay: Stay,
     home: bool,
     daemon: bool,
     tell: int | None,
@@ -148,18 +154,19 @@ def worker(
     durability: str,
     log_json: bool,
     as_json: bool,
+    **given_on: Any,
 ) -> int:
     """Run a worker that joins a mesh, until Ctrl-C or `mesh stop`.
 
     Ctrl-C and SIGTERM let running tasks end first, within the time of --drain-timeout; a second one
     does not wait for them. What has not ended is interrupted and runs elsewhere, or later. What is
     needed of its results goes to another worker meanwhile; if all of it has, a store without --dir
-    is removed.
+    is removed. It does the same in time before its allocation ends.
 
     \b
     mesh worker --access ising --slots 4
     """
-    from ..processes import spawn
+    from ..processes.cpus import Allowed, allowed
     from ..transport.access import check_protocol
     from .daemon import JOIN_S, Parting, start_worker
 
@@ -167,11 +174,12 @@ def worker(
     check_protocol(to)
     if daemon:
         return start_worker(to, ctx.obj["args"], lambda told: _tell_joined(told, as_json))
-    count = spawn.cpus() if slots is None else slots
+    given = allowed(os.environ) if slots is None else Allowed(slots)
     parting = None if tell is None else Parting(tell)
 
     def joined() -> None:
-        told = {"mesh": to.mesh, "pid": os.getpid(), "slots": count, "store": str(folder)}
+        told = {"mesh": to.mesh, "pid": os.getpid(), "store": str(folder)}
+        told["slots"] = given.cpus * given_on["threads"]
         if parting is None:
             _tell_joined(told, as_json)
         else:
@@ -185,17 +193,17 @@ def worker(
 
         options = {
             "folder": str(folder),
-            "slots": count,
-            "tasks_max": tasks_max,
-            "memory_max": memory_max,
+            "slots": given.cpus,
+            "slots_by": given.by,
+            **stay.options(warner(log_json)),
             "data_port": data_port,
             "durability": durability,
             "home": home,
             "quota_bytes": store_quota,
             "fleeting": store is None and not home,
-            "router_timeout_s": router_timeout,
             "join_timeout_s": None if parting is None else JOIN_S,
         }
+        options |= given_on  # threads, tasks_max, memory_max, resources, advertise
         if parting is not None:
             parting.log_to(folder.with_name(f"{folder.name}.log"))
         with parting or nullcontext():
@@ -265,7 +273,7 @@ def _choosing(mesh: str, given: str | None) -> Iterator[tuple[Path, Any]]:
             try:
                 store_folder.Lock(folder).release()
                 break
-            except errors.StoreError:
+            except store_folder.InUse:
                 number += 1
         yield folder, lambda: fcntl.flock(choosing, fcntl.LOCK_UN)
     finally:

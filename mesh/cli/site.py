@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,13 @@ DEFAULT_NAME = "default"
 
 
 class Site(NamedTuple):
-    """What ``--name``, ``--dir``, ``--access``, ``--listen``, ``--takeover``, ``--durability``
-    and ``--log-json`` said; and of the mesh's settings those that were given."""
+    """What ``--name``, ``--dir``, ``--access``, ``--listen``, ``--advertise``, ``--takeover``,
+    ``--durability`` and ``--log-json`` said; and of the mesh's settings those that were given."""
 
     folder: Path
     access: Path
     listen: str | None
+    advertise: Sequence[str]
     takeover: bool
     durability: Durability = "disk"
     log_json: bool = False
@@ -35,17 +36,18 @@ class Site(NamedTuple):
             MeshError: one does; how to join or stop it.
             AccessDenied: what is there is no access file of ours.
         """
+        from ..processes import alive
         from ..transport import access as access_files
 
         if not self.takeover:
-            access_files.claim(self.access)
+            alive.claim(self.access)
         own = self.folder / "access.json"
         try:
-            alive = access_files.is_alive(access_files.read(own))
+            is_there = alive.is_alive(access_files.read(own))
         except RouterUnreachable:
             return
-        if alive:  # what is on another host, or dead, is the folder's lock's concern
-            access_files.claim(own)
+        if is_there:  # what is on another host, or dead, is the folder's lock's concern
+            alive.claim(own)
 
     @property
     def label(self) -> str:
@@ -68,6 +70,32 @@ durability_option = click.option(
 #: ``--log-json``, of all that keep a log.
 log_option = click.option(
     "--log-json", is_flag=True, help="Log as JSON, a line for each event of each task."
+)
+
+
+class _Elsewhere(click.ParamType):
+    """An address that others dial."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address."""
+        from ..transport.interfaces import is_dialled
+
+        if not is_dialled(value):
+            text = f"{value!r} is no address that others dial: give tcp://HOST:PORT"
+            self.fail(f"{text}, such as tcp://mesh.example.org:5555", param, ctx)
+        return value
+
+
+#: ``--advertise``, of all that listen on TCP, as the argument `advertise`.
+advertise_option = click.option(
+    "--advertise",
+    type=_Elsewhere(),
+    multiple=True,
+    metavar="tcp://HOST:PORT",
+    help="Others reach it there as well: by a public name, or a port that a gateway forwards to "
+    "it. May be given again.",
 )
 
 
@@ -174,6 +202,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="tcp://HOST:PORT|any",
         help="Listen on TCP, encrypted; any: on all addresses of this host.",
     )
+    @advertise_option
     @click.option("--access", metavar="FILE", help="Its access file; default: ~/.mesh/NAME.json.")
     @click.option("--takeover", is_flag=True, help="Replace the access file of another mesh.")
     @durability_option
@@ -185,6 +214,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
         name: str | None,
         folder: str | None,
         listen: str | None,
+        advertise: tuple[str, ...],
         access: str | None,
         takeover: bool,
         durability: Durability,
@@ -204,6 +234,7 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
             home,
             locate(access or name or DEFAULT_NAME).absolute(),
             None if listen is None else tcp(listen),
+            advertise,
             takeover,
             durability,
             log_json,

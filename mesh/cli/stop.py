@@ -18,6 +18,7 @@ from .place import Place, drain_option, place_options, timeout_option
 
 if TYPE_CHECKING:
     from ..client.mesh import Mesh
+    from ..launch.launched import Launched
 
 #: Workers leave before their router does, or a moment after it: what runs has ended by then.
 WORKERS_S = 5.0
@@ -76,20 +77,29 @@ def stop(
         finally:
             for end in ends:
                 end.close()
-    end_launched(status["mesh"])
+    ended, kept = end_launched(status["mesh"])
     if as_json:
-        print_json({"stopped": status["mesh"]})
-    else:
-        click.echo(f"mesh {status['mesh']} has ended")
+        launches = {"ended": [each.as_json() for each in ended]}
+        launches["kept"] = [each.as_json() for each in kept]
+        print_json({"stopped": status["mesh"], "launches": launches})
+        return
+    for each in ended:
+        click.echo(f"ended launch {each.number}: {each}")
+    for each in kept:
+        how = f"end it with `mesh launches cancel {each.number}`"
+        click.echo(f"kept launch {each.number}: {each}; {how}")
+    click.echo(f"mesh {status['mesh']} has ended")
 
 
-def end_launched(mesh: str) -> None:
+def end_launched(mesh: str) -> tuple[list[Launched], list[Launched]]:
     """Cancel what was launched for a mesh that has ended, but for what is kept: workers have left
-    by themselves, and jobs that wait in a queue would find nobody."""
+    by themselves, and jobs that wait in a queue would find nobody. What has ended, and is kept."""
     from ..client.launcher import LEAVE_S, end_all
     from ..launch.register import all_launched
 
-    end_all([each for each in all_launched(mesh) if not each.kept], LEAVE_S, warn)
+    known = all_launched(mesh)
+    ended = end_all([each for each in known if not each.kept], LEAVE_S, warn)
+    return ended, [each for each in known if each.kept]
 
 
 def await_router(mesh: Mesh, router: End, deadline: float | None, as_json: bool) -> bool:

@@ -17,6 +17,7 @@ from .fetch import print_value, print_values, value_of
 from .kept import keep
 from .lines import json_option, print_json
 from .place import Place, import_from_here, place_options, results_option
+from .resources import task_resource_option
 
 
 def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> str | None:
@@ -46,6 +47,11 @@ def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> 
 @click.option(
     "--memory", type=Size(), metavar="SIZE", help="Stop a run that uses more, such as 2GB."
 )
+@click.option("--cpus", type=int, metavar="N", help="Take so many of a worker's slots.")
+@task_resource_option
+@click.option(
+    "--time-request", metavar="TIME", help="Only where there is so much left: 3600, 90m, 01:30:00."
+)
 @click.option("--wait", is_flag=True, help="Wait for the result, and print it.")
 @results_option
 @json_option
@@ -71,7 +77,7 @@ def submit(
     mesh submit -k seed=1 --id T=2.30 --retries 2 ising:simulate 2.3
     """
     named = _keywords(keywords)
-    given = {name: value for name, value in options.items() if value not in (None, ())}
+    given = {name: value for name, value in options.items() if value not in (None, (), {})}
     try:
         options_of(given)
     except (TypeError, ValueError) as error:

@@ -14,10 +14,13 @@ from typing import Any
 import click
 
 from ..errors import MeshError
+from ..task import State
 from .exits import FAILED, INTERRUPTED
 from .lines import json_option, many, print_json, warner
 from .place import data_port_option, drain_option
+from .resources import resource_option
 from .site import Site, site_options
+from .threads import threads_option
 
 #: Slots that are not ready by now will not be.
 READY_S = 60.0
@@ -25,7 +28,9 @@ READY_S = 60.0
 
 @click.command()
 @click.option("--slots", type=click.IntRange(min=0), metavar="N", help="Default: the CPUs.")
+@threads_option
 @click.option("--daemon", is_flag=True, help="Go on in the background, until `mesh stop`.")
+@resource_option
 @data_port_option
 @drain_option("after Ctrl-C as long as they take, after SIGTERM 25")
 @site_options
@@ -33,7 +38,9 @@ READY_S = 60.0
 def up(
     site: Site,
     slots: int | None,
+    threads: int,
     daemon: bool,
+    resources: dict[str, int],
     data_port: int | None,
     drain_timeout: float | None,
     as_json: bool,
@@ -48,14 +55,14 @@ def up(
     mesh up
     mesh up --name ising --slots 8 --daemon
     """
-    from ..processes.spawn import cpus
+    from ..processes.cpus import cpus
 
     site.check_free()
     count = cpus() if slots is None else slots
     if daemon:
         from .daemon import start
 
-        told = start(site, count, drain_timeout, data_port)
+        told = start(site, count, drain_timeout, data_port, resources, threads)
         if as_json:
             print_json(told)
         else:
@@ -70,7 +77,7 @@ def up(
             tell(site, told)
         sys.stdout.flush()
 
-    return serve(site, count, ready, drain_timeout, data_port)
+    return serve(site, count, ready, drain_timeout, data_port, resources, threads)
 
 
 def tell(site: Site, told: dict[str, Any]) -> None:
@@ -87,6 +94,8 @@ def serve(
     ready: Callable[[dict[str, Any]], None],
     drain_timeout: float | None,
     data_port: int | None,
+    resources: dict[str, int],
+    threads: int,
 ) -> int:
     """Own a mesh until its end; the exit code. `ready` is called when its slots are there. After a
     signal what runs may take `drain_timeout` seconds. Without any SIGTERM, which comes from
@@ -106,7 +115,10 @@ def serve(
         site.folder,
         slots,
         listen=site.listen,
+        advertise=site.advertise,
         data_port=data_port,
+        resources=resources,
+        threads=threads,
         access=site.access,
         durability=site.durability,
         log_json=site.log_json,
@@ -122,14 +134,14 @@ def serve(
         changing.release()
     now = True
     try:
-        await_slots(mesh, slots)
+        await_slots(mesh, slots * threads)
         unlike = (DRAIN_S, math.inf)
         life = Life(None, *(unlike if drain_timeout is None else (drain_timeout, drain_timeout)))
         ready(
             {
                 "mesh": mesh.access.mesh,
                 "pid": os.getpid(),
-                "slots": slots,
+                "slots": slots * threads,
                 "folder": str(site.folder),
                 "access": str(site.access),
                 "address": mesh.access.address,
@@ -154,8 +166,8 @@ def await_slots(mesh: Any, slots: int) -> None:
 
 
 def await_end(mesh: Any, life: Any, say: Callable[[str], None]) -> int:
-    """Until the mesh has ended, or a second signal came; the exit code. `say` tells people why it
-    goes on."""
+    """Until the mesh has ended, or a second signal came; the exit code. `say` tells people what it
+    waits for."""
     read, write = os.pipe()
     codes: list[int] = []
 
@@ -173,18 +185,21 @@ def await_end(mesh: Any, life: Any, say: Callable[[str], None]) -> int:
         if within_s == 0:
             return INTERRUPTED
         if within_s is not None:
-            how_long = "" if within_s == math.inf else f", {within_s:g} s at most"
-            say(f"waiting for what runs{how_long}; the next Ctrl-C does not")
             about = [mesh, within_s, say]
             threading.Thread(target=stop, args=about, name="mesh-up-stop", daemon=True).start()
 
 
 def stop(mesh: Any, within_s: float, say: Callable[[str], None]) -> None:
-    """Ask the mesh to end in order; what runs has so many seconds for it."""
+    """Ask the mesh to end in order, and say what it waits for; what runs has so many seconds."""
     from ..client.mesh import Mesh
 
     try:
         with Mesh(access=mesh.plan.access_file) as client:
+            if client.status()["tasks"][State.RUNNING.word]:
+                how_long = "" if within_s == math.inf else f", {within_s:g} s at most"
+                say(f"waiting for what runs{how_long}; the next Ctrl-C does not")
+            else:
+                say("nothing runs: the mesh ends")
             client.stop(drain_timeout=within_s)
     except (MeshError, TimeoutError) as error:
         say(f"the mesh does not end: {error}")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ResultLost, ResultUnreachable, RouterUnreachable
@@ -20,6 +22,9 @@ from .saving import Ended
 
 if TYPE_CHECKING:
     from .source import Source
+
+#: Members whose results are lost are waited for by so many threads: as many run again at once.
+AT_ONCE = 64
 
 #: How a task ended: kind and body.
 Raw = tuple[int, Any]
@@ -55,6 +60,22 @@ def load(
             if isinstance(error, ResultUnreachable) or not is_live:
                 raise
         raw = _made_again(connection, task, raw, deadline)
+
+
+def load_many(
+    load: Callable[[int], Any], indices: list[int]
+) -> Iterator[tuple[Any, BaseException | None]]:
+    """What `load` makes of members whose values could not be had at the first look, or errors that
+    name their tasks. What is lost is made again meanwhile: many at a time, for each takes its
+    task's time."""
+    pool = ThreadPoolExecutor(min(AT_ONCE, max(len(indices), 1)), "mesh-again")
+    try:
+        begun = [pool.submit(load, i) for i in indices]
+        for each in begun:
+            error = each.exception()
+            yield (each.result(), None) if error is None else (None, error)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _value(connection: Source, ended: Ended, alias: str | None, timeout: float | None) -> Any:

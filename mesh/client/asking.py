@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.client import pages
 from ..errors import TaskNotFound
-from . import listing, named
+from . import export, listing, named
 from .future import Future
 from .group import Group
 from .named import Named
@@ -35,7 +35,11 @@ class Asking:
         """The future of any task of the mesh: by id, unique prefix, own id, or ``last``.
 
         Raises:
-            TaskNotFound: there is none.
+            TaskNotFound: there is none, several begin so, or it is a group.
+
+        Example:
+            >>> m.future("T=2.30").state
+            'done'
         """
         kind, session, counter, _ = self._named(id)
         if kind != "task":
@@ -43,18 +47,23 @@ class Asking:
         return self._connection.watch_task(session, counter)
 
     def group(self, id: str) -> Group:
-        """Any group of the mesh.
+        """Any group of the mesh: by id, unique prefix, name, of several that of the newest, or
+        ``last``.
 
         Raises:
-            TaskNotFound: there is none.
+            TaskNotFound: there is none, several begin so, or it is a task.
+
+        Example:
+            >>> m.group("sweep").failures()
+            <Failures 9,700 done, 300 failed: 300× ValueError sim.py:41 (e.g. k3f9x2m7.17)>
         """
         kind, session, counter, size = self._named(id)
         if kind != "group":
             raise TaskNotFound(f"{id!r} is a task: use future({id!r})")
         record = self._connection.ask("group", {"session": session, "first": counter})
         group = Group(self._connection, session, counter, size, record["name"])
-        for index, older, first, count in record["foreign"]:
-            group.older |= {index + i: (older, first + i) for i in range(count)}
+        for run in record["foreign"]:
+            group.older.add(*run)
         self._connection.watch_group(group)
         return group
 
@@ -65,6 +74,10 @@ class Asking:
             TaskNotFound: there is no such task.
             TimeoutError: it is not there within `timeout` seconds.
             BaseException: see `Future.result`.
+
+        Example:
+            >>> m.result("T=2.30")
+            0.901
         """
         if self._named(id).kind == "group":
             return self.group(id).results(timeout=timeout)
@@ -75,9 +88,35 @@ class Asking:
 
         Raises:
             TaskNotFound: there is none.
+
+        Example:
+            >>> m.cancel("sweep")
+            117
         """
         spans = self._named(id).spans(self._connection)
         return int(self._connection.cancel(spans, running=True)["cancelled"])
+
+    def export(self, id: str, path: str, format: str | None = None) -> int:
+        """Write a table of a group or a task to `path`, a row a task, and without having them in
+        memory: see `Group.export`.
+
+        Args:
+            id: which.
+            path: ``-`` is standard output.
+            format: ``"csv"`` or ``"jsonl"``; default: what `path` ends in.
+
+        Raises:
+            TaskNotFound: there is none.
+            ValueError: the format is neither.
+            MeshError: the file cannot be written.
+
+        Example:
+            >>> m.export("sweep", "sweep.csv")
+            200
+        """
+        return export.write(
+            self._connection, self._named(id).members(self._connection), path, format
+        )
 
     def unfinished(self, id: str) -> int:
         """How many tasks of a task or a group have not ended.
@@ -93,20 +132,50 @@ class Asking:
         return named.find(self._connection, id, self._why)
 
     def status(self) -> dict[str, Any]:
-        """The mesh's state as plain data: what ``mesh status --json`` prints."""
+        """The mesh's state as plain data: what ``mesh status --json`` prints. Times are in seconds
+        (``_s``), sizes in bytes (``_bytes``).
+
+        Example:
+            >>> m.status()["tasks"]
+            {'waiting': 0, 'queued': 96, 'running': 4, 'done': 100, 'failed': 0, ...}
+        """
         self._check_open()
         return {"schema": 1, **self._connection.ask("status", {})}
 
-    def tasks(self, states: Sequence[str] = (), limit: int | None = None) -> Iterator[dict]:
-        """Tasks in these states (default all), lazily, as plain data; see `listing.tasks`."""
+    def tasks(
+        self, states: Sequence[str] = (), limit: int | None = None, id: str | None = None
+    ) -> Iterator[dict]:
+        """Tasks, lazily, as dicts with ``id``, ``state``, ``name`` (the id of your own),
+        ``function``, and ``result``: size and place of one that stays with a worker. A task that
+        ends meanwhile may come twice.
+
+        Args:
+            states: such as ``["queued", "running"]``; default all.
+            limit: no more than so many.
+            id: of a group: its members alone, in their order.
+
+        Raises:
+            TaskNotFound: there is no such group or task.
+
+        Example:
+            >>> [row["id"] for row in m.tasks(["failed"], limit=2)]
+            ['k3f9x2m7.17', 'k3f9x2m7.44']
+        """
         self._check_open()
-        return listing.tasks(self._connection, states, limit)
+        if id is None:
+            return listing.tasks(self._connection, states, limit)
+        members = self._named(id).members(self._connection)
+        return listing.members(self._connection, members, states, limit)
 
     def wait_for_slots(self, n: int, timeout: float | None = None) -> int:
         """Wait until at least `n` slots are ready; how many are.
 
         Raises:
             TimeoutError: that took longer than `timeout` seconds.
+
+        Example:
+            >>> m.wait_for_slots(64, timeout=600)
+            96
         """
         self._check_open()
         try:
@@ -150,6 +219,9 @@ class Asking:
             Of each: ``forgotten``; ``live``, if it is connected, and was left alone; or
             ``unknown``.
 
+        Raises:
+            AccessDenied: this client is no admin.
+
         Example:
             >>> m.forget_workers("t8w4c6nh")
             {'t8w4c6nh': 'forgotten'}
@@ -157,6 +229,15 @@ class Asking:
         self._check_open()
         told: dict[str, str] = self._connection.ask("forget workers", {"stores": list(ids)})
         return told
+
+    def renew_keys(self) -> None:
+        """Have the router go by the keys that are in its folder by now: see `mesh access renew`.
+
+        Raises:
+            AccessDenied: this client is no admin.
+        """
+        self._check_open()
+        self._connection.ask("renew", {})
 
     def prune(self, older_than: float | None = None, *, dry_run: bool = False) -> dict[str, int]:
         """Forget all tasks that ended long ago, as the mesh does by itself.
@@ -172,6 +253,11 @@ class Asking:
 
         Raises:
             ValueError: `older_than` is no time.
+            AccessDenied: this client is no admin.
+
+        Example:
+            >>> m.prune(7 * 86400, dry_run=True)
+            {'tasks': 1200, 'stored_bytes': 3145728, 'kept': 0}
         """
         if older_than is not None and not 0 <= older_than < math.inf:
             raise ValueError(f"older_than must be 0 s or more, not {older_than!r}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PayloadError
-from ..protocol import payload
+from ..options import OPTIONS
 from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
 from .group import Group
@@ -35,6 +36,12 @@ def sized(
 ) -> tuple[Iterator[Call], int]:
     """The calls, one by one, and how many they are."""
     columns: list[Iterable[Any]] = [*iterables, *([] if kwargs is None else [kwargs])]
+    for nth, each in enumerate(columns):
+        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
+            raise TypeError(
+                f"submit_many() takes a series of values for each argument of the function, and "
+                f"series {nth + 1} is {each!r:.80}: for a single call there is submit()"
+            )
     if all(hasattr(each, "__len__") for each in columns):
         size = min(len(each) for each in columns)  # type: ignore[arg-type]
         columns = [each.members() if isinstance(each, Group) else each for each in columns]
@@ -45,6 +52,26 @@ def sized(
     if kwargs is None:
         return ((row, {}) for row in rows), size
     return ((row[:-1], row[-1]) for row in rows), size
+
+
+def check_names(fn: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    """See that what has an option's name among the arguments is an argument.
+
+    Raises:
+        TypeError: the function takes none of that name.
+    """
+    try:
+        parameters = inspect.signature(fn).parameters
+    except ValueError:
+        return  # of a function that is not Python's: it says so itself
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return
+    for name in kwargs:
+        if name in OPTIONS and name not in parameters:
+            raise TypeError(
+                f"{getattr(fn, '__name__', fn)}() takes no argument {name!r}: an option of the "
+                f"call is given by m.options({name}=...).submit(...)"
+            )
 
 
 def checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
@@ -60,8 +87,11 @@ def checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
     return checked
 
 
-def encoded(rows: Iterator[Call], marked: bool, mesh: object, puts: Puts) -> Iterator[Encoded]:
-    """Calls on `mesh`, block by block; what is too large for one goes to `puts`."""
+def encoded(
+    rows: Iterator[Call], marked: bool, dump: Callable[..., tuple[list[Any], bytes]], puts: Puts
+) -> Iterator[Encoded]:
+    """Calls whose arguments `dump` pickles, block by block; what is too large for one goes to
+    `puts`."""
     index = 0
     row = next(rows, None)
     while row is not None:
@@ -70,7 +100,7 @@ def encoded(rows: Iterator[Call], marked: bool, mesh: object, puts: Puts) -> Ite
         while row is not None and len(block.payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
             args, kwargs = row
             try:
-                arguments, inputs = puts.fit(*payload.dump_arguments(args, kwargs, mesh))
+                arguments, inputs = puts.fit(*dump(args, kwargs))
             except PayloadError as error:
                 block.broken.append((len(block.payloads), error))
                 arguments = inputs = b""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from .asking import Asking
 from .future import Future
 from .group import Group
 from .kept import Kept
+from .listening import Pieces
 from .source import ANSWER_S, Source
 from .waiting import Waiting
 
@@ -41,7 +43,9 @@ PAGE_TASKS = 4096
 _ASKER = "\0" * 8
 
 #: What is answered here without a mesh; the rest are orders, or about workers.
-QUESTIONS = {"status", "tasks", "resolve", "group", "explain", "count", "newest"}
+QUESTIONS = {
+    *("status", "tasks", "resolve", "group", "roll", "function", "explain", "count", "newest"),
+}
 
 
 class Cold(Asking):
@@ -214,6 +218,10 @@ class ColdConnection(Source):
     def call(self, callback: Callable[[], None]) -> None:
         """See `Source.call`: at once."""
         callback()
+
+    def follow(self, session: str, counter: int) -> AbstractContextManager[Pieces]:
+        """See `Source.follow`: nothing runs here."""
+        raise self._no_mesh()
 
     def check_process(self) -> None:
         """See `Source.check_process`: in a fork it is as good."""

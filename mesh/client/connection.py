@@ -11,10 +11,11 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future as PlainFuture
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -31,24 +32,29 @@ from ..errors import (
     StoreError,
     VersionMismatch,
 )
+from ..processes.alive import is_alive
 from ..protocol import messages as m
-from ..protocol import outcome
+from ..protocol import outcome, upload, version
 from ..protocol.codec import DecodeError, decode, encode
 from ..task import session_of
 from ..transport import descriptors, sockets
-from ..transport.access import Access, is_alive
+from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.route import Route
 from ..transport.wake import Wake
 from . import notices
 from .callbacks import Callbacks
+from .echo import Echo, Show
 from .fetch import Fetcher, Into, Place, evicted
 from .future import Future
 from .group import Group
 from .kept import Kept
+from .listening import Listening, Pieces
 from .outbox import Outbox
 from .puts import Puts
+from .questions import Questions
 from .source import ANSWER_S, Source
+from .unseen import Unseen
 from .waiting import Waiting
 
 #: When more tasks than BUSY_TASKS have gathered, a loop is submitting: the next message waits
@@ -78,11 +84,11 @@ class Connection(Source):
     def __init__(
         self, access: Access, router_timeout_s: float, warn: Callable[[str], None]
     ) -> None:
-        descriptors.reserve(descriptors.CLIENT, "a client")
+        descriptors.reserve(descriptors.CLIENT, "a client", descriptors.CLIENT_FETCHES)
         self.access = access
         self._pid = os.getpid()
         self.session = session_of(os.urandom(8))
-        self._warn = warn
+        self.warn = warn
         self._context = sockets.context()
         try:
             self._poller = Poller()
@@ -91,29 +97,27 @@ class Connection(Source):
             self._context.term()
             raise
         self._core = ClientCore(self.session, os.urandom(8), router_timeout_s, time.monotonic())
+        self._core.about = {"versions": version.own()}
         self._wake = Wake()
         self._poller.add(self._wake)
         self.outbox = Outbox(self._wake.set, router_timeout_s)
         self.waiting = Waiting(self, self.session)
-        own = access.keys.own if access.keys is not None else None
         core = self._core
+        self._relays: deque[m.Relay] = deque()
         self._fetcher = Fetcher(
-            self._locate, self._wake.set, lambda: core.settings.fetch_timeout_s, own
+            self._locate, self.relay, lambda: core.settings.fetch_timeout_s, access.own
         )
         self.kept: Kept | None = None  # where results stay that were asked for
         self.puts = Puts(self, warn, router_timeout_s)
-        self._lock = threading.Lock()
-        self._questions: dict[int, PlainFuture[Any]] = {}
-        self._orders: dict[int, m.Message] = {}
-        self._given_up: list[int] = []  # tokens of questions whose askers wait no more
-        self._watches: list[tuple[str, int, int]] = []
-        self._token = 0
+        self._questions = Questions(self._wake.set)
+        self.listening = Listening(self.session, self._wake.set)
+        self.unseen = Unseen(self.session)
+        self._watches: deque[list[tuple[str, int, int]]] = deque()  # spans to hear of
         self._take_at = 0.0
         self._callbacks = Callbacks()
         self._closing = False
         self._broken: MeshError | None = None
         self._orphaned = False  # the mesh ends because its owner is gone
-        self._ended: BaseException | None = None
         self.welcomed: PlainFuture[None] = PlainFuture()
         self._thread = threading.Thread(target=self._run, name="mesh-client", daemon=True)
         self._thread.start()
@@ -151,8 +155,7 @@ class Connection(Source):
         self._watch(group.open_spans())
 
     def _watch(self, spans: list[tuple[str, int, int]]) -> None:
-        with self._lock:
-            self._watches += spans
+        self._watches.append(spans)
         self._wake.set()
 
     def ask(self, what: str, about: dict[str, Any], timeout: float | None = ANSWER_S) -> Any:
@@ -181,38 +184,14 @@ class Connection(Source):
         return tally
 
     def _order(self, make: Callable[[int], m.Message], timeout: float | None) -> Any:
-        answer: PlainFuture[Any] = PlainFuture()
-        with self._lock:
-            if self._ended is not None:
-                raise self._ended
-            self._token += 1
-            token = self._token
-            self._questions[token] = answer
-            self._orders[token] = make(token)
-        self._wake.set()
-        try:
-            return answer.result(timeout)
-        except FutureTimeout:
-            if answer.done():  # just now, or it is a TimeoutError itself
-                return answer.result()
+        def unanswered() -> Exception:
             if (why := self.outbox.no_room) is not None:
-                raise QueueFull(
-                    f"the mesh cannot record more, and answers when it can: {why}"
-                ) from None
-            raise RouterUnreachable(
+                return QueueFull(f"the mesh cannot record more, and answers when it can: {why}")
+            return RouterUnreachable(
                 f"the router at {self._route.address} did not answer within {timeout:g} s"
-            ) from None
-        finally:
-            if not answer.done():
-                self._give_up(token)
+            )
 
-    def _give_up(self, token: int) -> None:
-        """Nobody waits for this answer: what has not been sent yet must not be done later."""
-        with self._lock:
-            self._questions.pop(token, None)
-            if self._orders.pop(token, None) is None:
-                self._given_up.append(token)
-        self._wake.set()
+        return self._questions.ask(make, timeout, unanswered)
 
     def check_process(self) -> None:
         """Raise in a fork: no news ever comes here.
@@ -224,6 +203,11 @@ class Connection(Source):
             raise RuntimeError(
                 "this process is a fork of the one that opened the mesh: open a Mesh of its own"
             )
+
+    def relay(self, message: m.Relay) -> None:
+        """Have `message` go by way of the router. It may be lost."""
+        self._relays.append(message)
+        self._wake.set()
 
     def fetch(self, ref: outcome.Ref, timeout: float | None = None, into: Into = bytearray) -> Any:
         """The bytes of a stored result. That it is lost the router is told, and its alias free."""
@@ -246,6 +230,22 @@ class Connection(Source):
                 raise
             return None  # it was asked for less time than a store has to come back
         return Place.told(store, found)
+
+    def follow(self, session: str, counter: int) -> AbstractContextManager[Pieces]:
+        """See `Source.follow`."""
+        return self.listening.follow(session, counter)
+
+    def echo(self, show: Show) -> None:
+        """Have what the tasks of this client print given to `show`."""
+        self.listening.show(Echo(self.session, show, self.fetch, self.warn))
+
+    def look(self, session: str, first: int, count: int = 1) -> None:
+        """See `Source.look`."""
+        self.unseen.look(session, first, count)
+
+    def shown(self) -> None:
+        """See `Source.shown`."""
+        self.listening.shown()
 
     def call(self, callback: Callable[[], None]) -> None:
         """Run a user's callback in the thread for callbacks."""
@@ -276,6 +276,7 @@ class Connection(Source):
         if threading.current_thread() is not self._thread:
             self._thread.join()
         self._callbacks.close()  # what has ended has called back
+        self.listening.close()
         self._fetcher.close()
         self.puts.close()
 
@@ -315,13 +316,16 @@ class Connection(Source):
         self._tell()
 
     def _tell(self) -> None:
-        for message in self._fetcher.unsent() if self._core.welcome is not None else ():
+        if self._core.welcome is None:
+            return
+        relays = [self._relays.popleft() for _ in range(len(self._relays))]
+        for message in [*relays, *self._fetcher.unsent()]:
             self._route.send(encode(self._core.link.stamp(message)))
 
     def _hear(self, ready: set[Any], now: float) -> None:
         core = self._core
-        while self._given_up:  # before a new router is greeted
-            core.forget(self._given_up.pop())
+        for token in self._questions.given_up():  # before a new router is greeted
+            core.forget(token)
         for change in self._route.look(ready, now):
             core.handle(Connected() if change == "connected" else Cut(), now)
         if self._route.is_hopeless and not self.welcomed.done():
@@ -334,7 +338,7 @@ class Connection(Source):
             try:
                 core.handle(RouterHeard(decode(frames)), now)
             except DecodeError as error:
-                self._warn(f"the router sent what is no message: {error}")
+                self.warn(f"the router sent what is no message: {error}")
         if self._wake.is_set and now < self._take_at:
             self._wake.hush()
             return
@@ -344,14 +348,12 @@ class Connection(Source):
             core.send(message, size, now)
         if messages:
             self._take_at = now + GATHER_S if self.outbox.gathered > BUSY_TASKS else 0.0
-        if self._orders or self._watches:
-            with self._lock:
-                orders, self._orders = self._orders, {}
-                watches, self._watches = self._watches, []
-            if watches:
-                core.watch(watches, now)
-            for order in orders.values():
-                core.send(order, 0, now)
+        while self._watches:
+            core.watch(self._watches.popleft(), now)
+        for question in self._questions.unsent():
+            core.send(question, 0, now)
+        if (spans := self.listening.take_changed()) is not None:
+            core.listen(spans, now)
 
     def _settle(self, now: float) -> None:
         turn = self._core.settle(now)
@@ -364,19 +366,25 @@ class Connection(Source):
         for kind, about in turn.events:
             self._on_event(kind, about)
         for relayed in turn.relayed:
-            self._fetcher.hear_relayed(relayed)
+            whose = self.puts if upload.is_answer(relayed.head) else self._fetcher
+            whose.hear_relayed(relayed)
         for known in turn.known:
             self.waiting.is_older(*known)
+        for printed in turn.printed:
+            self.listening.heard(printed)
         for session, counters, kinds, bodies in turn.news:
+            self.listening.ended(session, counters, bodies)
+            if session == self.session:
+                self.unseen.ended(counters, kinds, bodies)
             self.waiting.news(session, counters, kinds, bodies)
         for token, error, value in turn.answers:
-            self._on_answer(token, error, value)
+            self._questions.answered(token, error, value)
         if turn.recorded_bytes:
             self.outbox.released(turn.recorded_bytes)
         if turn.welcomed:
             self._on_welcomed(turn, now)
         if turn.suspected_s is not None:
-            self._warn(
+            self.warn(
                 f"the router at {self._route.address} has been silent for "
                 f"{turn.suspected_s:.0f} s; waiting for it"
             )
@@ -408,7 +416,7 @@ class Connection(Source):
         fatal = kind in (VersionMismatch.__name__, AccessDenied.__name__, "SessionTaken")
         if fatal or not self.welcomed.done():
             raise errors.BY_NAME.get(kind, MeshError)(text)
-        self._warn(f"the router says: {text}")
+        self.warn(f"the router says: {text}")
 
     def _on_event(self, kind: str, about: dict[str, Any]) -> None:
         if kind == NO_ROOM:
@@ -419,26 +427,13 @@ class Connection(Source):
             self._orphaned = True
         said = notices.words(kind, about, self.access.folder or "FILE")
         if said is not None:
-            self._warn(said)
-
-    def _on_answer(self, token: int, error: str | None, value: Any) -> None:
-        answer = self._questions.pop(token, None)
-        if answer is None or answer.done():
-            return
-        if error is None:
-            answer.set_result(value)
-        else:
-            answer.set_exception(errors.BY_NAME.get(error, MeshError)(str(value)))
+            stays = self.is_in_with and kind in notices.OF_TASKS and not self.waiting.wait_idle(0)
+            self.warn(f"{said}; Ctrl-C cancels those of this script" if stays else said)
 
     def _end(self, error: BaseException) -> None:
         """No more news will come: everything that waits is told why."""
         self.outbox.close(error)
         if not self.welcomed.done():
             self.welcomed.set_exception(error)
-        with self._lock:
-            self._ended = error
-            questions = list(self._questions.values())
         self.waiting.fail(error)
-        for question in questions:
-            if not question.done():
-                question.set_exception(error)
+        self._questions.end(error)

@@ -57,6 +57,8 @@ def error_of(kind: int, body: Any, task: str) -> BaseException:
         named = task in failure.message
         text = failure.message if named else f"task {task}: {failure.message}"
         error = BY_NAME[failure.kind](text)
+        if failure.traceback:
+            error.__cause__ = RemoteTraceback(failure)
         return _annotated(error, failure)
     if failure.kind == MeshError.__name__:
         return MeshError(f"task {task}: {failure.message}")

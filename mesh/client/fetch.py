@@ -82,24 +82,23 @@ DOUBT = -1
 
 class Fetcher:
     """Fetches for one client. `locate(store id, timeout)` gives its place, or None if it is not
-    there in time. `wake` is called when there is something in `unsent` that should not wait;
-    without it nothing goes by way of the router. A fetch that gets nothing for `patience_s()`,
-    asked when the first begins, gives up. `own` is the key pair of this client."""
+    there in time. `relay` sends by way of the router; without it nothing goes there. A fetch
+    that gets nothing for `patience_s()`, asked when the first begins, gives up. `own` is the key
+    pair of this client."""
 
     def __init__(
         self,
         locate: Callable[[str, float | None], Place | None],
-        wake: Callable[[], None] | None = None,
+        relay: Callable[[m.Relay], None] | None = None,
         patience_s: Callable[[], float] = lambda: Settings().fetch_timeout_s,
         own: Pair | None = None,
     ) -> None:
-        self._locate, self._wake_router, self._own = locate, wake, own
+        self._locate, self._relay, self._own = locate, relay, own
         self._patience_s = patience_s
         self._places: dict[str, Place] = {}
         self._host = socket.gethostname()
         self._lock = threading.Lock()
         self._fetched: deque[list[Any]] = deque(maxlen=FETCHED_MAX)  # rows that are not told yet
-        self._relays: deque[m.Relay] = deque()
         self._thread: _Thread | None = None
 
     def fetch(self, ref: Ref, timeout: float | None = None, into: Into = bytearray) -> Any:
@@ -164,33 +163,24 @@ class Fetcher:
         file = Path(place.folder) / stored_name(ref.task, ref.lease, ref.number)
         return stored.whole(file, ref.size, ref.crc)
 
-    # -- what goes by way of the router, in its connection's thread --------------------------
+    # -- for its connection's thread ---------------------------------------------------------
 
     def unsent(self) -> list[m.Message]:
-        """What the router is to be sent; all of it may be lost."""
-        messages: list[m.Message] = [self._relays.popleft() for _ in range(len(self._relays))]
-        if self._fetched:
-            rows = [self._fetched.popleft() for _ in range(len(self._fetched))]
-            messages.append(m.Fetched(rows))
-        return messages
+        """What the router is to be told, now or later; all of it may be lost."""
+        rows = [self._fetched.popleft() for _ in range(len(self._fetched))]
+        return [m.Fetched(rows)] if rows else []
 
     def hear_relayed(self, message: m.Relay) -> None:
         """Something has come by way of the router."""
         if self._thread is not None:
             self._thread.hear_relayed(message)
 
-    def _relay(self, message: m.Relay) -> None:
-        assert self._wake_router is not None, "it is told whether there is a router"
-        self._relays.append(message)
-        self._wake_router()
-
     # -- the thread --------------------------------------------------------------------------
 
     def _running(self) -> _Thread:
         with self._lock:
             if self._thread is None:
-                relay = None if self._wake_router is None else self._relay
-                self._thread = _Thread(self._host, relay, self._patience_s(), self._own)
+                self._thread = _Thread(self._host, self._relay, self._patience_s(), self._own)
             return self._thread
 
     def close(self) -> None:

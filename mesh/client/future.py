@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import codecs
 import concurrent.futures
+import contextlib
 import functools
+import queue
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TaskNotFound
 from ..protocol import inputs
-from ..task import STATE_OF, SUCCESS, Kind, key, show
+from ..task import STATE_OF, SUCCESS, Kind, State, key, show
 from . import again, decode
+from .novalue import NoValue
+from .prompt import rest_told
 from .saving import Ended
 from .story import Story
+from .transcript import Transcript
 
 if TYPE_CHECKING:
     from .source import Source
 
 
+#: What a task that runs has printed so far is there within this, if it is: a task that waits where
+#: it will run has nobody to say so.
+SO_FAR_S = 2.0
+
 #: Stands for a task's error until somebody asks for it: the I/O thread runs no user's code.
 _NOT_DECODED = Exception("not decoded yet")
 
 
-class Future(concurrent.futures.Future):
+class Future(NoValue, concurrent.futures.Future):
     """A `concurrent.futures.Future` of a task on a mesh. Made by `Mesh.submit`, not by hand.
 
     Its value is decoded, and if need be fetched from the worker that keeps it, when it is asked
@@ -72,14 +82,19 @@ class Future(concurrent.futures.Future):
                 again, unless the task says `rerun=False`, for a future that `submit` returned, also
                 of a call that was found under its id.
             BaseException: what the task raised, with the remote traceback as its cause.
+
+        Example:
+            >>> m.submit(pow, 2, 10).result(timeout=60)
+            1024
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         error = self.exception(timeout)
         if error is not None:
             try:
-                raise error
-            finally:
-                del self, error  # no cycle through the traceback
+                raise error.with_traceback(None)  # each time it is raised from here alone
+            finally:  # no cycle through the traceback; who shows its arguments finds them all
+                self = None  # type: ignore[assignment]
+                del error
         if not self._is_loaded:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
             assert self._raw is not None, "it has ended, and without an error"
@@ -96,10 +111,22 @@ class Future(concurrent.futures.Future):
         Raises:
             TimeoutError: it has not ended in time.
             concurrent.futures.CancelledError: the task was cancelled.
+
+        Example:
+            >>> m.submit(int, "x").exception()
+            ValueError("invalid literal for int() with base 10: 'x'")
         """
-        if not self.done():
-            self._connection.check_process()
-        error = super().exception(timeout)
+        try:
+            with contextlib.nullcontext() if self.done() else self._awaited():
+                error = super().exception(timeout)
+        except concurrent.futures.TimeoutError:
+            raise concurrent.futures.TimeoutError(
+                f"{self.id} has not ended within {timeout:g} s, and goes on; "
+                "explain() tells what it waits for"
+            ) from None
+        self._connection.shown()
+        if error is not None:
+            self._connection.look(self._session, self._counter)
         if error is _NOT_DECODED:
             kind, body = self._raw  # type: ignore[misc]
             error = self._exception = decode.error_of(kind, body, self.id)
@@ -113,25 +140,38 @@ class Future(concurrent.futures.Future):
             RouterUnreachable: the mesh is gone.
         """
         try:
-            error = super().exception(timeout)
+            with contextlib.nullcontext() if self.done() else self._awaited():
+                error = super().exception(timeout)
         except concurrent.futures.CancelledError:
             return True
         except concurrent.futures.TimeoutError:
             return False
+        self._connection.shown()
         if error is not None and self._raw is None:
             raise error
         return True
+
+    def _awaited(self) -> contextlib.AbstractContextManager[None]:
+        """Somebody waits for its end, inside."""
+        self._connection.check_process()
+        return rest_told(self._connection, self.id, lambda: not self.done())
 
     @property
     def state(self) -> str | None:
         """How the task ended: ``done``, ``failed``, …; None while it has not, as far as is known
         here."""
-        return None if self._raw is None else STATE_OF[Kind(self._raw[0])].word
+        if self._raw is None:
+            return None
+        self._connection.look(self._session, self._counter)
+        return STATE_OF[Kind(self._raw[0])].word
 
     def cancel(self) -> bool:
         """Cancel the task unless it runs or has ended: the router's verdict.
 
         A running task is never stopped; `Mesh.cancel` does that.
+
+        Example:
+            >>> future.cancel() or m.cancel(future.id)  # also if it runs
         """
         if self.done():
             return self.cancelled()
@@ -140,9 +180,69 @@ class Future(concurrent.futures.Future):
             concurrent.futures.wait([self])  # the news is on its way
         return self.cancelled()
 
+    def stop(self) -> None:
+        """Cancel the task, also if it runs, and wait until that is over: for who awaited it."""
+        tally = self._connection.cancel([(self._session, self._counter, 1)], running=True)
+        if tally["cancelled"]:
+            concurrent.futures.wait([self])  # the news is on its way
+
     def logs(self) -> str:
-        """What the task printed, once it has ended."""
-        concurrent.futures.wait([self])
+        """What the task has printed: all of it once it has ended, else what its run has so far; of
+        more than 1 MiB the first and the last half.
+
+        Raises:
+            RouterUnreachable: the mesh is gone.
+
+        Example:
+            >>> print(m.future("T=2.30").logs())
+            step 1000: energy -1.74
+        """
+        text = b""
+        if not self.done():
+            there = self._connection.count([(self._session, self._counter, 1)])
+            if there.get(State.RUNNING.word):
+                with contextlib.closing(self._heard(SO_FAR_S)) as heard:
+                    text = next(heard, b"")
+            elif not any(there.values()):
+                self.wait()  # it has ended, and the news of it is on its way
+        if self.done():
+            _, text = self._logged()
+        return text.decode("utf-8", "replace")
+
+    def follow(self) -> Iterator[str]:
+        """What the task prints, piece by piece as it does, until it has ended; what its run has
+        printed before comes first.
+
+        Raises:
+            RouterUnreachable: the mesh is gone.
+
+        Example:
+            >>> for text in m.submit(simulate, 2.3).follow():
+            ...     print(text, end="")
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for text in self._heard(None):
+            if text:
+                yield decoder.decode(text)
+
+    def _heard(self, timeout: float | None) -> Generator[bytes, None, None]:
+        """What the task prints, in pieces; what is heard first may be empty. Ends after `timeout`
+        seconds without a piece."""
+        transcript = Transcript()
+        with self._connection.follow(self._session, self._counter) as pieces:
+            self.add_done_callback(lambda _: pieces.put(None))
+            while True:
+                try:
+                    piece = pieces.get(timeout=timeout)
+                except queue.Empty:
+                    return
+                if piece is None:
+                    break
+                yield transcript.hear(piece.begun, piece.at, bytes(piece.text))
+        yield transcript.end(*self._logged())
+
+    def _logged(self) -> tuple[float, bytes]:
+        """When the run began with which the task has ended, and what that printed."""
         if self._raw is None:
             self.result()  # raises why nothing is known of it
         assert self._raw is not None
@@ -159,6 +259,7 @@ class Future(concurrent.futures.Future):
         Example:
             >>> print(m.future("last").explain())
         """
+        self._connection.look(self._session, self._counter)
         about = {"session": self._session, "counter": self._counter}
         told = self._connection.ask("explain", about)
         if told is None:
@@ -171,19 +272,16 @@ class Future(concurrent.futures.Future):
         return Ended(self.id, kind, body, self._connection.fetch)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._wait().__await__()
+        """``await future``: its value, waited for, fetched and decoded off the loop. Who is
+        cancelled meanwhile has the task cancelled, also if it runs: `asyncio.shield` leaves it be.
 
-    async def _wait(self) -> Any:
-        import asyncio  # only who awaits has it loaded, and then long since
+        Example:
+            >>> async def main():
+            ...     return await asyncio.wait_for(m.submit(simulate, 2.3), 60)
+        """
+        from . import awaiting
 
-        loop = asyncio.get_running_loop()
-        try:
-            await asyncio.wrap_future(_Watched(self))
-        except asyncio.CancelledError:
-            if not self.done():
-                await loop.run_in_executor(None, self.cancel)
-            raise
-        return await loop.run_in_executor(None, self.result)
+        return awaiting.result_of(self).__await__()
 
     def __reduce__(self) -> Any:
         """As an argument of a task it stands for its value there."""
@@ -224,15 +322,3 @@ class Future(concurrent.futures.Future):
 
 
 inputs.REFERRING.add(Future)
-
-
-class _Watched(concurrent.futures.Future):
-    """Done when `future` is: without its value, so that awaiting decodes nothing on the loop."""
-
-    def __init__(self, future: Future) -> None:
-        super().__init__()
-        future.add_done_callback(self._follow)
-
-    def _follow(self, _: concurrent.futures.Future) -> None:
-        if not self.done():
-            self.set_result(None)

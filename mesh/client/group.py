@@ -8,65 +8,35 @@ for.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from contextlib import aclosing, nullcontext
+from typing import TYPE_CHECKING, Any, overload
 
 from ..protocol import inputs
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
-from ..task import STATE_OF, SUCCESS, Kind, State, key, show
-from . import again, decode
+from ..task import SUCCESS, Kind, key, show
+from . import again, decode, roll
+from .account import OPEN, Account
+from .bar import SHOW_EVERY_S, Bar
 from .future import Future
+from .member import Member
+from .older import Older
+from .prompt import rest_told
 from .saving import Ended
 
 if TYPE_CHECKING:
     from .source import Source
 
-_OPEN = 255
-
-#: `Group.progress` yields at most this often: ten times a second is what eyes follow.
-PROGRESS_S = 0.1
-
-#: Members whose results are lost are waited for by so many threads: as many run again at once.
-AGAIN_AT_ONCE = 64
+#: Hears which members have ended, or of nothing: that no more will be heard.
+Hear = Callable[[Iterable[int]], None]
 
 
-class Progress(NamedTuple):
-    """How far a group is: `done` and `failed` have ended; `found` of the done ones were there
-    when the group was submitted."""
-
-    done: int
-    failed: int
-    total: int
-    found: int
-
-
-class Member:
-    """A member of a group as an argument: as good as its future there, and much lighter."""
-
-    __slots__ = ("_group", "_index")
-
-    def __init__(self, group: Group, index: int) -> None:
-        self._group, self._index = group, index
-
-    def __reduce__(self) -> Any:
-        return self._group.refer(self._index)
-
-    @property
-    def meaning(self) -> str:
-        """See `Future.meaning`."""
-        alias = self._group.alias_of(self._index)
-        return show(*self._group.task_of(self._index)) if alias is None else alias
-
-
-inputs.REFERRING.add(Member)
-
-
-class Group(Sequence[Future]):
+class Group(Account):
     """The members of one `submit_many`, in order. Made by `Mesh`, not by hand.
 
     Example:
@@ -89,17 +59,18 @@ class Group(Sequence[Future]):
         self._connection = connection
         self._session = session
         self._counter = counter
-        self._aliases = aliases
+        self.aliases = aliases
         self.first = counter + 1
         self.name = name
-        self.older: dict[int, tuple[str, int]] = {}  # members that are older tasks
-        self._kinds = bytearray([_OPEN]) * size
+        self.older = Older()
+        self._kinds = bytearray([OPEN]) * size
         self._bodies: list[Any] = [None] * size
         self._left = size
         self._failed = 0
         self._found = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
+        self._hearing: list[Hear] = []
         self._error: BaseException | None = None
         self.is_live = False  # submitted here: results are made again if they are lost
 
@@ -110,12 +81,13 @@ class Group(Sequence[Future]):
         """The group's id, as the command line takes it."""
         return show(self._session, self._counter)
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """The same as a session and a counter."""
+        return self._session, self._counter
+
     def __len__(self) -> int:
         return len(self._kinds)
-
-    def __repr__(self) -> str:
-        done = len(self) - self._left - self._failed
-        return f"<Group {self.id} of {len(self)}: {done} done, {self._failed} failed>"
 
     @overload
     def __getitem__(self, index: int) -> Future: ...
@@ -133,11 +105,11 @@ class Group(Sequence[Future]):
 
     def task_of(self, index: int) -> tuple[str, int]:
         """The session and counter of a member."""
-        return self.older.get(index, (self._session, self.first + index))
+        return self.older.task(index) or (self._session, self.first + index)
 
     def alias_of(self, index: int) -> str | None:
         """The user's id of a member, if it was given one here."""
-        return None if self._aliases is None else self._aliases[index]
+        return None if self.aliases is None else self.aliases[index]
 
     def __reduce__(self) -> Any:
         """As an argument of a task it is a list of its members' values there."""
@@ -154,25 +126,32 @@ class Group(Sequence[Future]):
 
     # -- results -----------------------------------------------------------------------------
 
-    def results(self, errors: str = "raise", timeout: float | None = None) -> list[Any]:
+    def results(
+        self, errors: str = "raise", timeout: float | None = None, *, progress: bool = False
+    ) -> list[Any]:
         """All members' values, in order.
 
         Args:
             errors: what to do with members that failed: "raise" the first one's error, "skip"
                 them, or "return" their errors in their places.
             timeout: seconds to wait in all.
+            progress: show on standard error how far they are; see `wait`.
 
         Raises:
             TimeoutError: they are not all there in time.
             ValueError: `errors` is none of the three.
-            BaseException: see `Future.result`.
+            BaseException: see `Future.result`. A note says how the group is (Python 3.11).
+
+        Example:
+            >>> rows = m.submit_many(simulate, temperatures).results(progress=True)
         """
         if errors not in ("raise", "skip", "return"):
             raise ValueError(f'errors= is "raise", "skip" or "return", not {errors!r}')
-        self._wait(timeout, stop_at_failure=errors == "raise")
+        self._wait(timeout, stop_at_failure=errors == "raise", progress=progress)
+        self.look()
         kinds, bodies = self._kinds, self._bodies
         if errors == "raise" and self._failed:
-            self.value(next(i for i, kind in enumerate(kinds) if kind not in (_OPEN, *SUCCESS)))
+            self._raise_first()
         fetch, kept = self._connection.fetch, self._connection.kept
         values: list[Any] = [None] * len(self)
         later: list[int] = []
@@ -185,7 +164,7 @@ class Group(Sequence[Future]):
             except Exception:
                 later.append(i)
         failed: set[int] = set()
-        for i, (value, error) in zip(later, self._values_at_once(later)):
+        for i, (value, error) in zip(later, again.load_many(self.value, later)):
             if error is not None and (errors == "raise" or isinstance(error, KeyboardInterrupt)):
                 raise error
             values[i] = value if error is None else error
@@ -195,22 +174,21 @@ class Group(Sequence[Future]):
             return [value for i, value in enumerate(values) if i not in failed]
         return values
 
-    def _values_at_once(self, indices: list[int]) -> Iterator[tuple[Any, BaseException | None]]:
-        """The values of members that could not be had at the first look, or errors that name their
-        tasks. What is lost is made again meanwhile: many at a time, for each takes its task's
-        time."""
-        pool = ThreadPoolExecutor(min(AGAIN_AT_ONCE, max(len(indices), 1)), "mesh-again")
+    def _raise_first(self) -> None:
+        """Raise the error of the first member that failed, with a note on all."""
+        first = self._unsuccessful()[0]
         try:
-            begun = [pool.submit(self.value, i) for i in indices]
-            for each in begun:
-                error = each.exception()
-                yield (each.result(), None) if error is None else (None, error)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self.value(first)
+        except BaseException as error:
+            if hasattr(error, "add_note"):
+                error.add_note(f"{show(*self.task_of(first))}, a member of {self!r}")
+            raise
 
     def value(self, index: int) -> Any:
         """The value of a member that has ended; raises its error."""
         raw = self._kinds[index], self._bodies[index]
+        if raw[0] not in SUCCESS:
+            raise self.error_of(index)  # from here: what is shown of it has few lines of ours
         raw, value = again.load(
             self._connection,
             self.task_of(index),
@@ -233,86 +211,121 @@ class Group(Sequence[Future]):
         Raises:
             TimeoutError: it has not ended within `timeout` seconds.
         """
-        kinds = self._kinds
-        if kinds[index] == _OPEN:
-            with self._lock:
-                if not self._changed.wait_for(
-                    lambda: kinds[index] != _OPEN or self._error is not None, timeout
-                ):
-                    task = show(*self.task_of(index))
-                    raise FutureTimeout(f"{task} has not ended within {timeout:g} s")
-                if kinds[index] == _OPEN and self._error is not None:
-                    raise self._error
+        if not self.ends_within(index, timeout):
+            task = show(*self.task_of(index))
+            raise FutureTimeout(f"{task} has not ended within {timeout:g} s")
+        self._connection.shown()
         return self.value(index)
 
-    def errors(self) -> dict[int, BaseException]:
-        """The errors of the members that have failed so far, by index."""
-        return {
-            i: decode.error_of(kind, self._bodies[i], show(*self.task_of(i)))
-            for i, kind in enumerate(self._kinds)
-            if kind != _OPEN and kind not in SUCCESS
-        }
+    def ends_within(self, index: int, timeout: float | None) -> bool:
+        """Wait until a member has ended; False if that took longer than `timeout` seconds."""
+        kinds = self._kinds
+        if kinds[index] == OPEN:
+            with self._lock:
+                if not self._changed.wait_for(
+                    lambda: kinds[index] != OPEN or self._error is not None, timeout
+                ):
+                    return False
+                if kinds[index] == OPEN and self._error is not None:
+                    raise self._error
+        return True
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all members have ended; False if that took longer than `timeout` seconds."""
+    def retry_failed(self) -> Group:
+        """Run the members that failed or were cancelled again, with the same function, as it was
+        submitted, and the same arguments.
+
+        Returns:
+            A group of as many members, in the same order: new tasks in place of those, the others
+            as they are. This one, if none has failed.
+
+        Raises:
+            MeshError: the mesh has forgotten their function.
+
+        Example:
+            >>> rows = group.retry_failed().results()
+        """
+        from . import retry  # it makes groups
+
+        return retry.members(self._connection, self)
+
+    def wait(self, timeout: float | None = None, *, progress: bool = False) -> bool:
+        """Wait until all members have ended; False if that took longer than `timeout` seconds.
+
+        Args:
+            timeout: default: as long as it takes.
+            progress: show on standard error how far they are, and at the end what failed: a bar on
+                a terminal and in a notebook (with ``meshrun[progress]``), elsewhere a few lines.
+        """
         try:
-            self._wait(timeout, stop_at_failure=False)
+            self._wait(timeout, stop_at_failure=False, progress=progress)
         except FutureTimeout:
             return False
         return True
 
-    def _wait(self, timeout: float | None, *, stop_at_failure: bool) -> None:
+    def _wait(self, timeout: float | None, *, stop_at_failure: bool, progress: bool) -> None:
         def over() -> bool:
             return not self._left or self._error is not None or stop_at_failure and self._failed > 0
 
-        with self._lock:
-            if not self._changed.wait_for(over, timeout):
-                raise FutureTimeout(f"{self._left} of {len(self)} members have not ended")
-            if self._error is not None:
-                raise self._error
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with (
+            rest_told(self._connection, self.id, lambda: self._left, len(self)),
+            Bar(len(self)) if progress else nullcontext() as bar,
+        ):
+            is_over = is_late = False
+            while True:
+                if bar is not None:  # at once: the rate is that from here on
+                    bar.show(len(self) - self._left - self._failed, self._failed)
+                if is_over:
+                    break
+                if is_late:
+                    raise FutureTimeout(f"{self._left} of {len(self)} members have not ended")
+                rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+                step = (
+                    rest if bar is None else min(SHOW_EVERY_S, math.inf if rest is None else rest)
+                )
+                with self._lock:
+                    is_over = self._changed.wait_for(over, step)
+                is_late = step == rest
+        self._connection.shown()
+        if bar is not None and self._failed:
+            bar.say(str(self.failures()))
+        if self._error is not None and self._left:
+            raise self._error
 
-    def progress(self) -> Iterator[Progress]:
-        """How far the group is, again and again until it has ended, at most ten times a second."""
-        last = None
-        while True:
-            with self._lock:
-                if self._error is not None:
-                    raise self._error
-                now = self._progress()
-                ended = not self._left
-                if now == last and not ended:
-                    self._changed.wait()
-                    continue
-            yield now
-            if ended:
-                return
-            last = now
-            pause = time.monotonic() + PROGRESS_S
-            with self._lock:
-                while self._left and (rest := pause - time.monotonic()) > 0:
-                    self._changed.wait(rest)
+    def __await__(self) -> Generator[Any, None, list[Any]]:
+        """``await group``: what `results` gives, waited for and fetched off the loop. Who is
+        cancelled meanwhile has the members cancelled, also those that run.
 
-    def _progress(self) -> Progress:
-        done = len(self) - self._left - self._failed
-        return Progress(done, self._failed, len(self), self._found)
+        Example:
+            >>> async def main():
+            ...     return await m.submit_many(simulate, temperatures)
+        """
+        from . import awaiting
 
-    def status(self) -> dict[str, int]:
-        """How many members are in each state, `total`, and `found`: whose result was there when
-        the group was submitted. What a mesh without room has not taken in yet is waiting."""
-        counts = {state.word: 0 for state in State}
-        there = self._connection.count(self._spans()) if self._left else {}
-        kinds = bytes(self._kinds)  # what has ended by now has, whatever the router said before
-        for kind in set(kinds) - {_OPEN}:
-            counts[STATE_OF[Kind(kind)].word] += kinds.count(kind)
-        left = kinds.count(_OPEN)
-        for state in (State.WAITING, State.QUEUED):
-            counts[state.word] = min(left, there.get(state.word, 0))
-            left -= counts[state.word]
-        running = left
-        if self._connection.no_room is not None:  # those that it does not know wait for room
-            running = min(left, there.get(State.RUNNING.word, 0))
-            counts[State.WAITING.word] += left - running
-        return counts | {"running": running, "total": len(self), "found": self._found}
+        return awaiting.results_of(self).__await__()
+
+    async def __aiter__(self) -> AsyncIterator[Future]:
+        """``async for future in group``: the members' futures as they end, however they do; those
+        that have ended first. Each is done: await it for its value. Who stops early cancels
+        nothing.
+
+        Raises:
+            RouterUnreachable: the mesh is gone; from then on nothing is known.
+
+        Example:
+            >>> async def main():
+            ...     async for future in m.submit_many(simulate, temperatures):
+            ...         print(future.id, await future)
+        """
+        from . import awaiting
+
+        async with aclosing(awaiting.ends_of(self)) as ends:
+            async for index in ends:
+                yield self[index]
+
+    def stop(self) -> None:
+        """Cancel all members, also those that run: for who awaited them."""
+        self._connection.cancel(self._spans(), running=True)
 
     def cancel(self) -> int:
         """Cancel the members that have not begun; how many that were."""
@@ -320,7 +333,11 @@ class Group(Sequence[Future]):
 
     def _spans(self) -> list[tuple[str, int, int]]:
         """All members that have not ended, and more: as few spans as that takes."""
-        older = [(*task, 1) for i, task in list(self.older.items()) if self._kinds[i] == _OPEN]
+        older = [
+            (session, first, count)
+            for i, session, first, count in self.older
+            if self._kinds.count(OPEN, i, i + count)
+        ]
         return [(self._session, self.first, len(self)), *older]
 
     # -- for the connection ------------------------------------------------------------------
@@ -335,66 +352,86 @@ class Group(Sequence[Future]):
         """Whether no member is open."""
         return not self._left
 
+    def is_own(self, counter: int) -> bool:
+        """Whether a task of this session is a member, rather than a number whose member is an
+        older task."""
+        return self.older.task(counter - self.first) is None
+
     def take(self, counters: Sequence[int], kinds: Any, bodies: list[Any]) -> None:
         """Members have ended."""
         mine, left, first = self._kinds, self._bodies, self.first
         with self._lock:
-            taken = 0
+            taken: list[int] = []
             for nth, counter in enumerate(counters):
                 i = counter - first
-                if mine[i] == _OPEN:
+                if mine[i] == OPEN:
                     left[i] = bodies[nth]  # before the kind, by which others see that it is there
                     mine[i] = kinds[nth]
-                    taken += 1
+                    taken.append(i)
                     if kinds[nth] not in SUCCESS:
                         self._failed += 1
-            self._left -= taken
-            self._changed.notify_all()
+            self._left -= len(taken)
+            self._tell(taken)
+
+    def _tell(self, ended: Iterable[int]) -> None:
+        """Wake who waits for members; under the lock."""
+        self._changed.notify_all()
+        for hear in self._hearing:
+            hear(ended)
+
+    def listen(self, hear: Hear) -> None:
+        """Have `hear` called with members that have ended, each once, from any thread."""
+        self._connection.check_process()
+        with self._lock:
+            self._hearing.append(hear)
+            hear([i for i, kind in enumerate(self._kinds) if kind != OPEN])
+
+    def unlisten(self, hear: Hear) -> None:
+        """End that."""
+        with self._lock:
+            self._hearing.remove(hear)
+
+    @property
+    def broken(self) -> BaseException | None:
+        """Why no more will be heard of its members, if so."""
+        return self._error
 
     def give_up(self, index: int, why: str) -> None:
         """The members from `index` on are not submitted."""
         with self._lock:
             count = len(self) - index
             # Of the block that was being sent some may have ended already.
-            ended = [kind for kind in self._kinds[index : index + BLOCK_TASKS_MAX] if kind != _OPEN]
+            ended = [kind for kind in self._kinds[index : index + BLOCK_TASKS_MAX] if kind != OPEN]
+            opened = [i for i in range(index, len(self)) if self._kinds[i] == OPEN]
             failed = sum(kind not in SUCCESS for kind in ended)
             self._kinds[index:] = bytes([Kind.CANCELLED]) * count
             self._bodies[index:] = [failure_body("CancelledError", why)] * count
             self._left -= count - len(ended)
             self._failed += count - failed
-            self._changed.notify_all()
+            self._tell(opened)
 
     @property
     def own_left(self) -> int:
         """How many members that were submitted here have not ended."""
-        return self._left - sum(self._kinds[i] == _OPEN for i in list(self.older))
+        return self._left - sum(self._kinds.count(OPEN, i, i + n) for i, _, _, n in self.older)
 
     def is_older(self, index: int, session: str, counter: int, *, ended: bool) -> None:
         """Member `index` is an older task. Called by the I/O thread."""
-        self.older[index] = (session, counter)
+        self.older.add(index, session, counter)
         self._found += ended
 
     def raw(self, index: int) -> tuple[int, Any] | None:
         """How a member ended, or None."""
         kind = self._kinds[index]
-        return None if kind == _OPEN else (kind, self._bodies[index])
+        return None if kind == OPEN else (kind, self._bodies[index])
 
     def open_spans(self) -> list[tuple[str, int, int]]:
         """The members that have not ended, as (session, first, count)."""
-        spans: list[tuple[str, int, int]] = []
-        for i, kind in enumerate(self._kinds):
-            if kind != _OPEN:
-                continue
-            session, counter = self.task_of(i)
-            if spans and spans[-1][0] == session and spans[-1][1] + spans[-1][2] == counter:
-                spans[-1] = (session, spans[-1][1], spans[-1][2] + 1)
-            else:
-                spans.append((session, counter, 1))
-        return spans
+        return roll.merged(self.task_of(i) for i, kind in enumerate(self._kinds) if kind == OPEN)
 
     def fail(self, error: BaseException) -> None:
         """The open members' ends will not be known. Called by the I/O thread."""
         with self._lock:
             if self._left:
                 self._error = error
-            self._changed.notify_all()
+            self._tell(())

@@ -32,11 +32,16 @@ _READ_BYTES = 1024 * 1024
 
 
 class Kept:
-    """Results in `folder`, which is made when the first is kept.
+    """Results that were asked for, as plain files in a folder: no mesh is needed to read them.
+
+    Args:
+        folder: that of `Mesh(results=)` or ``--results``; made when the first is kept.
 
     Example:
-        >>> from mesh import Kept
-        >>> Kept("results").result("T=2.30")
+        >>> with Mesh(results="results") as m:
+        ...     m.options(id="T=2.30").submit(simulate, 2.3).result()
+        >>> Kept("results").result("T=2.30")  # next year, on another machine
+        0.901
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import MeshError
 from ..transport.access import Access
@@ -30,6 +30,9 @@ class Launched(Protocol):
         """
 
 
+Ended = TypeVar("Ended", bound=Launched)
+
+
 class Launcher(Protocol):
     """Starts workers."""
 
@@ -41,8 +44,10 @@ class Launcher(Protocol):
         """
 
 
-def end_all(launched: Iterable[Launched], patience_s: float, say: Callable[[str], None]) -> None:
-    """End them all at once; `say` hears of what may still run."""
+def end_all(
+    launched: Iterable[Ended], patience_s: float, say: Callable[[str], None]
+) -> list[Ended]:
+    """End them all at once; what has been ended. `say` hears of what may still run."""
 
     def end(each: Launched) -> str:
         try:
@@ -59,3 +64,4 @@ def end_all(launched: Iterable[Launched], patience_s: float, say: Callable[[str]
             found = [end(each) for each in known]
     for why in filter(None, found):
         say(why)
+    return [each for each, why in zip(known, found, strict=True) if not why]

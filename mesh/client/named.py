@@ -1,12 +1,13 @@
-"""Named: what a user's text, an id, a prefix, an own id or "last", means on a mesh."""
+"""Named: what a user's text means on a mesh: an id, a prefix, an own id, a group's name, "last"."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import TaskNotFound
 from ..store.meaning import CANDIDATES_MAX
 from ..task import parse
+from . import roll
 from .source import Source
 
 
@@ -20,12 +21,24 @@ class Named(NamedTuple):
 
     def spans(self, connection: Source) -> list[tuple[str, int, int]]:
         """The tasks that this stands for, as (session, first, count)."""
+        own = (self.session, self.counter + (self.kind == "group"), self.size)
+        return [
+            own,
+            *((session, first, count) for _, session, first, count in self._older(connection)),
+        ]
+
+    def members(self, connection: Source) -> list[tuple[str, int, int]]:
+        """The same, but each once and in their order."""
+        own = self.counter + (self.kind == "group")
+        return roll.members(self.session, own, self.size, self._older(connection))
+
+    def _older(self, connection: Source) -> list[list[Any]]:
+        """The members of a group that are older tasks."""
         if self.kind == "task":
-            return [(self.session, self.counter, 1)]
+            return []
         about = {"session": self.session, "first": self.counter}
-        older = connection.ask("group", about)["foreign"]
-        own = (self.session, self.counter + 1, self.size)
-        return [own, *((session, first, count) for _, session, first, count in older)]
+        older: list[list[Any]] = connection.ask("group", about)["foreign"]
+        return older
 
 
 def find(connection: Source, text: str, why: str) -> Named:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.notices import NO_ROOM, NO_WORKER, ROOM
+from ..core.notices import NO_ABLE, NO_ROOM, NO_WORKER, ROOM
+
+#: These keep tasks waiting until somebody does something.
+OF_TASKS = {NO_WORKER, NO_ABLE}
 
 
 def words(kind: str, about: dict[str, Any], access: str) -> str | None:
@@ -14,6 +17,8 @@ def words(kind: str, about: dict[str, Any], access: str) -> str | None:
             f"tasks wait ({about.get('queued', '?')}), and the mesh has had no worker with a slot "
             f"for {about.get('for_s', 0):.0f} s: start one with `mesh worker --access {access}`"
         )
+    if kind == NO_ABLE:
+        return f"tasks wait for {about.get('waits_for', 'a worker that can run them')}"
     if kind == NO_ROOM:
         reason = about.get("reason", "its disk is full")
         return f"the mesh cannot record more, and waits until it can: {reason}"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import QueueFull
 from ..processes import spool
 from ..processes.carrier import reachable
+from ..protocol import messages as m
 from ..protocol import outcome, payload
 from ..protocol.outcome import RESULT
 from ..store import deposits
@@ -83,8 +84,8 @@ class Puts:
         self._lock = threading.Lock()
         self._host = socket.gethostname()
         self._home: Home | None = None
-        self._own = connection.access.keys.own if connection.access.keys is not None else None
-        self._uploader = Uploader(self._own)
+        self._own = connection.access.own
+        self._uploader = Uploader(self._own, connection.relay)
         self._remote: set[str] = set()  # stores whose folders cannot be written to
         self._depositors: dict[str, deposits.Depositor] = {}
         self._known: OrderedDict[int, deque[Known]] = OrderedDict()  # by size
@@ -226,7 +227,7 @@ class Puts:
             return spool.write(place, parts)[1]
         content = contents.setdefault(store, Content(parts))
         addresses = reachable(address, is_here=host == self._host, own=self._own)
-        self._uploader.send(addresses, task, lease, content)
+        self._uploader.send(store, addresses, task, lease, content)
         return _checksum(parts)
 
     def _lodge(self, store: str, place: Path) -> None:
@@ -238,6 +239,10 @@ class Puts:
                     depositor.leave()
                 incoming = place.parent.parent
                 self._depositors[store] = deposits.Depositor(incoming, self._session)
+
+    def hear_relayed(self, message: m.Relay) -> None:
+        """An answer to a part has come by way of the router."""
+        self._uploader.hear_relayed(message)
 
     def close(self) -> None:
         """Nothing more is put."""

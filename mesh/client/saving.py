@@ -48,7 +48,7 @@ def save(ended: Ended, path: str, timeout: float | None = None) -> tuple[int, st
         PayloadError, ResultLost, ResultUnreachable, TimeoutError: the value cannot be had.
     """
     folder = Path(tempfile.gettempdir()) if path == "-" else Path(path).absolute().parent
-    with told_of(path), _target(path) as file:
+    with told_of(path), target(path) as file:
         return pour(ended, file, folder, timeout)
 
 
@@ -76,6 +76,8 @@ def told_of(path: str) -> Iterator[None]:
     except OSError as problem:
         if isinstance(problem, TimeoutError) or problem.errno is None:
             raise
+        if path == "-" and isinstance(problem, BrokenPipeError):
+            raise  # who reads has seen enough
         raise MeshError(f"{path} cannot be written: {problem.strerror}") from problem
 
 
@@ -85,12 +87,12 @@ def save_value(value: Any, path: str) -> tuple[int, str]:
     Raises:
         MeshError: the file cannot be written.
     """
-    with told_of(path), _target(path) as file:
+    with told_of(path), target(path) as file:
         return _write_value(value, file)
 
 
 @contextlib.contextmanager
-def _target(path: str) -> Iterator[IO[bytes]]:
+def target(path: str) -> Iterator[IO[bytes]]:
     """Where to write: a file gets its name, on the disk, if all went well."""
     if path == "-":
         yield sys.stdout.buffer

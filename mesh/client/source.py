@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ..core.client import PAGE_TASKS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .future import Future
     from .group import Group
     from .kept import Kept
+    from .listening import Pieces
     from .waiting import Waiting
 
 #: How long a question to the router may take.
@@ -33,12 +35,15 @@ class Source:
         session: this client's; "" of one that submits nothing.
         waiting: who waits for which task.
         kept: where results stay that were asked for.
+        is_in_with: whether a `with` ends this client: who is interrupted there leaves it, and has
+            its tasks cancelled.
     """
 
     access: Access
     session: str
     waiting: Waiting
     kept: Kept | None
+    is_in_with = False
 
     def ask(self, what: str, about: dict[str, Any], timeout: float | None = ANSWER_S) -> Any:
         """Ask the router, or what it would say.
@@ -103,10 +108,20 @@ class Source:
             counts.update(self.ask("count", {"spans": spans[at : at + PAGE_TASKS]}))
         return counts
 
-    def log_of(self, body: Any) -> str:
-        """What a task printed, of its outcome's body."""
+    def follow(self, session: str, counter: int) -> AbstractContextManager[Pieces]:
+        """What a task prints while that lasts, and what its run has printed before, in pieces."""
+        raise NotImplementedError
+
+    def look(self, session: str, first: int, count: int = 1) -> None:
+        """Somebody has seen how these tasks ended."""
+
+    def shown(self) -> None:
+        """Wait until what own tasks have printed is shown, as far as it has been heard of."""
+
+    def log_of(self, body: Any) -> tuple[float, bytes]:
+        """When the run began that has this outcome (unix time), and what it printed."""
         found = parse(body)
         log = found.log
         if found.flags & outcome.LOG_STORED:
             log = bytes(self.fetch(parse_ref(log)))
-        return log.decode("utf-8", "replace")
+        return found.begun, log

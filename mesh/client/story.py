@@ -47,6 +47,8 @@ class Story(dict[str, Any]):
     Of a task that has not ended also ``errors``, ``slot_losses``, ``worker_losses``; while it runs
     ``lease``, ``worker``, ``host``, ``given_at``, ``pid``; and ``waits_for``, in words. If that is
     inputs, ``missing`` has their ``count``, and of the first ``inputs`` each ``id`` and ``state``.
+    If it is what a worker must have, ``refusals`` has of some workers each ``id``, ``host`` and
+    ``why`` it is not given the task; ``is_able`` says whether any could run it.
     The same of one whose result was lost and is made again: its ``state`` stays ``done``, and
     ``recovering`` is how far that is. Times are unix seconds; what is not known is None or not
     there.

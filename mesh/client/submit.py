@@ -5,23 +5,27 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from functools import partial
 from typing import Any
 
 from ..errors import PayloadError
-from ..options import sparse
+from ..options import OPTIONS, over, sparse
 from ..protocol import messages as m
 from ..protocol import payload
 from ..protocol.functions import Packed
 from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
+from ..protocol.parcel import Initializer
 from ..task import Kind
 from . import calls
+from .bar import SHOW_EVERY_S, Bar
 from .calls import Call
 from .connection import Connection
 from .future import Future
 from .group import Group
+from .heavy import HEAVY_BYTES, Heavy
 from .pack import Packer
 from .task import options_in
 
@@ -30,11 +34,44 @@ MAP_WINDOW = 8192
 
 
 class Submitter:
-    """Submits through `connection`. Options at the call win over those of `@task`."""
+    """Submits through `connection`, with the modules that functions need unless it is told not to,
+    and with what is to run first in each process. Options at the call win over those of `@task`,
+    these over the mesh's `own`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        own: dict[str, Any],
+        *,
+        with_modules: bool = True,
+        initializer: Initializer | None = None,
+    ) -> None:
         self._connection = connection
-        self._packer = Packer()
+        self._own = own
+        self._with_modules = with_modules
+        self._packer = Packer(connection.warn, initializer, with_modules=with_modules)
+        self._heavy = Heavy(connection.warn)
+        self._heavy_bytes = HEAVY_BYTES + (0 if initializer is None else len(initializer.call))
+
+    def _pack(self, fn: Callable[..., Any]) -> Packed:
+        packed = self._packer.pack(fn)
+        if len(packed.payload) >= self._heavy_bytes:
+            self._heavy.look(fn, packed)
+        return packed
+
+    def _options(self, fn: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+        """Those of a call of `fn`: the call's, its own, the mesh's."""
+        given = options_in(fn)
+        if not (given or options):
+            return self._own
+        return over(over(self._own, given), options)
+
+    def _dump(
+        self, packed: Packed, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], bytes]:
+        """The arguments of a call of `packed`; see `payload.dump_arguments`."""
+        mesh = self._connection.access.mesh
+        return payload.dump_arguments(args, kwargs, mesh, self._with_modules, packed.parcel.sources)
 
     def submit(
         self,
@@ -44,15 +81,16 @@ class Submitter:
         kwargs: dict[str, Any],
     ) -> Future:
         """See `Mesh.submit`."""
-        packed = self._packer.pack(fn)
-        given = options_in(fn)
+        packed = self._pack(fn)
+        options = self._options(fn, options)
         alias = None
-        if given or options:
-            options = {**given, **options}
-            alias = options.pop("id", None)
+        if options:
+            alias = options.get("id")
             options = sparse(options)
+        if kwargs and not OPTIONS.keys().isdisjoint(kwargs):
+            calls.check_names(fn, kwargs)
         connection = self._connection
-        parts, inputs = payload.dump_arguments(args, kwargs, connection.access.mesh)
+        parts, inputs = self._dump(packed, args, kwargs)
         arguments, inputs = connection.puts.fit(parts, inputs)
         made: list[Future] = []
         connection.outbox.add(
@@ -70,7 +108,7 @@ class Submitter:
         """See `Mesh.put`."""
         connection = self._connection
         try:
-            parts = payload.dump(obj, with_modules=True)
+            parts = payload.dump(obj, with_modules=self._with_modules)
         except Exception as error:
             kind = type(obj).__qualname__
             raise PayloadError(f"{kind} cannot be pickled: {error}") from error
@@ -102,8 +140,8 @@ class Submitter:
             raise TypeError("submit_many() takes at least one iterable of arguments, or kwargs=")
         if name is not None and not (isinstance(name, str) and 0 < len(name) <= 256):
             raise ValueError(f"name= is a string of 1 to 256 characters, not {name!r:.80}")
-        packed = self._packer.pack(fn)
-        options = {**options_in(fn), **options}
+        packed = self._pack(fn)
+        options = self._options(fn, options)
         if "id" in options:
             raise TypeError("a group takes ids=, one for each member, not id=")
         options = sparse(options)
@@ -138,12 +176,13 @@ class Submitter:
     ) -> Iterator[int]:
         """Encode and send the members of a group, block by block; how many have been."""
         connection = self._connection
-        mesh = connection.access.mesh
-        for part in calls.encoded(rows, aliases is not None, mesh, connection.puts):
+        dump = partial(self._dump, packed)
+        for part in calls.encoded(rows, aliases is not None, dump, connection.puts):
             index, count = part.index, len(part.payloads)
             for i, error in part.broken:
                 counter = group.first + index + i
                 body = failure_body(PayloadError.__name__, str(error))
+                connection.unseen.ended([counter], bytes([Kind.REFUSED]), [body])
                 group.take([counter], [Kind.REFUSED], [body])
                 connection.waiting.drop_if_ended(group)
             for low, high in calls.whole_runs(count, [i for i, _ in part.broken]):
@@ -169,6 +208,7 @@ class Submitter:
         timeout: float | None,
         chunksize: int,
         buffersize: int | None,
+        progress: bool,
     ) -> Iterator[Any]:
         """See `Mesh.map`."""
         if chunksize < 1:
@@ -177,10 +217,12 @@ class Submitter:
             raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
         window = buffersize or MAP_WINDOW
         segment = max(1, min(BLOCK_TASKS_MAX, window // 4))
+        sizes = [len(each) for each in iterables if isinstance(each, Sized)]
+        total = min(sizes) if len(sizes) == len(iterables) else None
         rows = zip(*iterables, strict=False)
         deadline = None if timeout is None else time.monotonic() + timeout
-        packed = self._packer.pack(fn)
-        options = sparse({**options_in(fn), **options})
+        packed = self._pack(fn)
+        options = sparse(self._options(fn, options))
         groups: deque[Group] = deque()
 
         def submit_next() -> bool:
@@ -192,32 +234,54 @@ class Submitter:
         while len(groups) * segment < window and submit_next():
             pass
 
-        def results() -> Iterator[Any]:
+        def results(bar: Bar | None) -> Iterator[Any]:
+            taken = 0
             try:
                 while groups:
                     for index in range(len(groups[0])):
-                        rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-                        yield groups[0].value_in_time(index, rest)
+                        if bar is not None:
+                            _show(bar, groups[0], index, taken, deadline)
+                        yield groups[0].value_in_time(index, _rest(deadline))
+                        taken += 1
                     groups.popleft()
                     submit_next()
+                if bar is not None:
+                    bar.show(taken)
             finally:
-                for group in groups:
-                    if not group.ended:
-                        group.cancel()
+                if bar is not None:
+                    bar.close()
+                spans = [span for group in groups for span in group.open_spans()]
+                if spans:  # all at once: what is cancelled later would begin meanwhile
+                    self._connection.cancel(spans, running=False)
 
-        return results()
+        return results(Bar(total) if progress else None)
 
     def _segment(self, packed: Packed, options: dict[str, Any], rows: list[Call]) -> Group:
         """Tasks that are nobody's group: of `map`."""
         connection = self._connection
         counter = connection.outbox.reserve(len(rows) + 1)
         group = Group(connection, connection.session, counter, len(rows))
-        mesh = connection.access.mesh
         fit = connection.puts.fit
-        encoded = [fit(*payload.dump_arguments(args, kwargs, mesh)) for args, kwargs in rows]
+        encoded = [fit(*self._dump(packed, args, kwargs)) for args, kwargs in rows]
         payloads, inputs = [each[0] for each in encoded], [each[1] for each in encoded]
         connection.waiting.add(group)
         taken = inputs if any(inputs) else None
         block = m.Block(group.first, packed.digest, options, None, 0, payloads, None, None, taken)
         connection.outbox.add_block(packed, block)
         return group
+
+
+def _rest(deadline: float | None) -> float | None:
+    """How much time is left."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _show(bar: Bar, group: Group, index: int, taken: int, deadline: float | None) -> None:
+    """Show how many results were `taken` until the next one is there, or the time is over."""
+    while True:
+        rest = _rest(deadline)
+        step = SHOW_EVERY_S if rest is None else min(rest, SHOW_EVERY_S)
+        is_there = group.ends_within(index, step)
+        bar.show(taken)
+        if is_there or step == rest:
+            return

@@ -25,8 +25,12 @@ def task(function: Any = None, /, **options: Any) -> Any:
 
     Options at the call (`m.options(...)`) win over these, these over the mesh's.
 
+    Args:
+        options: as for `Mesh.options`, but for `id`.
+
     Raises:
         TypeError: an unknown option; all are listed.
+        ValueError: a value is out of range.
 
     Example:
         >>> @task(retries=3)

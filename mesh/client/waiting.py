@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import TaskNotFound
 from ..protocol import outcome
-from ..task import Kind
+from ..task import SUCCESS, Kind
 from .future import Future
 from .group import Group
 
@@ -44,6 +44,7 @@ class Waiting:
         self._groups: dict[int, Group] = {}
         self._firsts: list[int] = []
         self._others: dict[tuple[str, int], list[Future | tuple[Group, int]]] = {}
+        self._joined_groups: dict[str, list[Group]] = {}  # by session: others' groups, or earlier
         self._joined: set[Future] = set()  # submitted here, and found to be an older task
         self._leaving = False
         self._error: BaseException | None = None
@@ -84,8 +85,27 @@ class Waiting:
     def join_group(self, group: Group) -> None:
         """A group that was submitted elsewhere, or earlier."""
         with self._lock:
-            for i in range(len(group)):
-                self._others.setdefault(group.task_of(i), []).append((group, i))
+            self._joined_groups.setdefault(group.key[0], []).append(group)
+            for index, session, counter, count in group.older:
+                for i in range(count):
+                    self._others.setdefault((session, counter + i), []).append((group, index + i))
+
+    def follow(self, group: Group, old: Group, again: set[int]) -> None:
+        """A group whose members are those of `old`, but for `again`: new tasks in their places."""
+        ended: list[tuple[int, int, Any]] = []
+        with self._lock:  # else news might come in between
+            for i in range(len(old)):
+                if i in again:
+                    continue
+                task, raw = old.task_of(i), old.raw(i)
+                group.is_older(i, *task, ended=raw is not None and raw[0] in SUCCESS)
+                if raw is None:
+                    self._others.setdefault(task, []).append((group, i))
+                else:
+                    ended.append((group.first + i, *raw))
+        if ended:
+            counters, kinds, bodies = zip(*ended)
+            group.take(counters, kinds, list(bodies))
 
     def member(self, group: Group, index: int) -> Future:
         """A future for a member of a group."""
@@ -146,6 +166,8 @@ class Waiting:
         """Everything that is waited for."""
         with self._lock:
             others = [(s, c, 1) for s, c in self._others if not self._is_open(s, c)]
+            for groups in self._joined_groups.values():
+                others += [span for group in groups for span in group.open_spans()]
             return self._own_spans() + others
 
     def _is_open(self, session: str, counter: int) -> bool:
@@ -172,6 +194,9 @@ class Waiting:
                     waiting.append(future)
                 group = self._group_at(counter)
                 if group is not None:
+                    waiting.append((group, counter - group.first))
+            for group in self._joined_groups.get(session, ()):
+                if group.first <= counter < group.end:
                     waiting.append((group, counter - group.first))
             for each in waiting:
                 if isinstance(each, Future):
@@ -230,6 +255,19 @@ class Waiting:
         self, session: str, counters: list[int], kinds: bytes, bodies: list[Any]
     ) -> None:
         with self._lock:  # a member's future may be joining them
+            groups = list(self._joined_groups.get(session, ()))
+        low, high = (min(counters), max(counters)) if groups else (0, 0)
+        for group in groups:
+            if high < group.first or low >= group.end:
+                continue
+            mine = [nth for nth, c in enumerate(counters) if group.first <= c < group.end]
+            if len(group.older):
+                mine = [n for n in mine if group.is_own(counters[n])]
+            group.take(
+                [counters[n] for n in mine], [kinds[n] for n in mine], [bodies[n] for n in mine]
+            )
+            self.drop_if_ended(group)
+        with self._lock:
             if not self._others:
                 return
         for nth, counter in enumerate(counters):
@@ -252,6 +290,8 @@ class Waiting:
             waiting: list[Future | Group] = [*self._futures.values(), *self._groups.values()]
             for targets in self._others.values():
                 waiting += [t if isinstance(t, Future) else t[0] for t in targets]
+            for groups in self._joined_groups.values():
+                waiting += groups
             self._idle.notify_all()
         for each in waiting:
             each.fail(error)
@@ -269,6 +309,11 @@ class Waiting:
         if not group.ended:
             return
         with self._lock:
-            if self._groups.pop(group.first, None) is not None:
+            session = group.key[0]
+            joined = self._joined_groups.pop(session, [])
+            if left := [each for each in joined if each is not group]:
+                self._joined_groups[session] = left
+            if self._groups.get(group.first) is group:  # another client's may begin there, too
+                del self._groups[group.first]
                 self._firsts.pop(bisect_right(self._firsts, group.first) - 1)
                 self._idle.notify_all()

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import RouterUnreachable
+from ..processes.alive import is_alive
+from ..processes.cpus import cpus
 from ..processes.litter import PREFIX
 from ..processes.local import Plan
-from ..processes.spawn import cpus
 from ..store import folder as store_folder
 from ..store.durability import Durability, level
 from ..store.folder import default_root
 from ..transport import access as access_files
 from ..transport.access import Access
-from ..transport.interfaces import parse
+from ..transport.interfaces import is_dialled, parse
 
-#: Who starts a mesh in a folder, or ends one there, has done so within this.
-CHANGING_S = 60.0
+#: Who starts a mesh in a folder, or ends one there, has done so within this: what was there before
+#: ends, and then router and worker begin.
+CHANGING_S = 120.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -51,8 +54,11 @@ class Place:
         memory_max: int | None,
         settings: dict[str, Any] | None,
         listen: str | None,
+        resources: dict[str, int] | None,
+        threads: int | None,
+        advertise: Sequence[str] | None,
     ) -> Plan:
-        """What to start, to embed a mesh here; by default with a slot for each CPU."""
+        """What to start, to embed a mesh here; by default with a process for each CPU."""
         return Plan(
             self.folder,
             cpus() if slots is None else slots,
@@ -61,7 +67,10 @@ class Place:
             temporary=self.temporary,
             tasks_max=tasks_max,
             memory_max=memory_max,
+            resources=resources or {},
+            threads=threads or 1,
             settings=settings or {},
+            advertise=advertise or (),
         )
 
 
@@ -72,6 +81,9 @@ def find(
     slots: int | None,
     durability: str | None,
     listen: str | None = None,
+    resources: dict[str, int] | None = None,
+    threads: int | None = None,
+    advertise: Sequence[str] | None = None,
 ) -> Place:
     """The place that these arguments mean.
 
@@ -80,8 +92,14 @@ def find(
         RouterUnreachable, AccessDenied, VersionMismatch: the access file to join by cannot be used.
     """
     if access is not None:
-        embedding = {"slots": slots, "dir": folder, "name": name, "durability": durability}
-        embedding["listen"] = listen
+        embedding: dict[str, object] = {
+            "slots": slots,
+            "dir": folder,
+            "name": name,
+            "durability": durability,
+        }
+        embedding |= {"listen": listen, "resources": resources, "threads": threads}
+        embedding |= {"advertise": advertise}
         given = [name for name, value in embedding.items() if value is not None]
         if given:
             raise ValueError(
@@ -90,11 +108,13 @@ def find(
         return _join(access_files.locate(access), f"access={os.fspath(access)!r}")
     if folder is not None and name is not None:
         raise ValueError("dir= and name= both say where the mesh is: give one of them")
-    embeds = any(value is not None for value in (slots, folder, name, durability, listen))
+    own = slots, folder, name, durability, listen, resources, threads, advertise
+    embeds = any(value is not None for value in own)
     if not embeds and os.environ.get(access_files.ENVIRONMENT):
         return _join(access_files.locate(None), f"${access_files.ENVIRONMENT}")
     if listen is not None and listen != "any" and parse(listen) is None:
         raise ValueError(f"listen takes 'any' or 'tcp://HOST:PORT', not {listen!r}")
+    _check_advertised(advertise, listen)
     lasting = level(durability, temporary=folder is None and name is None)
     if folder is not None:
         if not os.fspath(folder):
@@ -115,6 +135,9 @@ def settled(
     slots: int | None,
     durability: str | None,
     listen: str | None = None,
+    resources: dict[str, int] | None = None,
+    threads: int | None = None,
+    advertise: Sequence[str] | None = None,
 ) -> Iterator[Place]:
     """`find`, and nobody else starts a mesh in that place meanwhile, or ends one.
 
@@ -122,25 +145,35 @@ def settled(
         StoreError: the folder cannot be used, or somebody else does so for too long.
         Exception: see `find`.
     """
-    place = find(access, folder, name, slots, durability, listen)
+    given = access, folder, name, slots, durability, listen, resources, threads, advertise
+    place = find(*given)
     if not place.shared:
-        yield place
+        try:
+            yield place
+        except BaseException:
+            if place.temporary:  # interrupted before a mesh was there that would remove it
+                shutil.rmtree(place.folder, ignore_errors=True)
+            raise
         return
     if place.access is None:
         store_folder.make(place.folder)
         store_folder.prepare(place.folder)
     changing = store_folder.Lock(place.folder, "changing", CHANGING_S)
     try:
-        yield find(access, folder, name, slots, durability, listen)
+        yield find(*given)
     finally:
         changing.release()
 
 
 def launching(
-    access: str | os.PathLike[str] | None, embedding: bool, slots: int | None, listen: str | None
+    access: str | os.PathLike[str] | None,
+    embeds: Iterable[object],
+    slots: int | None,
+    listen: str | None,
 ) -> tuple[int | None, str | None]:
     """`slots` and `listen` of a mesh for which workers are launched: unless it is joined it listens
-    for them, and has no slots of its own. `embedding`: other arguments say that it is not."""
+    for them, and has no slots of its own. `embeds`: what says, if given, that it is not."""
+    embedding = any(each is not None for each in embeds)
     joins = access is not None or not embedding and os.environ.get(access_files.ENVIRONMENT)
     if joins:
         return slots, listen
@@ -172,6 +205,19 @@ def folder_of(name: str) -> Path:
     return default_root() / name
 
 
+def _check_advertised(advertise: Sequence[str] | None, listen: str | None) -> None:
+    if isinstance(advertise, str):
+        raise ValueError(f"advertise={advertise!r}: give a list of addresses")
+    for each in advertise or ():
+        if not is_dialled(each):
+            raise ValueError(
+                f"advertise takes addresses that others dial, such as "
+                f"'tcp://mesh.example.org:5555', not {each!r}"
+            )
+    if advertise and listen is None:
+        raise ValueError("advertise= says where else a mesh is reached that listens: give listen=")
+
+
 def _join(path: Path, why: str) -> Place:
     access = access_files.read(path)
     access_files.check_protocol(access)
@@ -186,7 +232,7 @@ def _folder(folder: Path, why: str, durability: Durability) -> Place:
         access = access_files.read(path)
     except RouterUnreachable:  # it has just gone
         return Place(None, folder, False, why, durability, True)
-    if not access_files.is_alive(access):
-        return Place(None, folder, False, why, durability, True)  # left by a mesh that was killed
+    if not is_alive(access):
+        return Place(None, folder, False, why, durability, True)  # killed, or about to end
     access_files.check_protocol(access)
     return Place(access, folder, False, f"{why}, where a mesh is alive", shared=True)

@@ -13,11 +13,13 @@ from typing import Any
 
 from ..protocol.outcome import parse, parse_failure
 from .arrivals import Arrivals
+from .need import need_of
 
 
 class Piece:
     """Consecutive tasks under consecutive leases, as the router sent them. `inputs` are those of
-    its leases that take any: a list of kind, and value or ref."""
+    its leases that take any: a list of kind, and value or ref; `options` those of its tasks, with
+    which members of a group they are."""
 
     __slots__ = (
         "first",
@@ -25,6 +27,8 @@ class Piece:
         "inputs",
         "lease",
         "memory",
+        "options",
+        "need",
         "payloads",
         "retry_on",
         "session",
@@ -37,6 +41,8 @@ class Piece:
         self.first: int = row[1]
         self.lease: int = row[2]
         self.function: bytes = row[3]
+        self.options: dict[str, Any] = row[4]
+        self.need = need_of(row[4])
         self.memory: int | None = row[4].get("memory")
         self.retry_on: list[str] | None = row[4].get("retry_on")
         self.time_limit: float | None = row[4].get("time_limit")
@@ -46,6 +52,11 @@ class Piece:
     def limited(self) -> bool:
         """Whether its tasks may be stopped for a limit: then each is alone in its slot."""
         return self.time_limit is not None or self.memory is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether each of its tasks is alone in its slot."""
+        return self.limited or self.need is not None
 
     def is_retried_on(self, body: bytes) -> bool:
         """Whether an error is of a class after which a task may run again. A name without a module
@@ -84,10 +95,17 @@ class Backlog:
 
     def add(self, piece: Piece) -> None:
         """A new piece, behind all others."""
-        if not piece.inputs:
-            self._spans.append((piece, 0, len(piece.payloads)))
-            return
-        self._spans.extend((piece, low, high) for low, high in self.arrivals.take(piece))
+        runs = self.arrivals.take(piece) if piece.inputs else [(0, len(piece.payloads))]
+        for low, high in runs:
+            self._append(piece, low, high)
+
+    def _append(self, piece: Piece, low: int, high: int) -> None:
+        """What asks for something goes before what asks for nothing: that has been set apart for
+        it."""
+        at = len(self._spans)
+        if piece.need is not None:
+            at = next((i for i, span in enumerate(self._spans) if span[0].need is None), at)
+        self._spans.insert(at, (piece, low, high))
 
     def came(self, name: bytes) -> None:
         """An input is here: what waits for nothing any more may begin, behind all others."""
@@ -95,7 +113,7 @@ class Backlog:
             if self._spans and self._spans[-1][0] is piece and self._spans[-1][2] == at:
                 self._spans[-1] = (piece, self._spans[-1][1], at + 1)
             else:
-                self._spans.append((piece, at, at + 1))
+                self._append(piece, at, at + 1)
 
     def take(self, count: int) -> tuple[Piece, int, int]:
         """At most `count` tasks of the first span."""

@@ -11,32 +11,54 @@ Blocks leave memory when their last task has ended; then the store alone knows t
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..task import ENDED, State, key
+from ..task import ENDED, SESSION_CHARS, State, key, unkey
+from .need import Need, need_of
 
 _QUEUED, _RUNNING = int(State.QUEUED), int(State.RUNNING)
+
+#: Behind all counters.
+COUNTER_END = 1 << 64
 
 #: A member of a block that is no task: its alias meant an older one, or was refused.
 HOLE = 255
 
 
+#: So many failed leases of a task are remembered: those of which no worker has heard yet that they
+#: were counted, when a router dies.
+FAILED_MAX = 8
+
+
 class Tries:
-    """How often a task was begun in vain, by whose fault, and which lease failed last: its worker
-    may say so twice. Persisted: a restart forgives nothing. `due` is not: when it may run again, if
-    it waits for its time."""
+    """How often a task was begun in vain, by whose fault, and which leases failed last: their
+    workers may say so twice. Persisted: a restart forgives nothing. `due` is not: when it may run
+    again, if it waits for its time."""
 
     __slots__ = ("due", "errors", "failed", "slot_losses", "worker_losses")
 
     def __init__(
-        self, errors: int = 0, slot_losses: int = 0, worker_losses: int = 0, failed: int = 0
+        self,
+        errors: int = 0,
+        slot_losses: int = 0,
+        worker_losses: int = 0,
+        failed: Iterable[int] = (),
     ) -> None:
         self.errors = errors
         self.slot_losses = slot_losses
         self.worker_losses = worker_losses
-        self.failed = failed
+        self.failed = [*failed]
         self.due = 0.0
+
+    def note_failed(self, lease: int) -> None:
+        """A lease of it has failed, and was counted."""
+        self.failed = [*self.failed[1 - FAILED_MAX :], lease]
+
+    @property
+    def count(self) -> int:
+        """How often, by anybody's."""
+        return self.errors + self.slot_losses + self.worker_losses
 
 
 class Block:
@@ -48,6 +70,7 @@ class Block:
         left: how many have not ended.
         tries: index → Tries, only for those that have any.
         inputs: the ids of the tasks whose results each of its tasks takes, if any does.
+        need: what each of its tasks asks for, if that is more than a slot.
         missing: index → how many of those are not there yet, only for those that wait for them.
         is_needed: whether another task takes the result of one of these.
         is_doubtful: whether one of these was begun before all of its inputs were known to be there.
@@ -68,6 +91,7 @@ class Block:
         "left",
         "missing",
         "names",
+        "need",
         "options",
         "recovering",
         "sequence",
@@ -96,6 +120,7 @@ class Block:
         self.size = size
         self.function = function
         self.options = options
+        self.need: Need | None = need_of(options)
         self.group = group
         self.index = index
         self.names = names
@@ -141,6 +166,24 @@ class Block:
             low = end
 
 
+class Neighbours:
+    """Where tasks are among the open `blocks`, for many that are close to each other: as long as no
+    block comes or goes. Those share what their ids have in common but for the last byte."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._near: dict[bytes, tuple[Block | None, int, int]] = {}
+
+    def find(self, task: bytes) -> tuple[Block, int] | None:
+        """As `Blocks.find`, by the id."""
+        counter = int.from_bytes(task[SESSION_CHARS:], "big")
+        found = self._near.get(task[:-1])
+        if found is None or not found[1] <= counter < found[2]:
+            found = self._blocks.around(*unkey(task))
+            self._near[task[:-1]] = found
+        return None if found[0] is None else (found[0], counter - found[1])
+
+
 class Blocks:
     """The open blocks, found by task."""
 
@@ -179,15 +222,21 @@ class Blocks:
 
     def find(self, session: str, counter: int) -> tuple[Block, int] | None:
         """The block and index of a task, or None if its block is not open."""
-        firsts = self._firsts.get(session)
-        if firsts is None:
-            return None
-        at = bisect_right(firsts, counter) - 1
-        if at < 0:
-            return None
-        block = self._by_session[session][firsts[at]]
-        index = counter - block.first
-        return (block, index) if index < block.size else None
+        block, first, _ = self.around(session, counter)
+        return None if block is None else (block, counter - first)
+
+    def around(self, session: str, counter: int) -> tuple[Block | None, int, int]:
+        """The block of a task, or None if that is not open; from where, and up to where, its
+        neighbours share that."""
+        firsts = self._firsts.get(session, ())
+        at = bisect_right(firsts, counter)
+        low, high = 0, firsts[at] if at < len(firsts) else COUNTER_END
+        if at:
+            block = self._by_session[session][firsts[at - 1]]
+            low = block.first + block.size
+            if counter < low:
+                return block, block.first, low
+        return None, low, high
 
     def overlapping(self, session: str, first: int, count: int) -> Iterator[tuple[Block, int, int]]:
         """The open blocks that hold tasks of [first, first + count), each with its index range."""

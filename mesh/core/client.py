@@ -48,6 +48,7 @@ class ClientTurn:
     news: list[tuple[str, list[int], bytes, list[Any]]] = field(default_factory=list)
     known: list[tuple[str, int, str, int, bool]] = field(default_factory=list)
     answers: list[tuple[int, str | None, Any]] = field(default_factory=list)
+    printed: list[m.Printed] = field(default_factory=list)
     relayed: list[m.Relay] = field(default_factory=list)
     errors: list[tuple[str, str]] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -76,7 +77,8 @@ def pages(spans: list[tuple[str, int, int]]) -> Iterator[list[list[Any]]]:
 
 
 class ClientCore:
-    """See the module. `session` are the eight characters that this client's task ids begin with."""
+    """See the module. `session` are the eight characters that this client's task ids begin with.
+    Set `about`, what HELLO says, before it dials."""
 
     def __init__(
         self, session: str, incarnation: bytes, router_timeout_s: float, now: float
@@ -84,6 +86,7 @@ class ClientCore:
         self.session = session
         self.incarnation = incarnation
         self.router_timeout_s = router_timeout_s
+        self.about: dict[str, Any] = {}
         self.settings = Settings()
         self.link = Link(keeps=True)
         self.welcome: m.Welcome | None = None
@@ -97,6 +100,7 @@ class ClientCore:
         self._hello_at = self._tick_at = now
         self._suspected = False
         self._news_bytes = 0  # taken and not acknowledged
+        self._listens_to: list[list[Any]] = []
         self._turn = ClientTurn()
 
     @property
@@ -132,6 +136,12 @@ class ClientCore:
         """Ask to be told of these tasks, page by page."""
         for page in pages(spans):
             self.send(m.Watch(page), 0, now)
+
+    def listen(self, spans: list[list[Any]], now: float) -> None:
+        """Hear what these tasks print while they run, and no others: rows of LISTEN."""
+        self._listens_to = spans
+        if self.welcome is not None:
+            self._put(m.Listen(spans), 0, now)
 
     def handle(self, event: Any, now: float) -> None:
         """Take in one event."""
@@ -190,9 +200,8 @@ class ClientCore:
         self.welcome = None
         self._hello_at = now + HELLO_AGAIN_S
         self._last_sent = now
-        hello = m.Hello(
-            "client", self.session, self.incarnation, m.VERSION_MIN, m.VERSION_MAX, {}, []
-        )
+        versions = m.VERSION_MIN, m.VERSION_MAX
+        hello = m.Hello("client", self.session, self.incarnation, *versions, self.about, [])
         self._turn.sends = [self.link.stamp(hello)]  # nothing of the old session may follow
 
     def _on_router(self, envelope: Envelope, now: float) -> None:
@@ -213,6 +222,9 @@ class ClientCore:
             for session, counters, kinds, bodies in message.runs:
                 self._news_bytes += sum(map(len, bodies)) + OUTCOME_BYTES * len(bodies)
                 self._turn.news.append((session, counters, kinds, bodies))
+        elif type(message) is m.Printed:
+            self._news_bytes += len(message.text)
+            self._turn.printed.append(message)
         elif type(message) is m.Tell:
             self._questions.pop(message.token, None)
             self._turn.answers.append((message.token, message.error, message.value))
@@ -257,6 +269,8 @@ class ClientCore:
             self._put(each, size, now)
         for question in self._questions.values():
             self._put(question, 0, now)
+        if self._listens_to:
+            self._put(m.Listen(self._listens_to), 0, now)
 
     def _on_tick(self, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2

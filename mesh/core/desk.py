@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
 from ..protocol.inputs import INPUT_BYTES, are_inputs
-from ..protocol.shape import is_int, is_seconds, is_session
+from ..protocol.shape import is_int, is_seconds, is_session, is_text
 from ..task import ENDED, State, key, parse, show, unkey
-from . import story
+from . import roll, story
 from .forgetting import Forgetting
 from .ledger import PUTS, RECORD
 from .orders import SPAN_TASKS_MAX
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 PAGE_TASKS = 1000
 
 
-#: What a worker says of what it keeps: see keeping.py.
-KEPT = ("results", "stored_bytes", "served", "fetched")
+#: What a worker says of what it keeps (see keeping.py), and of its process.
+SAID = (
+    *("results", "stored_bytes", "served", "fetched"),
+    *("data", "versions", "descriptors", "slots_by"),
+)
 
 
 class Desk:
@@ -51,6 +54,9 @@ class Desk:
             "locate": self._ask_locate,
             "home": self._ask_home,
             "group": self._ask_group,
+            "regroup": self._ask_regroup,
+            "roll": self._ask_roll,
+            "function": self._ask_function,
             "explain": self._ask_explain,
             "count": self._ask_count,
             "slots": self._ask_slots,
@@ -118,9 +124,12 @@ class Desk:
                     "incarnation": worker.incarnation.hex(),
                     "slots": about.get("running", []),
                     "held": len(worker.held),
+                    "resources": worker.capacity.shown(),
+                    "ends_s": worker.capacity.left_s(now),
                     "window": worker.window,
                     "home": bool(about.get("home")),
-                    **{each: about.get(each) for each in KEPT},
+                    **{each: about.get(each) for each in SAID},
+                    "skew_s": round(worker.skew_s, 3),
                     "connected": worker.peer is not None,
                     "last_seen_s": (
                         round(now - worker.peer.last_heard, 3) if worker.peer is not None else None
@@ -243,6 +252,36 @@ class Desk:
         group = key(about["session"], about["first"])
         self.core.lookups.ask(
             "group", group, lambda answer, now: self._tell(peer, token, now, answer)
+        )
+
+    def _ask_regroup(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """A group of the asker in place of another, some members of which, the rows [index,
+        session, counter, count], are older tasks. Answered when that is on disk."""
+        first, size, name = about["first"], about["size"], about["name"]
+        session, counter = about["old"]
+        if not (is_int(first) and is_int(size) and (name is None or is_text(name))):
+            raise ValueError(f"no group of {size!r} behind {first!r}")
+        if not (is_session(session) and is_int(counter)):
+            raise ValueError(f"no group {session!r}.{counter!r}")
+        if not all(_is_run(row, size) for row in about["rows"]):
+            raise ValueError(f"not all are members of a group of {size}")
+        groups = key(peer.who, first), key(session, counter)
+        self.core.ledger.writes.append(("group", groups[0], size, name, about["rows"], groups[1]))
+        self.core.after_commit(lambda now: self._tell(peer, token, now, True))
+
+    def _ask_roll(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """What became of each task of some spans: see core/roll.py."""
+        spans = [(session, first, count) for session, first, count in about["spans"]]
+        if not all(is_session(s) and is_int(first) and is_int(n) for s, first, n in spans):
+            raise ValueError(f"no spans: {spans!r}")
+        if sum(count for _, _, count in spans) > PAGE_TASKS:
+            raise ValueError(f"{PAGE_TASKS} tasks at a time")
+        roll.call(self.core, spans, bool(about["whole"]), partial(self._tell, peer, token))
+
+    def _ask_function(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """The name, code digest and payload of a function, by its digest."""
+        self.core.lookups.ask(
+            "function", about["digest"], lambda answer, now: self._tell(peer, token, now, answer)
         )
 
     def _ask_count(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
@@ -370,3 +409,10 @@ class Desk:
             raise ValueError(f"no time: {within_s!r}")
         self._tell(peer, token, now, True)
         self.core.stop(within_s, now)
+
+
+def _is_run(row: Any, size: int) -> bool:
+    """Whether a row tells of members of a group of that size: index, session, counter, count."""
+    index, session, counter, count = row
+    numbers = is_int(index) and is_int(counter) and is_int(count)
+    return numbers and is_session(session) and index + count <= size

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..protocol import messages as m
+from ..task import key
 from .member import Member
 from .peers import Peer
 
@@ -76,13 +77,16 @@ class Drops:
             return  # it has gone, or dialled anew
         if len(rows) == LEASES_MAX:
             self._from[who] = rows[-1].place
-        leases = [[each.session, each.counter, each.lease] for each in rows if self._is_due(each)]
+        due = [each for each in rows if self._is_due(who, each)]
+        leases = [[each.session, each.counter, each.lease] for each in due]
         if leases:
             core.peers.send(peer, m.Drop(leases), now)
         else:
             del self._asked[who]  # there is time for the next page
 
-    def _is_due(self, row: Due) -> bool:
+    def _is_due(self, who: str, row: Due) -> bool:
+        if self._core.handover.is_taking(who, key(row.session, row.counter), row.lease):
+            return False  # it is needed there after all
         is_old = row.from_s <= self._core.ledger.age_s
         return is_old or ("client", row.session) not in self._core.peers.by_who
 

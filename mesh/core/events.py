@@ -98,7 +98,7 @@ class Turn:
     ticket: int = 0
     lookups: list[tuple[int, str, Any]] = field(default_factory=list)
     stop: bool = False
-    renew: bool = False  # other keys are in the folder: `core.renew` wants them
+    renew: bool = False  # other keys are in the folder: `core.peers.renew` wants them
 
 
 # What the peers' cores take in: workers and clients dial one router.
@@ -129,6 +129,14 @@ class TakenIn:
 
 
 @dataclass(slots=True)
+class TimeLeft:
+    """Who gives this worker its time says, asked for more, that there are `left_s` seconds;
+    infinite: it has no end any more."""
+
+    left_s: float
+
+
+@dataclass(slots=True)
 class SlotReady:
     """A slot has started and waits for work."""
 
@@ -146,11 +154,13 @@ class SlotAnswered:
 
 @dataclass(slots=True)
 class SlotExited:
-    """Slot `slot` is dead; `unread` leases never reached it. `how` says signal or exit code."""
+    """The slots of `process`, by its number, are dead; `unread` leases never reached them. `how`
+    says signal or exit code. What `remains` of others, by their leases: outcomes without a rest."""
 
-    slot: int
+    process: int
     how: str
     unread: list[int]
+    remains: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -168,6 +178,16 @@ class Weighed:
     slot: int
     lease: int
     size: int
+
+
+@dataclass(slots=True)
+class Printed:
+    """What the run under `lease` that began at `begun` has printed, from byte `at` of it on."""
+
+    lease: int
+    begun: float
+    at: int
+    text: bytes
 
 
 @dataclass(slots=True)
@@ -225,6 +245,7 @@ class WorkerTurn:
     harsher: list[tuple[int, bool]] = field(default_factory=list)  # slot, SIGKILL or SIGTERM
     kills: list[tuple[int, int]] = field(default_factory=list)  # slot, the lease that must end
     weigh: list[tuple[int, int, int]] = field(default_factory=list)  # slot, lease, its limit
+    look: bool = False  # tell what has been printed by what runs and is listened to
     take_back: list[int] = field(default_factory=list)
     store: list[tuple[int, int, bytes]] = field(default_factory=list)  # ticket, kind, body
     take: list[tuple[int, list[list[Any]]]] = field(default_factory=list)  # ticket, rows of TAKE
@@ -238,6 +259,7 @@ class WorkerTurn:
     list_behind: bytes | None = None  # have what the store holds listed, from behind this on
     oldest_behind: tuple[int, bytes] | None = None  # the same of the oldest: lease, task
     warning: str | None = None  # for people, once
+    ask_time: bool = False  # ask who gives it its time whether there is more
     own: list[tuple[int, list[Ref]]] = field(default_factory=list)  # ticket, copies that it keeps
     stop: str | None = None  # leave the mesh, and why
 

@@ -26,6 +26,7 @@ from .life import Cause
 from .member import Demand, Member
 from .peers import Peer, Peers
 from .quarantine import Quarantine
+from .rooms import Rooms
 
 _RUNNING = int(State.RUNNING)
 
@@ -37,14 +38,23 @@ RECALL_PAUSE_S = 0.05
 
 
 class Fleet:
-    """All workers, by store id."""
+    """All workers, by store id.
+
+    Attributes:
+        rooms: who has room.
+        renewed: whose capacity was told since this was emptied: they may be able to run what nobody
+            could.
+        quarantine: who is set aside.
+    """
 
     def __init__(self, ledger: Ledger, peers: Peers, settings: Settings) -> None:
         self.workers: dict[str, Member] = {}
         self._ledger = ledger
         self._peers = peers
         self._settings = settings
-        self.quarantine = Quarantine()
+        self.rooms = Rooms()
+        self.renewed: dict[Member, None] = {}
+        self.quarantine = Quarantine(self.rooms)
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.workers.values())
@@ -66,16 +76,28 @@ class Fleet:
         worker.peer, worker.away_since = peer, None
         worker.functions = set()
         worker.recalled = False
+        worker.compare_clocks(hello.about, now + self._ledger.ahead_s)
         worker.window = int(hello.about.get("window", worker.window))
+        worker.capacity.told(worker.slots, hello.about, {"ends_s": None} | hello.about, now)
+        self.renewed[worker] = None
+        worker.capacity.give_back(worker.strays)
         in_hand = {row[0] for row in hello.held}
         lost = [lease for lease in worker.held if lease not in in_hand]
         self._requeue(worker, lost, Cause.RETURNED, now)
+        worker.capacity.give_back(lost)
         self._no_answer(worker, now)
         worker.strays = {}
         over = [row[0] for row in hello.held if not self._reclaim(worker, row, now)]
         if over:
             self._peers.send(peer, m.Kill(over), now)
+        self.rooms.touch(worker)
         return worker
+
+    def is_recorded(self, worker: Member) -> None:
+        """The roster has `worker`, on disk."""
+        worker.recorded = True
+        if self.workers.get(worker.who) is worker:  # else it is gone by now
+            self.rooms.touch(worker)
 
     def _reclaim(self, worker: Member, row: list[Any], now: float) -> bool:
         """A worker says that it holds a lease, perhaps of an earlier router or one that was given
@@ -85,7 +107,7 @@ class Fleet:
         found = self._ledger.blocks.find(session, counter)
         if found is None or found[0].states[found[1]] >= ENDED:
             return False
-        if found[1] in found[0].tries and found[0].tries[found[1]].failed == lease:
+        if found[1] in found[0].tries and lease in found[0].tries[found[1]].failed:
             return False
         if lease not in worker.held:
             is_running = found[0].states[found[1]] == _RUNNING
@@ -97,6 +119,8 @@ class Fleet:
                 self._ledger.note("reclaimed", *found, lease=lease, worker=worker.who)
             else:
                 worker.strays[lease] = (*found, now)
+            if found[0].need is not None:
+                worker.capacity.take(lease, found[0].need)
         return True
 
     def _is_overtaken(self, task: tuple[Block, int], lease: int) -> bool:
@@ -106,6 +130,7 @@ class Fleet:
             for held, given in worker.held.items():
                 if given[:2] == task and held < lease:
                     worker.strays[held] = worker.held.pop(held)
+                    self.rooms.touch(worker)
                     return True
         return False
 
@@ -114,17 +139,23 @@ class Fleet:
         worker = self.workers.get(peer.who)
         if worker is not None and worker.peer is peer:
             worker.peer = None
+            self.rooms.touch(worker)
             self._ledger.journal.note("away", worker=worker.who)
             self._no_answer(worker, now)
 
     def tick(self, now: float) -> None:
         """Give up who has been away for too long; end strays whose task has ended elsewhere."""
         for worker in list(self):
+            worker.capacity.is_over = now >= worker.capacity.ends_at
+            if worker.capacity.is_over:
+                self.rooms.touch(worker)
             strays = worker.strays.items()
             over = [lease for lease, (block, i, _) in strays if block.states[i] >= ENDED]
             if over and worker.peer is not None:
                 for lease in over:
                     del worker.strays[lease]
+                worker.capacity.give_back(over)
+                self.rooms.touch(worker)
                 self._peers.send(worker.peer, m.Kill(over), now)
             if worker.peer is not None:
                 worker.away_since = None
@@ -152,6 +183,8 @@ class Fleet:
         else:
             self._lost(worker, leases, reason, now)
         self._no_answer(worker, now)
+        self.rooms.drop(worker)
+        self.renewed.pop(worker, None)
 
     def _lost(self, worker: Member, leases: list[int], reason: str, now: float) -> None:
         host = str(worker.about.get("host", "?"))
@@ -181,9 +214,14 @@ class Fleet:
                 body = failure_body("WorkerLost", f"{text} on {host}: it {reason}", host)
                 self._ledger.end(block, i, Kind.WORKER_LOST, lease, body, worker.who)
 
-    def take_report(self, worker: Member, message: m.Report) -> None:
+    def take_report(self, worker: Member, message: m.Report, now: float) -> None:
         """A worker says what its slots run: recorded, for who comes after this router."""
-        begun = worker.report(message)
+        worker.compare_clocks(message.about, now + self._ledger.ahead_s)
+        has = worker.capacity.has
+        begun = worker.report(message, now)
+        if worker.capacity.has != has:
+            self.renewed[worker] = None
+        self.rooms.touch(worker)
         if begun != worker.begun:
             before, worker.begun = worker.begun, begun
             rows = []
@@ -229,11 +267,14 @@ class Fleet:
     def take_done(self, worker: Member, message: m.Done, now: float) -> None:
         """What a worker has finished. Failures count only from the lease that holds the task."""
         worker.window = message.window
+        self.rooms.touch(worker)
         store = worker.who.encode("ascii")
         for session, counters, leases, kinds, bodies in message.runs:
             if not len(counters) == len(leases) == len(kinds) == len(bodies):
                 continue  # not a row: nothing in it can be told apart
             entries = [worker.held.pop(lease, None) for lease in leases]
+            if worker.capacity.by_lease:
+                worker.capacity.give_back(leases)
             for lease in leases if worker.strays else ():
                 worker.strays.pop(lease, None)
             for nth, kind in enumerate(kinds):
@@ -260,14 +301,14 @@ class Fleet:
             if option(block.options, "retries") > (tries.errors if tries is not None else 0):
                 tries = block.tries.setdefault(i, Tries())
                 tries.errors += 1
-                tries.failed = lease
+                tries.note_failed(lease)
                 self._ledger.ran(given, lease, worker.who, kind, body, now)
                 self._ledger.again(block, i, Cause.RETRIED, lease, worker.who, now)
                 return
         elif kind == Kind.SLOT_LOST:
             tries = block.tries.setdefault(i, Tries())
             tries.slot_losses += 1
-            tries.failed = lease
+            tries.note_failed(lease)
             self._ledger.ran(given, lease, worker.who, kind, body, now)
             if tries.slot_losses < self._settings.slot_losses_max:
                 self._ledger.again(block, i, Cause.LOST, lease, worker.who, now)
@@ -292,9 +333,11 @@ class Fleet:
     def take_returned(self, worker: Member, message: m.Returned, now: float) -> None:
         """A worker gives back what it has not begun."""
         worker.window = message.window
+        self.rooms.touch(worker)
         self._requeue(worker, message.leases, Cause.RETURNED, now)
         for lease in message.leases if worker.strays else ():
             worker.strays.pop(lease, None)
+        worker.capacity.give_back(message.leases)
         worker.recalled = False
         if not message.leases:
             worker.recall_after = now + RECALL_PAUSE_S
@@ -373,6 +416,7 @@ class Fleet:
         held: dict[tuple[bytes, int], str] = {}
         for worker in self:
             assert not worker.held.keys() & worker.strays.keys(), worker.who
+            worker.capacity.check(worker.held | worker.strays)
             for block, i, _ in worker.held.values():
                 if block.states[i] == _RUNNING:
                     assert (block.key, i) not in held, f"{block.key!r}[{i}] is held twice"

@@ -58,6 +58,7 @@ class Handover:
     def __init__(self, core: RouterCore) -> None:
         self._core = core
         self._pages: dict[str, _Page] = {}
+        self._taking: dict[str, set[Kept]] = {}  # who was told to adopt what, and has not yet
         self.left: set[str] = set()
         self.eviction = Eviction(core, self)
 
@@ -123,8 +124,14 @@ class Handover:
     def _order(self, taker: Member, source: str, refs: list[Ref], now: float) -> None:
         place = self._core.fleet.place_of(source)
         if taker.peer is not None and place is not None:
+            self._taking.setdefault(taker.who, set()).update((r.task, r.lease) for r in refs)
             rows = [[ref.packed] for ref in refs]
             self._core.peers.send(taker.peer, m.Adopt(rows, {source: place}), now)
+
+    def is_taking(self, who: str, task: bytes, lease: int) -> bool:
+        """Whether a worker is about to adopt what a lease has left. It may have had it before, and
+        have been told to let go of that: not from now on."""
+        return (task, lease) in self._taking.get(who, ())
 
     def _settle_if_done(self, who: str, page: _Page, now: float) -> None:
         if page.waiting:
@@ -147,6 +154,7 @@ class Handover:
                 at = now + self._core.ledger.ahead_s
                 self._core.ledger.writes.append(("moved", *name, source, worker.who, at))
                 continue
+            self._taking.get(worker.who, set()).discard(name)
             page = self._pages.get(source)
             wanted = None if page is None else page.waiting.get(name)
             if wanted is not None and wanted.taker == worker.who:
@@ -165,6 +173,7 @@ class Handover:
         ledger = self._core.ledger
         for held in rows:
             name, source = (held.task, held.lease), moved[held.task, held.lease]
+            self._taking.get(taker, set()).discard(name)
             if held.record is None:  # it was made again, or forgotten, or has gone elsewhere
                 ledger.writes.append(("drop", taker, *name, 0.0))
             else:
@@ -188,6 +197,7 @@ class Handover:
         """A worker is there (again): what it was to adopt it is told again; what it has offered
         it offers anew."""
         self._pages.pop(worker.who, None)
+        self._taking.pop(worker.who, None)  # it has forgotten, too
         self.left.discard(worker.who)
         for source, page in self._pages.items():
             mine = [each for each in page.waiting.values() if each.taker == worker.who]
@@ -198,8 +208,9 @@ class Handover:
         """What nobody was there to adopt, or one that is gone, somebody else is to; who has gone
         itself is forgotten."""
         workers = self._core.fleet.workers
-        for who in [who for who in self._pages if who not in workers]:
-            del self._pages[who]
+        for known in (self._pages, self._taking):
+            for who in known.keys() - workers.keys():
+                del known[who]
         for who, page in list(self._pages.items()):
             gone = [name for name, each in page.waiting.items() if each.taker not in workers]
             if gone:

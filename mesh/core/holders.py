@@ -17,7 +17,7 @@ from ..protocol.inputs import split
 from ..task import key, show, unkey
 from .block import Block
 from .events import Settings
-from .inputs import Input
+from .input import Input
 from .ledger import Ledger
 from .life import Cause
 from .member import Member
@@ -183,7 +183,7 @@ class Holders:
         """Where the stores are that hold these, and of which of them there are several holders."""
         stores: set[str] = set()
         holders: Stores = {}
-        for task in tasks if self._inputs.stored else ():
+        for task in tasks:
             entry = self._inputs.get(task)
             if entry is None or not (known := self._stores(entry)):
                 continue

@@ -11,69 +11,20 @@ record and its result stay (pruning.py asks `is_needed`).
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.inputs import INPUT_BYTES, split
-from ..protocol.outcome import failure_body, parse, parse_failure, parse_ref
+from ..protocol.outcome import failure_body, parse, parse_ref
 from ..task import ENDED, SUCCESS, Kind, State, show, unkey
-from .block import Block
+from .block import Block, Neighbours
+from .input import CAUSE_CHARS_MAX, INLINE, NOWHERE, Input, Record, Result, cause_of
 from .life import Cause
 
 if TYPE_CHECKING:
     from .ledger import Ledger
 
 _WAITING, _QUEUED = int(State.WAITING), int(State.QUEUED)
-
-#: So many places where inputs were found are remembered: the next tasks take their neighbours. A
-#: place is what ids have in common that are alike but for their last byte.
-NEAR_MAX = 1024
-
-#: Of a cause, so much is told to all that it befalls.
-CAUSE_CHARS_MAX = 500
-
-
-class Result(NamedTuple):
-    """Where the result of a task that is done is: of which lease, how many bytes with which store;
-    or inline, with none."""
-
-    lease: int
-    store: str
-    size: int
-
-
-class Input:
-    """The task behind an input.
-
-    Attributes:
-        origin: where it is among the open tasks; None if it never was there.
-        result: once it is done; not while it is lost.
-        is_lost: whether it was done, and is to be made again.
-        cause: why it never will be.
-        users: how many tasks that have not ended take it.
-        waiting: those of them that were not ready when they were last looked at.
-        copies: the stores that hold its result, too; `turn` is how often they were named.
-    """
-
-    __slots__ = (
-        "cause", "copies", "is_lost", "origin", "result", "turn", "users", "waiting",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.origin: tuple[Block, int] | None = None
-        self.result: Result | None = None
-        self.is_lost = False
-        self.cause: str | None = None
-        self.users = 0
-        self.waiting: list[tuple[Block, int]] = []
-        self.copies: list[str] = []
-        self.turn = 0
-
-
-#: What the store knows of a task: how it ended, its lease, its store, its body. The store is
-#: NOWHERE if its result is lost.
-Record = tuple[int, int, str, bytes]
-
-NOWHERE = "\0" * 8
 
 
 class Inputs:
@@ -87,7 +38,6 @@ class Inputs:
         self.stranded: dict[tuple[Block, int], list[str]] = {}
         self._ledger = ledger
         self._by_task: dict[bytes, Input] = {}
-        self._near: dict[bytes, Block] = {}
         self._released: dict[Block, list[int]] = {}
         self._lost: set[bytes] = set()
         self._newly_lost: list[bytes] = []
@@ -112,27 +62,16 @@ class Inputs:
         if self.touched is not None:
             self.touched.update(tasks)
 
-    def is_known(self, task: bytes) -> bool:
-        """Whether memory knows all that there is to know of an input."""
-        if task in self._by_task:
-            return True
-        found = self._find(task)
-        return found is not None and found[0].states[found[1]] < ENDED
-
-    def _find(self, task: bytes) -> tuple[Block, int] | None:
-        """Where a task is among the open blocks: often in one that was found lately, and has not
-        ended since."""
-        block = self._near.get(task[:-1])
-        if block is not None and block.left:
-            i = int.from_bytes(task[8:], "big") - block.first
-            if 0 <= i < block.size:
-                return block, i
-        found = self._ledger.blocks.find(*unkey(task))
-        if found is not None:
-            if len(self._near) >= NEAR_MAX:
-                self._near.clear()
-            self._near[task[:-1]] = found[0]
-        return found
+    def unknown(self, tasks: Iterable[bytes]) -> list[bytes]:
+        """Those of them of which the store may know more than memory."""
+        by_task, find = self._by_task, Neighbours(self._ledger.blocks).find
+        unknown = []
+        for task in tasks:
+            if task not in by_task:
+                found = find(task)
+                if found is None or found[0].states[found[1]] >= ENDED:
+                    unknown.append(task)
+        return unknown
 
     # -- coming ------------------------------------------------------------------------------
 
@@ -144,33 +83,35 @@ class Inputs:
         of the inputs that are not known here: who is in neither does not exist."""
         unmet: dict[int, str] = {}
         by_task, states, inputs = self._by_task, block.states, block.inputs or []
+        near = Neighbours(self._ledger.blocks)
         for i in range(len(inputs)) if members is None else members:
             ids = inputs[i]
             if not ids or states[i] >= ENDED:
                 continue
-            missing = 0
+            missing, itself = 0, (block, i)
             for at in range(0, len(ids), INPUT_BYTES):
                 task = ids[at : at + INPUT_BYTES]
-                entry = by_task.get(task) or self._enter(task, records)
+                entry = by_task.get(task) or self._enter(task, records, near)
                 entry.users += 1
                 if entry.result is None:
-                    entry.waiting.append((block, i))
+                    entry.waiting.append(itself)
                     missing += 1
                     origin = entry.origin
                     if entry.is_lost:
                         if entry.cause is not None:
                             unmet.setdefault(i, entry.cause)
                     elif origin is None or origin[0] is block and origin[1] >= i:  # behind this one
-                        unmet.setdefault(i, _cause(task, records.get(task)))
+                        unmet.setdefault(i, cause_of(task, records.get(task)))
             if missing:
                 block.missing[i] = missing
                 states[i] = _WAITING
         return unmet
 
-    def _enter(self, task: bytes, records: dict[bytes, Record]) -> Input:
+    def _enter(self, task: bytes, records: dict[bytes, Record], near: Neighbours) -> Input:
         entry = self._by_task[task] = Input()
-        self.touch([task])
-        found = self._find(task)
+        if self.touched is not None:
+            self.touched.add(task)
+        found = near.find(task)
         if found is not None and found[0].states[found[1]] < ENDED:
             found[0].is_needed = True
             entry.origin = found
@@ -187,7 +128,7 @@ class Inputs:
 
     def _result(self, kind: int, lease: int, store: str, body: Any) -> Result:
         if kind != Kind.STORED:
-            return Result(lease, "", 0)
+            return INLINE
         self.stored += 1
         return Result(lease, store, parse_ref(parse(body).rest).size)
 
@@ -263,21 +204,36 @@ class Inputs:
         if entry is None:
             return False
         if kind not in SUCCESS:
-            self._fail(task, _cause(task, (kind, lease, store, body)))
+            self._fail(task, cause_of(task, (kind, lease, store, body)))
             return False
         entry.result = self._result(kind, lease, store, body)
         if entry.is_lost:
             entry.is_lost = False
             self._lost.discard(task)
-        waiting, entry.waiting = entry.waiting, []
-        for block, i in waiting:
-            if block.states[i] != _WAITING or i not in block.missing:
-                continue
-            block.missing[i] -= 1
-            if not block.missing[i]:
-                del block.missing[i]
-                self.release(block, i)
+        if entry.waiting:
+            waiting, entry.waiting = entry.waiting, []
+            self._came(waiting)
         return True
+
+    def _came(self, waiting: list[tuple[Block, int]]) -> None:
+        """One input of each of these is there. As `release`, but in bulk: this is a hot path."""
+        released, count = self._released, 0
+        for block, i in waiting:
+            missing = block.missing
+            if i not in missing or block.states[i] != _WAITING:
+                continue
+            if missing[i] > 1:
+                missing[i] -= 1
+                continue
+            del missing[i]
+            block.states[i] = _QUEUED
+            count += 1
+            if block in released:
+                released[block].append(i)
+            else:
+                released[block] = [i]
+        self._ledger.counts[_WAITING] -= count
+        self._ledger.counts[_QUEUED] += count
 
     def release(self, block: Block, i: int) -> None:
         """A task waits for nothing any more: it is ready at the end of the turn."""
@@ -325,11 +281,13 @@ class Inputs:
         """A task has ended, and needs its inputs no more."""
         if self.stranded or i in block.missing:
             self.stop_waiting(block, i)
-        by_task = self._by_task
-        for task in split(block.inputs[i]):  # type: ignore[index]  # a block with inputs
+        by_task, ids = self._by_task, block.inputs[i]  # type: ignore[index]  # a block with inputs
+        for at in range(0, len(ids), INPUT_BYTES):
+            task = ids[at : at + INPUT_BYTES]
             entry = by_task[task]
-            entry.users -= 1
-            if not entry.users:
+            if entry.users > 1:
+                entry.users -= 1
+            else:
                 del by_task[task]
                 if entry.is_lost:
                     self._lost.discard(task)
@@ -422,21 +380,3 @@ class Inputs:
                     assert all(each.is_lost for each in others), (block.key, i, missing)
         assert self._lost == {task for task, each in self._by_task.items() if each.is_lost}
         assert users == {task: entry.users for task, entry in self._by_task.items()}
-
-
-def _cause(task: bytes, record: Record | None) -> str:
-    """Why nothing comes of a task whose input `task` is; the first cause, if that had one."""
-    id = show(*unkey(task))
-    if record is None:
-        return f"its input {id} is no task of this mesh, or not any more"
-    kind, _, _, body = record
-    if kind == Kind.CANCELLED:
-        return f"its input {id} was cancelled"
-    try:
-        failure, _ = parse_failure(parse(body).rest)
-    except ValueError:  # a worker of bad faith: the task failed, of whatever
-        return f"its input {id} failed"
-    if kind == Kind.UNMET:
-        return failure.message
-    kind_of = failure.kind.removeprefix("builtins.")
-    return f"its input {id} failed: {kind_of}: {failure.message}"[:CAUSE_CHARS_MAX]

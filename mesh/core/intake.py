@@ -20,7 +20,7 @@ from ..protocol.inputs import split
 from ..protocol.outcome import failure_body
 from ..task import SUCCESS, Kind, State, key
 from .block import HOLE, Block
-from .inputs import Record
+from .input import Record
 from .ledger import RECORD, record_of
 from .orders import Older
 from .peers import Peer
@@ -108,7 +108,8 @@ class Intake:
     ) -> None:
         """Record a message, when the store has told what memory does not."""
         names, doubtful, inputs = about
-        asked = [task for task in inputs if not self._is_settled(task, told)]
+        unknown = self._ledger.inputs.unknown(inputs)
+        asked = [task for task in unknown if not self._is_settled(task, told)]
         if not names and not doubtful and not asked:
             self._record_submit(peer, message, told, now)
             if peer.is_parked:
@@ -132,14 +133,12 @@ class Intake:
         self._lookups.ask("submitted", (names, doubtful, asked), found)
 
     def _is_settled(self, task: bytes, told: Answers) -> bool:
-        """Whether all is known of an input: that it does not exist, too. The older task that it is
-        may have ended while the store was being asked."""
-        if self._ledger.inputs.is_known(task):
-            return True
+        """Whether the store has told all of an input that memory does not know: that it does not
+        exist, too. The older task that it is may have ended while the store was being asked."""
         if task not in told.inputs:
             return False
         meant, outcome = told.inputs[task]
-        return outcome is not None or meant == task or self._ledger.inputs.is_known(meant)
+        return outcome is not None or meant == task or not self._ledger.inputs.unknown([meant])
 
     def _resolved(self, inputs: list[bytes] | None, told: Answers) -> list[bytes] | None:
         """Inputs, with the older tasks in place of those that are such."""
@@ -177,12 +176,10 @@ class Intake:
                 sent.index,
                 sent.names,
                 self._ledger.sequence,
-                self._resolved(sent.inputs, told),
             )
             self._ledger.sequence += 1
-            older = self._match_names(peer, block, sent.marks, told.known)
-            for owner, own, session, counter, outcome in older:  # inputs of what comes behind
-                told.inputs[key(owner, own)] = (key(session, counter), outcome)
+            older = self._match_names(peer, block, sent.marks, told)
+            block.inputs = self._resolved(sent.inputs, told)
             self._ledger.sessions[peer.who] = max(last, self._ledger.sessions.get(peer.who, -1))
             self._write(block, {own - block.first: (s, c) for _, own, s, c, _ in older}, sent, now)
             causes = self._ledger.admit(block, told.records())
@@ -227,11 +224,13 @@ class Intake:
         return None
 
     def _match_names(
-        self, peer: Peer, block: Block, marks: list[bytes] | None, known: Known
+        self, peer: Peer, block: Block, marks: list[bytes] | None, told: Answers
     ) -> list[Older]:
         """Members whose alias is taken: by the same call, they *are* that task, and returned; by
-        another, they are refused. In `block` both become holes."""
+        another, they are refused. In `block` both become holes; `told` knows it from now on, for
+        what comes behind may take them, in the same block."""
         older: list[Older] = []
+        known = told.known
         if block.names is None or marks is None:
             return older
         name, code = self._ledger.functions[block.function]
@@ -251,13 +250,17 @@ class Intake:
                 continue
             block.states[i] = HOLE
             block.left -= 1
+            own = key(block.session, counter_here)
             if conflict is not None:
-                self._refuse(peer, block, i, conflict)
+                told.inputs[own] = (own, self._refuse(peer, block, i, conflict))
                 continue
-            older.append((block.session, counter_here, session, counter, known[alias][1]))
+            outcome = known[alias][1]
+            told.inputs[own] = (key(session, counter), outcome)
+            older.append((block.session, counter_here, session, counter, outcome))
         return older
 
-    def _refuse(self, peer: Peer, block: Block, i: int, conflict: str) -> None:
+    def _refuse(self, peer: Peer, block: Block, i: int, conflict: str) -> bytes:
+        """A member is refused; its outcome."""
         counter, body = block.first + i, failure_body("TaskConflict", conflict)
         record = RECORD.pack(Kind.REFUSED, 0, bytes(8)) + body
         self._ledger.writes.append(("outcomes", [(key(block.session, counter), record)]))
@@ -265,6 +268,7 @@ class Intake:
         self._core.after_commit(
             lambda now: self._peers.tell(peer, block.session, [counter], [Kind.REFUSED], [body])
         )
+        return record
 
     def _taken(self, alias: str, known: Known) -> tuple[Any, ...] | None:
         """The record of the task that has `alias`, unless it ended without success."""
@@ -277,18 +281,22 @@ class Intake:
         return tuple(record)
 
 
+#: Of an id that means another call by now.
+_REMEDY = "choose another id, or `mesh forget` the old one"
+
+
 def _conflict(alias: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> str | None:
     """Why two calls under one alias are not the same, or None. Each is (name, code, mark)."""
     if old[0] != new[0]:
-        return f"id {alias!r} is a call of {old[0]}, not of {new[0]}: choose another id"
+        return f"id {alias!r} is a call of {old[0]}, not of {new[0]}: {_REMEDY}"
     if old[1] != new[1]:
         return (
             f"id {alias!r} was computed by an earlier version of {old[0]}, whose code has changed "
-            f"since (digest {old[1].hex()[:8]}, now {new[1].hex()[:8]}): choose another id"
+            f"since (digest {old[1].hex()[:8]}, now {new[1].hex()[:8]}): {_REMEDY}"
         )
     if old[2] != new[2]:
         return (
             f"id {alias!r} is {old[0]} with other arguments "
-            f"(digest {old[2].hex()[:8]}, now {new[2].hex()[:8]}): choose another id"
+            f"(digest {old[2].hex()[:8]}, now {new[2].hex()[:8]}): {_REMEDY}"
         )
     return None

@@ -15,7 +15,8 @@ from ..options import option
 from ..task import ENDED, STATE_OF, Kind, State, key
 from .block import Block, Blocks
 from .due import Due
-from .inputs import Inputs, Record
+from .input import Record
+from .inputs import Inputs
 from .journal import Journal
 from .life import Cause, step
 from .peers import Peer, Peers

@@ -37,20 +37,21 @@ class News:
     Attributes:
         asking: whether owed outcomes are being looked up.
         unsure: how many such answers are to be had again when the store has room.
+        on_way_bytes: what was sent and is not acknowledged.
         heard_s: the router's age up to which the client has heard all there was to hear.
         asked_by_s: the router's age by which it has said what it waits for.
     """
 
     __slots__ = (
-        "_fresh", "_heard", "_mark", "_on_way", "_on_way_bytes", "_owed", "asked_by_s", "asking",
-        "heard_s", "unsure",
+        "_fresh", "_heard", "_mark", "_on_way", "_owed", "asked_by_s", "asking", "heard_s",
+        "on_way_bytes", "unsure",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._fresh: dict[str, tuple[list[int], bytearray, list[Any]]] = {}
         self._owed: dict[str, dict[int, int]] = {}
         self._on_way: deque[tuple[int, int]] = deque()  # sequence number, bytes
-        self._on_way_bytes = 0
+        self.on_way_bytes = 0
         self.asking = False
         self.unsure = 0
         self.heard_s = 0.0
@@ -82,7 +83,7 @@ class News:
     @property
     def owes(self) -> bool:
         """Whether anything is owed, and there is room to tell some of it."""
-        return bool(self._owed) and not self.asking and self._on_way_bytes < NEWS_WINDOW_BYTES // 2
+        return bool(self._owed) and not self.asking and self.on_way_bytes < NEWS_WINDOW_BYTES // 2
 
     def take_owed(self) -> list[tuple[str, int, int]]:
         """Some of what is owed, as (session, first, count); it is not any more."""
@@ -133,12 +134,12 @@ class News:
 
     @property
     def _is_full(self) -> bool:
-        return self._on_way_bytes >= NEWS_WINDOW_BYTES
+        return self.on_way_bytes >= NEWS_WINDOW_BYTES
 
     def sent(self, sequence: int, size: int) -> None:
         """A message left under this number."""
         self._on_way.append((sequence, size))
-        self._on_way_bytes += size
+        self.on_way_bytes += size
 
     def acknowledged(self, sequence: int) -> None:
         """The client has taken what was sent up to this number."""
@@ -148,7 +149,7 @@ class News:
             self._mark = None
         on_way = self._on_way
         while on_way and on_way[0][0] <= sequence:
-            self._on_way_bytes -= on_way.popleft()[1]
+            self.on_way_bytes -= on_way.popleft()[1]
 
     def mark(self, sequence: int, age_s: float) -> None:
         """All that ended until now is in what was sent up to this number, unless some is owed, or

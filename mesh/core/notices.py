@@ -7,10 +7,13 @@ depends on it.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
 from ..task import State
+from . import refusals
+from .need import Need
 from .peers import Peer
 
 if TYPE_CHECKING:
@@ -25,10 +28,14 @@ NO_WORKER_S = 5.0
 #: meanwhile, and need not know why.
 CALM_S = 5.0
 
+#: So many needs are looked at: who is told of these looks after the others as well.
+NEEDS_MAX = 64
+
 NO_WORKER = "no worker"
 NO_ROOM = "no room"
 ROOM = "room"
 OWNER_GONE = "owner gone"
+NO_ABLE = "none able"
 
 
 class Notices:
@@ -39,6 +46,8 @@ class Notices:
         self._without_since: float | None = None
         self._room_at = -CALM_S  # when it was last told that there is room again
         self._told: dict[str, set[str]] = {NO_WORKER: set(), NO_ROOM: set()}
+        self._told_of: dict[Need, set[str]] = {}  # who knows that nobody has that
+        self._unable_since: dict[Need, float] = {}
 
     def welcomed(self, who: str) -> None:
         """A client has dialled anew, and may have missed that there is room again: if there is
@@ -54,7 +63,35 @@ class Notices:
     def tick(self, now: float) -> None:
         """Tell who does not know it yet."""
         self._workers(now)
+        self._needs(now)
         self._room(now)
+
+    def _needs(self, now: float) -> None:
+        """Those whose tasks wait for what no worker has, while there are workers; once for each
+        need."""
+        core, since = self._core, self._unable_since
+        unable = {
+            queue.need: queue
+            for queue in islice(core.ledger.ready.needs.values(), NEEDS_MAX)
+            if not any(
+                worker.takes and worker.capacity.lacks(queue.need, now) is None
+                for worker in core.fleet
+            )
+        }
+        self._unable_since = {need: since.get(need, now) for need in unable}
+        self._told_of = {need: who for need, who in self._told_of.items() if need in unable}
+        if core.stopping or not any(worker.takes for worker in core.fleet):
+            return
+        for need, queue in unable.items():
+            if now - self._unable_since[need] < NO_WORKER_S:
+                continue
+            told = self._told_of.setdefault(need, set())
+            for session in queue.sessions:
+                peer = core.peers.by_who.get(("client", session))
+                if peer is not None and session not in told:
+                    told.add(session)
+                    about = {"waits_for": refusals.of_need(core, need, now)["waits_for"]}
+                    core.peers.send(peer, m.Event(NO_ABLE, about), now)
 
     def _workers(self, now: float) -> None:
         """Those whose tasks wait while nobody could run them."""

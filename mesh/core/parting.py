@@ -52,6 +52,11 @@ class Parting:
         """Hand over what is here, until then."""
         self._until = until
 
+    def hurry(self, until: float) -> None:
+        """There is no more time than until then."""
+        if self._until is not None:
+            self._until = min(self._until, until)
+
     def end(self) -> None:
         """Hand over no more: the mesh ends, or there is no time."""
         self._until = None

@@ -11,10 +11,10 @@ from collections import deque
 from typing import Any
 
 from ..protocol.link import Envelope, Link
-from ..protocol.messages import Message
+from ..protocol.messages import Error, Keys, Message
 from .events import Settings
 from .news import News
-from .rights import ADMIN
+from .rights import ADMIN, WORKER
 
 #: An acknowledgement waits this long for a message to travel with: most find one, and a
 #: message of its own per commit would cost each round trip two more.
@@ -31,6 +31,7 @@ class Peer:
             room in the store; or None.
         news: the outcomes that it is to hear.
         rights: the role of its key; `far`, whether it has come by TCP.
+        mismatch: why it may not exchange pickles with the mesh, if so.
         tallies: of cancellations that have begun and wait in `parked` for their verdict, by token.
     """
 
@@ -41,6 +42,7 @@ class Peer:
         "last_heard",
         "last_sent",
         "link",
+        "mismatch",
         "news",
         "parked",
         "rights",
@@ -53,6 +55,7 @@ class Peer:
         self.id = id
         self.rights = ADMIN
         self.far = False
+        self.mismatch: Error | None = None
         self.role = role
         self.who = who
         self.incarnation = incarnation
@@ -78,6 +81,7 @@ class Peers:
             thousand peers a turn concerns a few.
         outgoing: what this turn sends.
         keys: the public keys that are let in by TCP, with the role of each.
+        runs: which versions of what the router runs; empty: nobody is judged by that.
     """
 
     def __init__(self) -> None:
@@ -88,6 +92,7 @@ class Peers:
         self.owing: dict[Peer, float] = {}
         self.outgoing: list[tuple[bytes, Envelope]] = []
         self.keys: dict[str, str] = {}
+        self.runs: dict[str, str] = {}
 
     def add(self, peer: Peer) -> None:
         """Take in `peer`, in place of those of its routing id or identity: `drop` them, too."""
@@ -110,6 +115,13 @@ class Peers:
         peer.last_sent = now
         self.owing.pop(peer, None)
         self.outgoing.append((peer.id, peer.link.stamp(message)))
+
+    def renew(self, keys: dict[str, str], now: float) -> None:
+        """From now on these are the public keys, with the role of each, and no others."""
+        self.keys = keys
+        for peer in self.by_id.values():
+            if peer.role == WORKER:
+                self.send(peer, Keys(keys), now)
 
     def tell(
         self, peer: Peer, session: str, counters: list[int], kinds: Any, bodies: list[Any]

@@ -2,11 +2,14 @@
 
 Every idle slot gets one task first, then the rest is shared evenly, so that few tasks spread over
 many hosts and many tasks travel in long runs. What waits at one worker while a slot idles at
-another is taken back. A task that must run alone is given a worker of its own.
+another is taken back. A task that must run alone is given a worker of its own. One that asks for
+more than a slot goes where there is enough of it, and small ones pass it meanwhile.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,11 +18,15 @@ from ..protocol.inputs import INPUT_BYTES, split
 from .block import Block
 from .events import Slice
 from .fleet import Fleet
-from .holders import Holders
+from .holders import Holders, Stores
 from .ledger import Ledger
 from .life import Cause
 from .member import Member
+from .need import Need
 from .peers import Peers
+from .queue import Queue
+from .ready import NeedQueue
+from .reserve import Reserve
 
 #: Inputs in one message: each is at most a small result.
 INPUTS_MAX = 1024
@@ -39,42 +46,139 @@ class Placement:
         self._peers = peers
         self.first_lease = self._lease = epoch << 40
         self.recall_at = 0.0
+        self._reserve = Reserve(fleet, ledger.ready)
+        self._pieces: dict[str, list[list[Any]]] = {}  # what this turn gives to whom
 
     def dispatch(self, now: float) -> None:
         """Give what is ready to who has room."""
         if self._fleet.quarantine or self._fleet.quarantine.worker is not None:
             self._isolate(now)
-        ready = self._ledger.ready
-        if not ready.tasks:
+        rooms, ready = self._fleet.rooms, self._ledger.ready
+        rooms.settle()
+        if self._fleet.renewed:
+            for queue in [each for each in ready.unable if self._could_now(each.need)]:
+                ready.bring_back(queue)
+            self._fleet.renewed.clear()
+        if not ready.plain.tasks:
             self._recall(now)
-            return
-        pieces: dict[str, list[list[Any]]] = {}
+        if len(ready.turns) > 1:
+            self._match(now)
+            while self._reserve.has_freed:  # what was passed meanwhile may fit there
+                self._reserve.has_freed = False
+                rooms.settle()
+                self._match(now)
+        elif ready.plain.tasks:
+            self._share_out(now)
+        rooms.changed.clear()
+        if self._pieces:
+            pieces, self._pieces = self._pieces, {}
+            for who, rows in pieces.items():
+                self._send_to(self._fleet.workers[who], m.Tasks(rows), now)
+
+    def tick(self, now: float) -> None:
+        """See to it that what needs much is not passed for ever."""
+        self._reserve.tick(now)
+
+    def _match(self, now: float) -> None:
+        """Give out what is ready where tasks ask for different things: by priority, and of one
+        priority each need in its turn. What fits nowhere is passed, and tried again on those that
+        have changed."""
+        ready = self._ledger.ready
+        nth = itertools.count()
+        line = [(-q.priority, next(nth), q) for q in ready.turns if q.tasks]
+        heapq.heapify(line)
+        while line:
+            _, _, queue = heapq.heappop(line)
+            least = min(queue.priority, 1 - line[0][0]) if line else None
+            if isinstance(queue, NeedQueue):
+                is_stuck = not self._fit(queue, least, now)
+            else:
+                is_stuck = not self._share_out(now, least)
+            if not is_stuck and queue.tasks:
+                heapq.heappush(line, (-queue.priority, next(nth), queue))
+
+    def _fit(self, queue: NeedQueue, least: int | None, now: float) -> bool:
+        """Give out what is of `least` priority or more to those whom it fits; whether nothing of it
+        is left."""
+        need, rooms, ready = queue.need, self._fleet.rooms, self._ledger.ready
+        while queue.tasks and (least is None or queue.priority >= least):
+            able: list[Member] = []
+            for worker in rooms.roomy if queue.fresh else rooms.changed:
+                if worker.fitting(need, now):
+                    able.append(worker)
+                    if len(able) == queue.tasks:
+                        break
+            if not able:
+                if queue.fresh and not any(each.capacity.could(need) for each in self._fleet):
+                    ready.set_aside(queue)
+                queue.fresh = False
+                return False
+            able.sort(key=lambda each: each.fitting(need, now))
+            for nth, worker in enumerate(able):
+                if not queue.tasks:
+                    break
+                share = -(-queue.tasks // (len(able) - nth))
+                self._give(queue, worker, min(worker.fitting(need, now), share), least, now)
+                self._reserve.served(worker)
+            rooms.settle()
+            queue.waits_since = now
+        return True
+
+    def _share_out(self, now: float, least: int | None = None) -> bool:
+        """Of what asks for a slot, of `least` priority or more, one for each slot that idles, the
+        rest evenly among those with room; whether there is more room than tasks."""
+        queue, rooms = self._ledger.ready.plain, self._fleet.rooms
+        while (worker := rooms.idlest) is not None:
+            rooms.touch(worker)  # its place is another one then
+            if not self._give(queue, worker, worker.idle_slots, least, now):
+                return True
+            rooms.settle()
+        roomy = rooms.to_share(queue.tasks)
+        for nth, worker in enumerate(roomy):
+            share = min(worker.room, -(-queue.tasks // (len(roomy) - nth)))
+            if not self._give(queue, worker, share, least, now):
+                return True
+        return False
+
+    def _give(
+        self, queue: Queue, worker: Member, share: int, least: int | None, now: float
+    ) -> bool:
+        """Give `worker` so many tasks of `queue`, and to others what they are nearer to; whether
+        there were so many."""
         inputs = self._ledger.inputs
-        for worker, share in self._shares(ready.tasks):
-            while share > 0 and (taken := ready.take(share)) is not None:
-                block = taken[0]
-                if block.inputs is not None and (inputs.hold(*taken) or self._holders.hold(*taken)):
-                    continue
-                for to, start, end in self._nearest(worker, *taken):
-                    share -= end - start if to is worker else 0
-                    row = self._lease_out(to, block, start, end, now)
-                    pieces.setdefault(to.who, []).append(row)
-        for who, rows in pieces.items():
-            self._send_to(self._fleet.workers[who], m.Tasks(rows), now)
+        self._ledger.ready.served(queue)
+        while share > 0:
+            taken = queue.take(share, least)
+            if taken is None:
+                break
+            block = taken[0]
+            if block.inputs is not None and (inputs.hold(*taken) or self._holders.hold(*taken)):
+                continue
+            for to, start, end in self._nearest(worker, *taken, now):
+                share -= end - start if to is worker else 0
+                row = self._lease_out(to, block, start, end, now)
+                self._pieces.setdefault(to.who, []).append(row)
+        if not queue.tasks:
+            self._ledger.ready.emptied(queue)
+        return share <= 0
+
+    def _could_now(self, need: Need) -> bool:
+        return any(worker.capacity.could(need) for worker in self._fleet.renewed)
 
     def _nearest(
-        self, worker: Member, block: Block, low: int, high: int
+        self, worker: Member, block: Block, low: int, high: int, now: float
     ) -> Iterator[tuple[Member, int, int]]:
         """Who gets which of the tasks whose turn it is at `worker`, run by run, and is given each
         before the next is looked at: those that take much from a store go to the worker of that
-        store, unless all its slots are busy while this one idles, or it is full."""
+        store, unless all its slots are busy while this one idles, or it is full, or lacks something
+        that they need."""
         if block.inputs is None or not self._ledger.inputs.stored:
             yield worker, low, high
             return
         start = low
         for i in range(low, high):
             best = self._fleet.workers.get(self._holders.best(block.inputs[i]), worker)
-            if best is worker or (best.idle_slots if worker.idle_slots > 0 else best.room) <= 0:
+            if best is worker or not self._has_room(best, worker, block.need, now):
                 continue
             if start < i:
                 yield worker, start, i
@@ -83,13 +187,18 @@ class Placement:
         if start < high:
             yield worker, start, high
 
+    def _has_room(self, best: Member, worker: Member, need: Need | None, now: float) -> bool:
+        if need is not None:
+            return best.fitting(need, now) > 0
+        return (best.idle_slots if worker.idle_slots > 0 else best.room) > 0
+
     def _isolate(self, now: float) -> None:
         """Empty a worker for a task that must run alone, and give it that task."""
         quarantine = self._fleet.quarantine
         worker = quarantine.worker
         if worker is not None and quarantine.lease in worker.held:
             return  # one is alone there
-        able = [each for each in self._fleet if each.takes]
+        able = [each for each in self._fleet if each.takes and _suits(each, quarantine.need, now)]
         if not quarantine or not able:
             quarantine.release()
             return
@@ -115,8 +224,12 @@ class Placement:
         lease = self._lease + 1
         self._lease += high - low
         held = worker.held
+        self._fleet.rooms.touch(worker)
         for i in range(low, high):
             held[lease + i - low] = (block, i, now)
+        if block.need is not None:
+            for each in range(lease, lease + high - low):
+                worker.capacity.take(each, block.need)
         self._ledger.note("given", block, low, high, lease=lease, worker=worker.who)
         if block.function not in worker.functions:
             worker.functions.add(block.function)
@@ -126,63 +239,73 @@ class Placement:
         if block.inputs is not None:
             self._send_inputs(worker, block.inputs[low:high], lease, now)
         payloads = Slice(block.key, low, high)
-        return [block.session, block.first + low, lease, block.function, block.options, payloads]
+        about = _about(block, low, high, lease)
+        return [block.session, block.first + low, lease, block.function, about, payloads]
 
     def _send_inputs(self, worker: Member, inputs: list[bytes], lease: int, now: float) -> None:
         """Say what the tasks that are about to be sent take, under leases from `lease` on: the
         shell puts the values in."""
-        rows: list[list[Any]] = []
-        count = 0
-        for nth, ids in enumerate(inputs):
-            for at in range(0, len(ids), INPUT_BYTES * INPUTS_MAX):
-                part = ids[at : at + INPUT_BYTES * INPUTS_MAX]
-                count += len(part) // INPUT_BYTES
-                if rows and count > INPUTS_MAX:
-                    self._send_rows(worker, rows, now)
-                    rows, count = [], len(part) // INPUT_BYTES
-                rows.append([lease + nth, part, None, None])
-        if rows:
-            self._send_rows(worker, rows, now)
-
-    def _send_rows(self, worker: Member, rows: list[list[Any]], now: float) -> None:
-        tasks = dict.fromkeys(split(b"".join(row[1] for row in rows)))
-        stores, holders = self._holders.told(tasks, worker)
-        self._send_to(worker, m.Inputs(rows, stores, holders), now)
+        for row in _taken(inputs, lease):
+            stores: Stores = {}
+            holders: Stores = {}
+            if self._ledger.inputs.stored:
+                stores, holders = self._holders.told(dict.fromkeys(split(row[2])), worker)
+            self._send_to(worker, m.Inputs([row], stores, holders), now)
 
     def _send_to(self, worker: Member, message: m.Message, now: float) -> None:
         assert worker.peer is not None
         self._peers.send(worker.peer, message, now)
 
-    def _shares(self, ready: int) -> Iterator[tuple[Member, int]]:
-        """Who gets how many of `ready` tasks, most urgent first. Each share is given before the
-        next is asked for: rooms are read anew."""
-        idle = [worker for worker in self._fleet if worker.idle_slots > 0]
-        for worker in sorted(idle, key=lambda w: len(w.held)):
-            share = min(worker.idle_slots, ready)
-            if share <= 0:
-                return
-            ready -= share
-            yield worker, share
-        roomy = sorted((w for w in self._fleet if w.room > 0), key=lambda w: w.room)
-        for nth, worker in enumerate(roomy):
-            share = min(worker.room, -(-ready // (len(roomy) - nth)))
-            if share <= 0:
-                return
-            ready -= share
-            yield worker, share
-
     def _recall(self, now: float) -> None:
         """Nothing is ready and some slot idles: take back what waits elsewhere."""
-        busiest, spare = None, 0
-        for worker in self._fleet:
-            if len(worker.held) - worker.slots > spare and worker.peer is not None:
-                busiest, spare = worker, len(worker.held) - worker.slots
-        if busiest is None or busiest.recalled:
-            return
-        idle = sum(max(worker.idle_slots, 0) for worker in self._fleet)
-        if not idle:
+        rooms = self._fleet.rooms
+        busiest = rooms.busiest
+        if busiest is None or not rooms.idle_slots or busiest.recalled:
             return
         if now < busiest.recall_after:
             self.recall_at = busiest.recall_after
             return
-        self._fleet.recall_from(busiest, max(min(spare, idle), spare // 2), now)
+        spare = busiest.spare
+        self._fleet.recall_from(busiest, max(min(spare, rooms.idle_slots), spare // 2), now)
+
+
+def _taken(inputs: list[bytes], lease: int) -> Iterator[list[Any]]:
+    """Rows of INPUTS for what consecutive tasks take, under leases from `lease` on."""
+    most = INPUTS_MAX * INPUT_BYTES
+    first, size = lease, 0
+    parts: list[bytes] = []
+    for each, ids in enumerate(inputs, lease):
+        if size + len(ids) > most:
+            for at in range(0, len(ids), most):
+                yield from _row(first, parts)
+                first, parts = each, [ids[at : at + most]]
+            size = len(parts[0])
+        else:
+            parts.append(ids)
+            size += len(ids)
+    yield from _row(first, parts)
+
+
+def _row(first: int, parts: list[bytes]) -> Iterator[list[Any]]:
+    """That of leases from `first` on which take these, if any does."""
+    if any(parts):
+        yield [first, [len(ids) // INPUT_BYTES for ids in parts], b"".join(parts), None, None]
+
+
+def _about(block: Block, low: int, high: int, lease: int) -> dict[str, Any]:
+    """What a worker is told of tasks [low, high) of a block: their options; of members of a group,
+    which; and of those that have been begun in vain, how often they are begun by now."""
+    about = block.options
+    if block.group is not None:
+        about = about | {"member": [block.group, block.index + low]}
+    if block.tries:
+        again = {i: tries for i, tries in block.tries.items() if low <= i < high}
+        if again:
+            attempts = [[lease + i - low, tries.count + 1] for i, tries in again.items()]
+            about = about | {"attempts": attempts}
+    return about
+
+
+def _suits(worker: Member, need: Need | None, now: float) -> bool:
+    """Whether `worker` has what a task asks for, if nobody else asks for it."""
+    return need is None or worker.capacity.lacks(need, now) is None

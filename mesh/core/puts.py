@@ -5,7 +5,7 @@ worker: that is to take it in first (TAKE, TAKEN). Until then the client's line 
 that what comes behind, and may name the put as an input, is recorded behind it; but of all puts in
 that line the workers are asked at once. What cannot be had is recorded as failed, and fails
 what takes it. So the acknowledgement of a PUT means: the content is in a store, and the record on
-disk.
+disk. Its outcome is told as late: for it nobody else could say what was put.
 
 What was put lately memory knows: tasks that take it need not ask the store.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
@@ -195,6 +196,7 @@ class Puts:
             return False
         del self._heads[peer]
         self._slow.discard(peer)
+        told: list[tuple[int, int, Any]] = []
         for (counter, kind, body, is_argument), wait in zip(rows, waits, strict=True):
             task = key(peer.who, counter)
             why, lease, store = None, 0, NOBODY
@@ -208,8 +210,15 @@ class Puts:
                 kind, body = bytes([Kind.REFUSED]), failure_body("StoreError", text)
             record = RECORD.pack(kind[0], lease, store.encode("ascii")) + body
             self._record(peer, counter, record, bool(is_argument), now)
-            self._core.peers.tell(peer, peer.who, [counter], kind, [body])
+            told.append((counter, kind[0], body))
+        if told:
+            self._core.after_commit(partial(self._tell, peer, told))
         return True
+
+    def _tell(self, peer: Peer, told: list[tuple[int, int, Any]], now: float) -> None:
+        """How puts ended."""
+        counters, kinds, bodies = (list(each) for each in zip(*told, strict=True))
+        self._core.peers.tell(peer, peer.who, counters, bytes(kinds), bodies)
 
     def _record(
         self, peer: Peer, counter: int, record: bytes, is_argument: bool, now: float

@@ -13,19 +13,23 @@ from collections import deque
 from ..task import State
 from .block import Block
 from .member import Member
+from .need import Need
+from .rooms import Rooms
 
 _WAITING = int(State.WAITING)
 
 
 class Quarantine:
-    """The tasks that wait for a worker of their own, and the worker set aside for them.
+    """The tasks that wait for a worker of their own, and the worker set aside for them, which has
+    no room for others in `rooms`.
 
     Attributes:
         worker: who takes nothing else meanwhile, or None.
         lease: under which a task is alone there; 0 while the worker is being emptied.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
         self._waiting: deque[tuple[Block, int]] = deque()
         self.worker: Member | None = None
         self.lease = 0
@@ -39,6 +43,11 @@ class Quarantine:
     def __contains__(self, task: tuple[Block, int]) -> bool:
         return task in self._waiting
 
+    @property
+    def need(self) -> Need | None:
+        """What the next one asks for, if there is one, and that is more than a slot."""
+        return self._waiting[0][0].need if self._waiting else None
+
     def add(self, block: Block, i: int) -> None:
         """A task is to run alone, first of all."""
         self._waiting.appendleft((block, i))
@@ -51,11 +60,13 @@ class Quarantine:
         """`worker` is for the next task alone."""
         self.worker, self.lease = worker, 0
         worker.reserved = True
+        self._rooms.touch(worker)
 
     def release(self) -> None:
         """Nobody needs the worker for himself any more, or it is gone."""
         if self.worker is not None:
             self.worker.reserved = False
+            self._rooms.touch(self.worker)
         self.worker, self.lease = None, 0
 
 

@@ -1,64 +1,77 @@
-"""The ready queue: what may run now, in order of priority, fairness and age.
+"""Ready: what may run now: a queue of the tasks that ask for a slot, and one for each other need.
 
-Larger priorities go first; within one, sessions take turns, so that a client with a million tasks
-does not keep another with ten from its results; within a session, the oldest first. Entries are
-spans of blocks, not tasks. What ended meanwhile is left out when it is taken (see
-`Block.queued_runs`), so `spans` may promise more than `take` gives.
+Tasks that ask for the same are given out in one order; those that ask for something else pass them
+while they wait for a worker that has it.
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import deque
-
 from .block import Block
+from .need import Need
+from .queue import Queue
+
+
+class NeedQueue(Queue):
+    """The tasks of one need.
+
+    Attributes:
+        fresh: whether any worker with room may do; otherwise those that have changed since.
+        waits_since: since when nothing of it was given out; None: nobody has looked.
+    """
+
+    def __init__(self, need: Need) -> None:
+        super().__init__()
+        self.need = need
+        self.fresh = True
+        self.waits_since: float | None = None
 
 
 class Ready:
-    """Spans of queued tasks."""
+    """All queues.
+
+    Attributes:
+        plain: of the tasks that ask for a slot and nothing else.
+        needs: of the others; none of them is empty.
+        unable: those of them that no worker could ever run, of those there are.
+        turns: the others, and `plain`, in the order in which they were last given something.
+    """
 
     def __init__(self) -> None:
-        self._lanes: dict[int, dict[str, deque[tuple[Block, int, int]]]] = {}
-        self._order: list[int] = []  # the priorities at hand, negated: ascending
-        self.tasks = 0  # an upper bound: what was pushed and not taken
+        self.plain = Queue()
+        self.needs: dict[Need, NeedQueue] = {}
+        self.unable: dict[NeedQueue, None] = {}
+        self.turns: dict[Queue, None] = {self.plain: None}
 
     def push(self, block: Block, low: int, high: int, *, first: bool = False) -> None:
         """Queue tasks [low, high) of `block`; `first` for what comes back after a loss."""
-        priority = -block.priority
-        lane = self._lanes.get(priority)
-        if lane is None:
-            lane = self._lanes[priority] = {}
-            insort(self._order, priority)
-        spans = lane.setdefault(block.session, deque())
-        if first:
-            spans.appendleft((block, low, high))
-        elif spans and spans[-1][0] is block and spans[-1][2] == low:
-            spans[-1] = (block, spans[-1][1], high)
-        else:
-            spans.append((block, low, high))
-        self.tasks += high - low
+        if block.need is None:
+            self.plain.push(block, low, high, first=first)
+            return
+        queue = self.needs.get(block.need)
+        if queue is None:
+            queue = self.needs[block.need] = NeedQueue(block.need)
+            self.turns[queue] = None
+        queue.push(block, low, high, first=first)
 
-    def take(self, most: int) -> tuple[Block, int, int] | None:
-        """The next run of at most `most` queued tasks, all of one block; None if there is none."""
-        while self._order:
-            priority = self._order[0]
-            lane = self._lanes[priority]
-            session, spans = next(iter(lane.items()))
-            block, low, high = spans.popleft()
-            self.tasks -= high - low
-            run = next(block.queued_runs(low, high), None)
-            if run is not None:
-                start, end = run[0], min(run[1], run[0] + most)
-                if end < high:
-                    spans.appendleft((block, end, high))
-                    self.tasks += high - end
-                del lane[session]
-                if spans:
-                    lane[session] = spans  # to the back: the next session's turn
-            elif not spans:
-                del lane[session]
-            if not lane:
-                del self._lanes[priority], self._order[0]
-            if run is not None:
-                return block, start, end
-        return None
+    def served(self, queue: Queue) -> None:
+        """`queue` has its turn: the next is after all others."""
+        del self.turns[queue]
+        self.turns[queue] = None
+
+    def emptied(self, queue: Queue) -> None:
+        """Nothing is left in `queue`."""
+        if isinstance(queue, NeedQueue):
+            del self.needs[queue.need]
+            self.turns.pop(queue, None)
+            self.unable.pop(queue, None)
+
+    def set_aside(self, queue: NeedQueue) -> None:
+        """No worker could run what is in `queue`."""
+        del self.turns[queue]
+        self.unable[queue] = None
+
+    def bring_back(self, queue: NeedQueue) -> None:
+        """Some worker could, after all."""
+        del self.unable[queue]
+        queue.fresh = True
+        self.turns[queue] = None

@@ -23,7 +23,7 @@ from ..protocol import messages as m
 from ..protocol.outcome import parse, parse_failure, parse_ref
 from ..task import ENDED, STATE_OF, SUCCESS, Kind, State, key, show, unkey
 from .block import Block, Tries
-from .inputs import CAUSE_CHARS_MAX, Record
+from .input import CAUSE_CHARS_MAX, Record
 from .ledger import RECORD
 from .member import Member
 from .peers import Peer

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..task import State
 from .block import Block
-from .inputs import Record
+from .input import Record
 
 #: What a worker was known to run: its incarnation, and rows of session, counter, lease, since when.
 Begun = tuple[bytes, list[tuple[str, int, int, float]]]

@@ -32,6 +32,7 @@ from .handover import Handover
 from .holders import Holders
 from .intake import Intake
 from .ledger import Ledger
+from .listeners import Listeners
 from .lookups import Lookups
 from .member import Member
 from .notices import Notices
@@ -75,6 +76,7 @@ class RouterCore:
         self.desk = Desk(self)
         self.fetches = Fetches(self.ledger)
         self.relays = Relays(self)
+        self.listeners = Listeners(self)
         self._notices = Notices(self)
         self.pruning = Pruning(self)
         self.unused = Unused(self, now)
@@ -108,6 +110,7 @@ class RouterCore:
             m.Put: self.puts.take_put,
             m.Watch: self.orders.take_watch,
             m.Cancel: self.orders.take_cancel,
+            m.Listen: self.listeners.take_listen,
             m.Ask: self.desk.take_ask,
             m.Fetched: self.fetches.take,
             m.Relay: self.relays.take,
@@ -122,6 +125,7 @@ class RouterCore:
             m.Done: self.fleet.take_done,
             m.Returned: self.fleet.take_returned,
             m.Report: self._take_report,
+            m.Printed: self.listeners.take_printed,
             m.Dropped: self.drops.dropped,
             m.Copied: self.holders.take_copied,
             m.Where: self.holders.take_where,
@@ -243,11 +247,11 @@ class RouterCore:
         if self.stall.holds(peer, envelope):
             return
         kind = type(envelope.message)
-        if rights.may_say(peer.role, kind):
+        objection = rights.objection(peer, kind)
+        if objection is None:
             self._take[kind](peer, envelope.message, now)
         else:
-            text = f"{kind.__name__} is not for a {peer.role} to say to a router"
-            self.peers.send(peer, m.Error("MeshError", text), now)
+            self.peers.send(peer, objection, now)
         if envelope.message.SEQUENCED and peer.parked is None:
             self._heard[peer] = envelope.sequence
 
@@ -265,7 +269,7 @@ class RouterCore:
     def _on_hello(self, event: Heard, hello: m.Hello, now: float) -> None:
         id, envelope = event.peer, event.envelope
         old = self.peers.by_who.get((hello.role, hello.who))
-        refusal = rights.refusal(hello, old, event.role)
+        refusal = rights.refusal(hello, old, event.role, self.peers.runs)
         if refusal is not None:
             self._turn_away(event, refusal)
             return
@@ -279,6 +283,7 @@ class RouterCore:
         replaced = [self.peers.by_id.get(id), old]
         peer = Peer(id, hello.role, hello.who, hello.incarnation, now)
         peer.rights, peer.far = event.role, event.far
+        peer.mismatch = rights.mismatch(hello.about, self.peers.runs)
         peer.link.open(envelope.session)
         if hello.who in self.ledger.sessions:  # it has been here: what it missed it asks for now
             peer.news.asked_by_s = now - self._born_at + self.settings.lost_after_s
@@ -290,9 +295,10 @@ class RouterCore:
             self.peers.send(peer, m.Keys(self.peers.keys), now)
             worker = self.fleet.greet(peer, hello, now)
             if not worker.recorded:
-                self.after_commit(worker.is_recorded)
+                self.after_commit(lambda now: self.fleet.is_recorded(worker))
             self._grace.greeted(hello, now)
             self.holders.greeted(hello.who)
+            self.listeners.greeted(peer, now)
             self.puts.greeted(worker, now)
             self.handover.greeted(worker, now)
             self.desk.slots_changed(now)
@@ -300,13 +306,6 @@ class RouterCore:
                 self.peers.send(peer, m.Leave(max(0.0, self._stop_at - now)), now)
         for each in dict.fromkeys(filter(None, replaced)):
             self._drop(each, now)  # a worker that has greeted is not away
-
-    def renew(self, keys: dict[str, str], now: float) -> None:
-        """From now on these are the public keys, with the role of each, and no others."""
-        self.peers.keys = keys
-        for peer in self.peers.by_id.values():
-            if peer.role == rights.WORKER:
-                self.peers.send(peer, m.Keys(keys), now)
 
     def _welcome(self, peer: Peer, now: float) -> None:
         settings = {name: getattr(self.settings, name) for name in Settings.__dataclass_fields__}
@@ -328,6 +327,7 @@ class RouterCore:
         self.puts.dropped(peer)
         self.recovery.dropped(peer)
         self.relays.dropped(peer, now)
+        self.listeners.dropped(peer, now)
         self.fleet.away(peer, now)
         self.ledger.age_s = now - self._born_at  # what ends from now on is not heard of
         if peer.role == "client" and peer.who in self.ledger.sessions:
@@ -347,7 +347,7 @@ class RouterCore:
             self._of_worker[type(message)](worker, message, now)
 
     def _take_report(self, worker: Member, message: m.Report, now: float) -> None:
-        self.fleet.take_report(worker, message)
+        self.fleet.take_report(worker, message, now)
         self.desk.slots_changed(now)
 
     def after_commit(self, then: Callable[[float], None], *, first: bool = False) -> None:
@@ -410,6 +410,7 @@ class RouterCore:
             elif now - peer.last_sent >= self.settings.heartbeat_s:
                 self.peers.send(peer, m.Beat(), now)
         self.fleet.tick(now)
+        self.placement.tick(now)
         self.holders.tick(now)
         self.desk.tick(now)
         self._notices.tick(now)

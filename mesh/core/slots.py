@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..protocol.outcome import failure_body
+from ..protocol.outcome import cut_short, failure_body, refs_in
 from ..task import Kind, key, show
 from .backlog import Backlog, Piece
+from .crew import Crew
 from .events import SlotAnswered, SlotExited, TakenBack, Weighed, WorkerTurn
+from .feeding import Feeding
 from .gathering import Gathering, Run
 from .guard import Guard, obituary
 from .life import Cause
@@ -30,19 +32,31 @@ START_FAILURES_MAX = 5
 
 
 class Slots:
-    """The slots of one worker on `host`, and the leases they hold.
+    """The slots of one worker on `host`, and the leases they hold: so many `threads` in each of
+    `count` processes.
 
     Attributes:
         orders: what this turn wants done; the worker's core hands it out.
         held: every lease in hand → its piece.
         changed: whether the router should hear a report.
         broken: why no slot can be started here, or None.
+        alone: leases, all in the backlog, each of which shares no packet: one of theirs killed its
+            slot.
+        guard: what runs longer or takes more than it may.
+        feeding: which slot gets what.
     """
 
     def __init__(
-        self, count: int, host: str, gathered: Gathering, tasks_max: int | None = None
+        self,
+        count: int,
+        host: str,
+        gathered: Gathering,
+        tasks_max: int | None = None,
+        threads: int = 1,
     ) -> None:
-        self._by_number = {number: Slot(number, tasks_max) for number in range(count)}
+        self.threads = threads
+        self.crews = [Crew(number, threads, tasks_max) for number in range(count)]
+        self._by_number = {slot.number: slot for crew in self.crews for slot in crew.slots}
         self._tasks_max = tasks_max
         self._host = host
         self._gathered = gathered
@@ -54,11 +68,12 @@ class Slots:
         self.broken: str | None = None
         self._stored: dict[int, tuple[int, int, bytes]] = {}  # ticket → outcome awaiting the store
         self._ticket = 0
-        self._alone: set[int] = set()  # one of their packet killed its slot; all in the backlog
+        self.alone: set[int] = set()
         self._doomed: set[int] = set()  # cancelled while they were at a slot
         self._interrupting = False  # what runs has had its time
-        self._start_at = dict.fromkeys(self._by_number, 0.0)  # those that are not there
-        self._guard = Guard(self.held.__getitem__)
+        self._start_at = dict.fromkeys(range(count), 0.0)  # the processes that are not there
+        self.guard = Guard(self.held.__getitem__)
+        self.feeding = Feeding(self)
         self._start_failures = 0
         self._failed_at = -RESTART_PAUSE_S
 
@@ -86,7 +101,7 @@ class Slots:
         leases += self.backlog.take_end(count)
         for lease in leases:
             del self.held[lease]
-        self._alone.difference_update(leases)
+        self.alone.difference_update(leases)
         return leases
 
     def _take_out(self, lease: int) -> bool:
@@ -115,14 +130,14 @@ class Slots:
             else:
                 self.orders.take_back.append(slot.number)
         elif self._take_out(lease):
-            self._alone.discard(lease)
+            self.alone.discard(lease)
             self._outcome(lease, Kind.CANCELLED, failure_body("CancelledError", "cancelled"))
 
     def drop_backlog(self) -> None:
         """Forget what has not begun: the router will, too."""
         for lease in self.backlog.clear():
             del self.held[lease]
-        self._alone.clear()
+        self.alone.clear()
 
     def interrupt(self) -> None:
         """End what runs, and whatever else still begins, and give it back: it runs again elsewhere,
@@ -149,10 +164,11 @@ class Slots:
     # -- what slots do -----------------------------------------------------------------------
 
     def start(self, now: float) -> None:
-        """Order the slots that are not there to be started."""
+        """Order the processes that are not there to be started."""
         for number in [number for number, at in self._start_at.items() if at <= now]:
             del self._start_at[number]
-            self._by_number[number].pid = -1  # being started
+            for slot in self.crews[number].slots:
+                slot.pid = -1  # being started
             self.orders.starts.append(number)
 
     def is_ready(self, number: int, pid: int) -> None:
@@ -167,70 +183,6 @@ class Slots:
         self._by_number[number].stuck = why
         self.changed = True
 
-    def fill(self, now: float) -> None:
-        """Give tasks to slots, emptiest first, as deep as their pace has earned."""
-        if not self.backlog:
-            return
-        slots = [slot for slot in self if slot.takes]
-        slots.sort(key=lambda slot: len(slot.line))
-        progress = True
-        while progress and self.backlog:
-            progress = False
-            for slot in slots:
-                if self.backlog and self._feed(slot, now):
-                    progress = True
-
-    def _feed(self, slot: Slot, now: float) -> bool:
-        """One packet for `slot`, if it takes one."""
-        piece, low, high = self.backlog.front
-        pace = self.paces.of(piece.function)
-        in_line = len(slot.line)
-        if slot.left == 0:
-            return False
-        if in_line:
-            if pace is None or piece.limited or self.held[slot.line.in_hand[0]].limited:
-                return False
-            if in_line >= pace.slot_tasks:
-                return False
-        count = 1 if pace is None or piece.limited else pace.packet_tasks
-        if slot.left is not None:
-            count = min(count, slot.left)
-        if self._alone:
-            if in_line:
-                return False
-            count = self._count_alone(piece, low, min(count, high - low))
-        _, _, end = self.backlog.take(count)
-        slot.read = False
-        if slot.left is not None:
-            slot.left -= end - low
-        if not in_line:
-            slot.began = now
-        slot.line.add(piece.lease + low, piece.lease + end)
-        self._guard.watch(slot, piece)
-        if piece.function not in slot.functions:
-            slot.functions.add(piece.function)
-            self.orders.functions.append((slot.number, piece.function))
-        self.orders.tasks.append((slot.number, piece, low, end))
-        return True
-
-    def _count_alone(self, piece: Piece, low: int, count: int) -> int:
-        """How many of `count` tasks may share a packet when some must travel alone."""
-        first = piece.lease + low
-        if first in self._alone:
-            self._alone.discard(first)
-            return 1
-        return next((i for i in range(1, count) if first + i in self._alone), count)
-
-    def level(self) -> None:
-        """An idle slot beside one with more packets than it is at: those it has not read are taken
-        back."""
-        if self.backlog or len(self.held) < 2:
-            return
-        if any(slot.takes and not slot.line for slot in self):
-            busiest = max(self, key=lambda slot: len(slot.line))
-            if len(busiest.line) > len(busiest.line.in_hand) and not busiest.read:
-                self.orders.take_back.append(busiest.number)
-
     def unsent(self, number: int, leases: list[int]) -> None:
         """These a slot could not be handed."""
         self._unread(self._by_number[number], leases)
@@ -243,8 +195,8 @@ class Slots:
 
     def _unread(self, slot: Slot, leases: list[int]) -> None:
         slot.line.remove(leases)
-        if slot.left is not None:
-            slot.left += len(leases)
+        if slot.crew.left is not None:
+            slot.crew.left += len(leases)
         for lease in reversed(leases):
             if lease in self._doomed:
                 self._doomed.discard(lease)
@@ -267,8 +219,12 @@ class Slots:
             line.answered()
             piece = held[lease]
             if slot.struck == lease:
-                self._end(slot, lease, "was interrupted")
-                self.orders.retire.append(slot.number)
+                self._end(slot, lease, "was interrupted", body)
+                if self.threads == 1:
+                    self.orders.retire.append(slot.number)
+                else:  # its neighbours need the process, and it has come to its senses
+                    slot.ending = slot.struck = None
+                    self._is_over(slot.number)
                 continue
             if piece.function is not function:
                 self.paces.add(function, took_s, count, longest_s)
@@ -280,9 +236,7 @@ class Slots:
             if kind == Kind.ERROR and not piece.is_retried_on(body):
                 kind = Kind.FINAL
             if stored:
-                ticket = self.next_ticket()
-                self._stored[ticket] = (lease, kind, body)
-                self.orders.store.append((ticket, kind, body))
+                self._store(lease, kind, body)
                 continue
             del held[lease]
             if run is None or piece.session != session:
@@ -297,45 +251,71 @@ class Slots:
         slot.stuck = None
         if slot.ending is not None and slot.struck is None and not slot.line:
             slot.ending = None
-        if slot.left == 0 and not slot.line:
+        if slot.crew.is_spent and slot.crew.is_idle:
             self.orders.retire.append(slot.number)
         if self._doomed or self._interrupting:
             self._doomed.difference_update(row[0] for row in event.rows)
             self._kill_next(slot)
 
+    def makes_room(self, number: int) -> None:
+        """The process of a slot is to be replaced when what runs there has ended."""
+        crew = self._by_number[number].crew
+        crew.is_full = True
+        self.orders.take_back += [slot.number for slot in crew.slots if not slot.read]
+        if crew.is_idle:
+            self.orders.retire.append(number)
+
     def exited(self, event: SlotExited, now: float) -> None:
-        """A slot is dead: what it ran is lost, what it had not begun is not."""
-        slot = self._by_number[event.slot]
-        self._unread(slot, [lease for lease in event.unread if lease in self.held])
-        self._by_number[event.slot] = Slot(event.slot, self._tasks_max)
+        """A process is dead: what its slots ran is lost, what they had not begun is not."""
+        crew = self.crews[event.process]
+        unread = set(event.unread)
+        for slot in crew.slots:
+            self._unread(slot, [x for x in slot.line if x in unread and x in self.held])
+        self.crews[event.process] = Crew(event.process, self.threads, self._tasks_max)
+        for slot in self.crews[event.process].slots:
+            self._by_number[slot.number] = slot
+            self._is_over(slot.number)
         self.changed = True
-        self._guard.forget(event.slot)
-        self.orders.retire = [each for each in self.orders.retire if each != event.slot]  # it has
-        self.orders.harsher = [each for each in self.orders.harsher if each[0] != event.slot]
-        self._start_at[event.slot] = now
-        if not slot.ready:
-            self._start_at[event.slot] += RESTART_PAUSE_S
+        gone = {slot.number for slot in crew.slots}
+        self.orders.retire = [each for each in self.orders.retire if each not in gone]  # it has
+        self._start_at[event.process] = now
+        if not any(slot.ready for slot in crew.slots):
+            self._start_at[event.process] += RESTART_PAUSE_S
             if now >= self._failed_at + RESTART_PAUSE_S:
                 self._start_failures, self._failed_at = self._start_failures + 1, now
             if self._start_failures >= START_FAILURES_MAX:
                 self.broken = f"slots do not start: the last one {event.how}"
-        in_hand = list(slot.line.in_hand)
-        if not in_hand:
+        for_one = any(slot.ending is not None for slot in crew.slots)
+        in_hand = [lease for slot in crew.slots for lease in slot.line.in_hand]
+        for slot in crew.slots:
+            self._lost(slot, event, in_hand, for_one=for_one)
+
+    def _lost(self, slot: Slot, event: SlotExited, in_hand: list[int], *, for_one: bool) -> None:
+        """What a slot held whose process is dead, in which all these were `in_hand`; it was ended
+        `for_one` of them, or died by itself."""
+        leases = list(slot.line)
+        if not leases:
             return
         if slot.struck is not None and slot.struck not in slot.line:
-            self._unread(slot, list(slot.line))  # it had answered, and begun nothing more
-            return
-        if len(in_hand) > 1 and slot.ending is None:
+            self._unread(slot, leases)  # it had answered, and begun nothing more
+        elif slot.ending is not None or not for_one and len(in_hand) == 1:
+            self._unread(slot, leases[1:])
+            self._end(slot, leases[0], event.how, event.remains.get(leases[0], b""))
+        elif for_one:
+            self._unread(slot, leases)  # a neighbour's end is nothing to it
+        else:
             # Which of them it was cannot be told: each runs again, alone. Nobody is blamed yet.
-            self._unread(slot, list(slot.line))
-            self._alone.update(lease for lease in in_hand if lease in self.held)
-            return
-        lease = in_hand[0]
-        self._unread(slot, list(slot.line)[1:])
-        self._end(slot, lease, event.how)
+            mine = list(slot.line.in_hand)
+            self._unread(slot, leases)
+            self.alone.update(lease for lease in mine if lease in self.held)
 
-    def _end(self, slot: Slot, lease: int, how: str) -> None:
-        """What ran in a slot was ended, or took it down."""
+    def _is_over(self, number: int) -> None:
+        """What a slot ran is stopped no more."""
+        self.guard.forget(number)
+        self.orders.harsher = [each for each in self.orders.harsher if each[0] != number]
+
+    def _end(self, slot: Slot, lease: int, how: str, remains: bytes) -> None:
+        """What ran in a slot was ended, or took it down; `remains` says what it printed."""
         self._doomed.discard(lease)
         piece = self.held[lease]
         if slot.ending is Cause.RETURNED:
@@ -343,7 +323,19 @@ class Slots:
             return
         task = show(piece.session, piece.counter(lease))
         kind, error, text = obituary(task, how, slot, piece, self._host)
-        self._outcome(lease, kind, failure_body(error, text, self._host, slot.pid))
+        body = failure_body(error, text, self._host, slot.pid)
+        if kind != Kind.CANCELLED:  # the router has recorded that already, without
+            body = cut_short(remains, body)
+        if refs_in(kind, body):
+            self._store(lease, kind, body)
+        else:
+            self._outcome(lease, kind, body)
+
+    def _store(self, lease: int, kind: int, body: bytes) -> None:
+        """What an outcome refers to is stored before it is told."""
+        ticket = self.next_ticket()
+        self._stored[ticket] = (lease, kind, body)
+        self.orders.store.append((ticket, kind, body))
 
     def _kill(self, slot: Slot, lease: int, why: Kind | Cause) -> None:
         slot.ending = why
@@ -371,7 +363,7 @@ class Slots:
         if len(slot.line.in_hand) > 1 or slot.ending is Kind.OUT_OF_MEMORY:
             return False
         slot.struck = slot.line.first
-        self._guard.struck(number, now)
+        self.guard.struck(number, now)
         if not slot.read:
             self.orders.take_back.append(number)  # others may run it meanwhile
         return True
@@ -383,22 +375,22 @@ class Slots:
 
     def enforce(self, now: float) -> None:
         """End what runs longer than its time limit; have looked at what has one of memory."""
-        for slot, lease in self._guard.overdue(now):
+        for slot, lease in self.guard.overdue(now):
             self._kill(slot, lease, Kind.TIMED_OUT)
-        self.orders.weigh += self._guard.to_weigh(now)
-        self.orders.harsher += self._guard.harsher(now)
+        self.orders.weigh += self.guard.to_weigh(now)
+        self.orders.harsher += self.guard.harsher(now)
 
     def weighed(self, event: Weighed) -> None:
         """End what uses more memory than its limit."""
         slot = self._by_number[event.slot]
-        if self._guard.is_too_big(slot, event.lease, event.size):
+        if self.guard.is_too_big(slot, event.lease, event.size):
             slot.size = event.size
             self._kill(slot, event.lease, Kind.OUT_OF_MEMORY)
 
     def deadline(self, now: float) -> float:
         """When `start` or `enforce` has something to do, if ever."""
         starts = [at for at in self._start_at.values() if now < at]
-        return min([self._guard.deadline(), *starts])
+        return min([self.guard.deadline(), *starts])
 
     def _outcome(self, lease: int, kind: int, body: bytes) -> None:
         piece = self.held.pop(lease)
@@ -447,4 +439,4 @@ class Slots:
         places += [lease for slot in self for lease in slot.line]
         places += [lease for lease, _, _ in self._stored.values()]
         assert sorted(places) == sorted(self.held), (sorted(places), sorted(self.held))
-        assert self._alone | self._doomed <= self.held.keys(), (self._alone, self._doomed)
+        assert self.alone | self._doomed <= self.held.keys(), (self.alone, self._doomed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..options import option
 from ..protocol.inputs import split
 from ..task import ENDED, State, key, show, unkey
+from . import refusals
 from .block import Block, Tries
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def of_open_task(core: RouterCore, session: str, counter: int, now: float) -> di
             return told | _inputs_of(missing, block, i)
         store = core.holders.waits_for(block, i)
         return told | {"waits_for": store or _time_of(core, block, i, tries, now)}
-    return told | {"waits_for": _turn_of(core, now)}
+    words = _hindrance_of(core, now)
+    if words is None and block.need is not None:
+        return told | refusals.of_need(core, block.need, now)
+    return told | {"waits_for": words or _turn_of(core)}
 
 
 def _inputs_of(missing: list[tuple[bytes, str]], block: Block, i: int) -> dict[str, Any]:
@@ -116,7 +120,8 @@ def _time_of(core: RouterCore, block: Block, i: int, tries: Tries, now: float) -
     )
 
 
-def _turn_of(core: RouterCore, now: float) -> str:
+def _hindrance_of(core: RouterCore, now: float) -> str | None:
+    """What any queued task waits for just now, if that is not its turn."""
     if core.stall.reason is not None:
         return f"room to record what becomes of it: {core.stall.reason}"
     rest = core.grace_s(now)
@@ -125,9 +130,13 @@ def _turn_of(core: RouterCore, now: float) -> str:
             f"the workers of the router's last life, one of which may run it still: {rest:.1f} s "
             f"at most"
         )
-    workers = [worker for worker in core.fleet if worker.slots and worker.peer is not None]
-    if not workers:
+    if not any(worker.slots and worker.peer is not None for worker in core.fleet):
         return "a worker with a slot: the mesh has none. Start one with `mesh worker`"
+    return None
+
+
+def _turn_of(core: RouterCore) -> str:
+    workers = [worker for worker in core.fleet if worker.slots and worker.peer is not None]
     slots = sum(worker.slots for worker in workers)
     queued = core.ledger.counts[State.QUEUED]
     return f"a slot: {queued} tasks are queued, {slots} slots work on {len(workers)} workers"

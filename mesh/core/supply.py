@@ -50,8 +50,12 @@ class Supply:
         """What the next tasks take."""
         self._arrivals.places |= message.stores
         self._arrivals.holders |= message.holders
-        for lease, _, kinds, bodies in message.rows:
-            self._coming.setdefault(lease, []).extend(zip(kinds, bodies, strict=False))
+        for lease, counts, _, kinds, bodies in message.rows:
+            given, at = list(zip(kinds, bodies, strict=False)), 0
+            for each, count in enumerate(counts, lease):
+                if count:
+                    self._coming.setdefault(each, []).extend(given[at : at + count])
+                    at += count
 
     def take_tasks(self, message: m.Tasks, now: float) -> None:
         """New tasks, with what they take."""

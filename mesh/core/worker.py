@@ -28,6 +28,7 @@ from .events import (
     Missed,
     Oldest,
     Owned,
+    Printed,
     RouterHeard,
     Settings,
     SlotAnswered,
@@ -37,6 +38,7 @@ from .events import (
     TakenBack,
     TakenIn,
     Tick,
+    TimeLeft,
     Weighed,
     WorkerTurn,
 )
@@ -44,8 +46,11 @@ from .gathering import Gathering
 from .journal import Journal
 from .keeping import Keeping
 from .parting import Parting
+from .reporting import Reporting
 from .slots import Slots
 from .supply import Supply
+from .tails import Tails
+from .term import Term
 
 #: While there is more to run, outcomes gather for so long: they travel in fewer messages.
 GATHER_S = 0.001
@@ -60,45 +65,40 @@ LAST_ACK_S = 3.0
 #: A disk that had no room is tried again after this long.
 STALL_S = 1.0
 
-#: Who asks what a worker runs hears of what began or ended so long ago; tiny tasks go untold.
-REPORT_S = 0.2
-
 #: HELLO is said again after this long without a WELCOME.
 HELLO_AGAIN_S = 1.0
 
 
 class WorkerCore:
-    """See the module. `who` is the store id; set `about`, what HELLO says, before it dials. After
-    `tasks_max` tasks a slot's process is replaced. The `journal` is of how it leaves."""
+    """See the module. `who` is the store id; set `about`, what HELLO says, and `term`, how long it
+    stays, before it dials. After `tasks_max` tasks a slot's process is replaced; there are `slots`
+    processes, each with as many slots as `threads`. The `journal` is of how it leaves."""
 
     def __init__(
-        self, who: str, incarnation: bytes, slots: int, host: str, tasks_max: int | None = None
+        self,
+        who: str,
+        incarnation: bytes,
+        slots: int,
+        host: str,
+        tasks_max: int | None = None,
+        threads: int = 1,
     ) -> None:
-        self.who = who
-        self.incarnation = incarnation
+        self.who, self.incarnation = who, incarnation
         self.about: dict[str, Any] = {}
-        self.settings = Settings()
-        self.link = Link(keeps=True)
+        self.settings, self.link = Settings(), Link(keeps=True)
         self.functions: dict[bytes, m.Function] = {}
         self.welcome: m.Welcome | None = None
         self.leaving: str | None = None
         self.failed = False  # it leaves because it is of no use, not because it was told to
-        self.journal = Journal()
-        self.keeping = Keeping()
-        self._gathered = Gathering()
-        self.slots = Slots(slots, host, self._gathered, tasks_max)
-        self.supply = Supply(self)
+        self.journal, self.keeping, self._gathered = Journal(), Keeping(), Gathering()
+        self.slots = Slots(slots, host, self._gathered, tasks_max, threads)
         self.adoption, self.parting = Adoption(self), Parting(self)
-        self.clearing = Clearing(self)
+        self.supply, self.clearing = Supply(self), Clearing(self)
+        self.reporting, self.tails, self.term = Reporting(self), Tails(self), Term()
         self._given_up = False  # perhaps: this process was stopped for too long, or its router was
         self._recalled: int | None = None
         self._wanted: list[int] = []  # leases that the RECALL names
-        self._last_heard = 0.0
-        self._last_sent = 0.0
-        self._hello_at = self._tick_at = 0.0
-        self._done_at = 0.0
-        self._report_at = math.inf
-        self._reported: dict[str, Any] = {}
+        self._last_heard = self._last_sent = self._hello_at = self._tick_at = self._done_at = 0.0
         self._patience_s = LAST_ACK_S
         self._interrupt_at = math.inf  # it leaves, and what runs has until then
         self._go_at: float | None = None  # nothing runs any more: gone by then at the latest
@@ -119,8 +119,10 @@ class WorkerCore:
             Owned: self.adoption.owned,
             Oldest: self.clearing.oldest,
             Stalled: self._on_stalled,
+            Printed: self.tails.printed,
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
+            TimeLeft: self.reporting.time_left,
         }
         self._take: dict[type[m.Message], Callable[[Any, float], None]] = {
             m.Welcome: self._take_welcome,
@@ -140,6 +142,7 @@ class WorkerCore:
             m.Settled: self.parting.settled,
             m.Leave: self._take_leave,
             m.Keys: self._take_keys,
+            m.Listen: self.tails.take_listen,
         }
 
     def recall_untold(self, outcomes: list[tuple[bytes, int, int, bytes]]) -> None:
@@ -173,16 +176,12 @@ class WorkerCore:
             slots.start(now)
             slots.orders.fetch += slots.backlog.arrivals.orders()
             if self.may_begin(now) and self._recalled is None:
-                slots.fill(now)
-                slots.level()
+                slots.feeding.fill(now)
+                slots.feeding.level()
         if self.welcome is not None:
             self.clearing.look(now)
             told = self._tell_done(now)
-            news = told or slots.orders.tasks or self.keeping.is_changed
-            if news and self._report_at == math.inf:
-                self._report_at = now + REPORT_S
-            if slots.changed or now >= self._report_at:
-                self._report(now)
+            self.reporting.settle(now, has_told=told)
             if self.link.owes_ack and now - self._last_sent >= ACK_AFTER_S:
                 self.send(m.Beat(), now)
         if self.leaving is not None:
@@ -193,7 +192,9 @@ class WorkerCore:
                 self.parting.say_goodbye(now)
             slots.orders.stop = self.leaving
             self.journal.note("drain ended", why=self.leaving)
+        self.term.note(self.welcome is not None and not (self.leaving or slots.held), now)
         self.clearing.order()
+        self.tails.order(now)
         turn, slots.orders = slots.orders, WorkerTurn()
         return turn
 
@@ -205,36 +206,26 @@ class WorkerCore:
         if self.welcome is None:
             due = min(due, self._hello_at)
         else:
-            due = min(due, self._report_at, self._done_at if self._gathered else due)
+            due = min(due, self.reporting.due, self._done_at if self._gathered else due)
         if self._go_at is not None and not self.slots.held:
             due = min(due, self._go_at)
-        due = min(due, self._interrupt_at, self.parting.deadline(now))
+        due = min(due, self._interrupt_at, self.parting.deadline(now), self.tails.deadline())
+        due = min(due, self.term.deadline)
         return max(now, min(due, self.slots.deadline(now)))
 
-    def _report(self, now: float) -> None:
-        """Say what has changed about the slots, and what they run."""
-        report = self._report_of_itself()
-        if self.slots.changed or report != self._reported:
-            self.send(m.Report(report), now)
-        self.slots.changed = False
-        self._reported = report
-        self._report_at = math.inf
-        self.keeping.is_changed = False
-
-    def _report_of_itself(self) -> dict[str, Any]:
-        return self.slots.report() | self.keeping.told()
-
     def may_begin(self, now: float) -> bool:
-        """Whether new tasks may start: not while the router may have given us up, nor while it
-        has too much of ours to record."""
-        if self._gathered.is_full or self.clearing.is_full:
-            return False
-        return not self._is_given_up(now) and now >= self._stalled_until
+        """Whether tasks may start: the router counts on us, and has not too much of ours by now."""
+        is_full = self._gathered.is_full or self.clearing.is_full
+        return not (is_full or self._is_given_up(now)) and now >= self._stalled_until
+
+    @property
+    def given_until(self) -> float:
+        """Until when the router does not give us up, should one of us be silent from now on."""
+        return min(self._last_heard, self._last_sent) + self.settings.lost_after_s
 
     def _is_given_up(self, now: float) -> bool:
         """Whether the router may have given us up: one of us has been silent for long."""
-        silent_s = now - min(self._last_heard, self._last_sent)
-        return self.welcome is None or silent_s >= self.settings.lost_after_s
+        return self.welcome is None or now >= self.given_until
 
     # -- the router ------------------------------------------------------------------------
 
@@ -250,13 +241,15 @@ class WorkerCore:
         self.supply.forget()
         self.adoption.forget()
         self.clearing.forget()
+        self.tails.forget()
         self._recalled, self._wanted = None, []  # whoever greets us asks anew
         self._hello_at = now + HELLO_AGAIN_S
         in_hand = [
             [lease, piece.session, piece.counter(lease)] for lease, piece in self.slots.held.items()
         ]
         in_hand += self._gathered.held()
-        about = self.about | self._report_of_itself() | {"window": self.window}
+        about = self.about | self.reporting.about() | {"window": self.window}
+        about |= self.term.told(now)
         hello = m.Hello(
             "worker", self.who, self.incarnation, m.VERSION_MIN, m.VERSION_MAX, about, in_hand
         )
@@ -357,13 +350,17 @@ class WorkerCore:
 
     def leave(self, reason: str, within_s: float, now: float, *, mesh_ends: bool = False) -> None:
         """Stop taking tasks; go when what runs has ended, and others have what is needed of what is
-        here, unless the mesh ends. What has not ended within `within_s` seconds is interrupted and
-        given back; without any it is dropped at once, and so are results for which the disk has no
-        room."""
+        here, unless the mesh ends. What has not ended within `within_s` seconds, or shortly before
+        the worker's time does, is interrupted and given back; without any it is dropped at once,
+        and so are results for which the disk has no room."""
+        if within_s > 0:
+            within_s = self.term.within(within_s, now)
         if mesh_ends or within_s <= 0:
             self.parting.end()
         elif self.leaving is None:
-            self.parting.begin(now + within_s)
+            self.parting.begin(now + within_s + self.term.last_round_s)
+        else:
+            self.parting.hurry(now + within_s + self.term.last_round_s)
         self._drain(reason, within_s)
         if within_s > 0:
             self._recalled = len(self.slots.held)
@@ -428,6 +425,10 @@ class WorkerCore:
     def _on_tick(self, event: Tick, now: float) -> None:
         self._tick_at = now + self.settings.heartbeat_s / 2
         self.slots.enforce(now)
+        self.slots.orders.ask_time |= self.term.asks(now)
+        why = self.term.over(now)
+        if why is not None:
+            self.leave(why, math.inf, now)
         if now >= self._interrupt_at:
             self._interrupt_at = math.inf
             running = sum(bool(slot.line) for slot in self.slots)
@@ -441,7 +442,7 @@ class WorkerCore:
             if now >= self._hello_at:
                 self._hello(now)
         elif now - self._last_sent >= self.settings.heartbeat_s:
-            self.send(m.Report(self._report_of_itself()), now)
+            self.reporting.beat(now)
 
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold. For tests."""

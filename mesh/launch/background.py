@@ -13,7 +13,7 @@ from ..errors import LaunchFailed
 from ..transport.access import Access
 from .launched import Launched
 from .process import Process
-from .start import last_json
+from .start import advised, last_json
 from .step import Done, Step
 
 #: A worker has joined within this, or will not: it gives up itself after 15 s.
@@ -85,5 +85,5 @@ def _why(done: Done) -> str:
     told = last_json(done.out)
     error = told.get("error") if isinstance(told, dict) else None
     if not isinstance(error, dict):
-        return done.told
+        return advised(done.told)
     return f"{error.get('message')}\n{done.err}".strip()

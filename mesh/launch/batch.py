@@ -6,6 +6,7 @@ share: it is not in the script. Where a site needs another script, it is a templ
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..errors import LaunchFailed, MeshError
+from ..options import seconds_of
+from ..processes.walltime import clock_s
 from ..transport.access import Access
 from .launched import LOOK_S, Handed, Launched, Look, forget, hand_over, handed, reserve, warn
-from .start import Start
+from .start import Start, advised
 from .step import TOLD_CHARACTERS, Done, Step
 
 #: A manager answers within this, or it is down: a busy one takes seconds.
@@ -33,6 +36,9 @@ WATCH_S = 15.0
 #: One that waits is left alone after this, or when its manager says that it waits for more than its
 #: turn: managers begin jobs every few seconds.
 QUEUED_S = 6.0
+
+#: A time that managers do not take as it is: with a unit, or with days before it.
+_TIME = re.compile(r"\s*[0-9.]+\s*(s|min|m|h|d)\s*|\s*[0-9]+-[0-9:]+\s*")
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
@@ -67,7 +73,8 @@ class Job(Launched):
             waited_s = time.monotonic() - begun
             if now.is_over:
                 why = f": {now.why}" if now.why else ""
-                raise LaunchFailed(f"{self} has ended at once, {now.state}{why}\n{said}".rstrip())
+                words = f"{self} has ended at once, {now.state}{why}\n{advised(said)}"
+                raise LaunchFailed(words.rstrip())
             if "joined mesh" in said:
                 return
             is_queued = now.state != "running"
@@ -100,8 +107,8 @@ class Batch(Start):
 
     Args:
         nodes: how many; one worker runs on each.
-        time: how long at most, as the manager writes it, such as ``"01:00:00"``; default: the
-            manager's.
+        time: how long at most: a text such as ``"01:00:00"``, ``"90m"``, ``"12h"``, ``"2d"``, or
+            whatever the manager takes; default: the manager's.
         cpus: of each node; default: all, for this job alone. So many slots a worker has, unless
             `slots` says otherwise.
         options: further arguments of the command that submits.
@@ -126,6 +133,9 @@ class Batch(Start):
         for name, value in (("nodes", self.nodes), ("cpus", self.cpus)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
+        if not isinstance(self.time, str | None):
+            raise TypeError(f"time is a text such as '01:00:00' or '90m', not {self.time!r}")
+        as_clock(self.time or "")
         if self.template is not None:  # what is wrong with it is said before anything is done
             self.script(Handed("", Path(), Path()))
 
@@ -163,7 +173,7 @@ class Batch(Start):
         return {
             "name": f"mesh-{to.mesh}",
             "nodes": str(self.nodes),
-            "time": self.time or "",
+            "time": as_clock(self.time or ""),
             "cpus": "" if self.cpus is None else str(self.cpus),
             "log": shlex.quote(str(to.log)),
             "setup": self.setup.strip(),
@@ -204,6 +214,15 @@ class Batch(Start):
                 job.forget()
             raise
         return [job]
+
+
+def as_clock(time: str) -> str:
+    """`time` as all managers take it: ``01:30:00`` for ``90m``. What has neither units nor days
+    means different things to them, and is left as it is: ``5`` is minutes for Slurm."""
+    if not _TIME.fullmatch(time):
+        return time
+    seconds = math.ceil(clock_s(time) or seconds_of("time", time))
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def _check() -> str:

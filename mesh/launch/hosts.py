@@ -72,7 +72,9 @@ def read(file: Path) -> list[Host]:
         OSError: it cannot be read.
     """
     found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(
+        file.read_text(encoding="utf-8", errors="replace").splitlines(), 1
+    ):
         words = line.partition("#")[0].split()
         try:
             if words:

@@ -1,8 +1,9 @@
 """Launched: what a launcher has started, known until it is over or cancelled.
 
 Each is a file in ``~/.mesh/launches``, named by a number: whoever has the same home sees it, from
-any host. The access file that jobs read, cut down to what a worker needs, lies beside them as long
-as there are some.
+any host. No number is given twice, for people remember them: of what is over the file with the
+highest stays, and says nothing any more, until there is a higher one. The access file that jobs
+read, cut down to what a worker needs, lies beside them as long as there are some.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from ..transport.access import Access, home
 
 #: What is to leave by itself is looked at this often.
 LOOK_S = 0.5
+
+
+#: What they are called, should one not be readable.
+KIND_OF_FILE = "file of what was launched"
 
 
 class Look(NamedTuple):
@@ -111,6 +116,10 @@ class Launched:
         """How it is."""
         raise NotImplementedError
 
+    def said(self) -> str:
+        """The end of what it has written, if that can be read here."""
+        return ""
+
     def cancel(self) -> None:
         """Tell it to end.
 
@@ -126,7 +135,7 @@ class Launched:
     def write(self) -> None:
         """Remember it."""
         self.number = self.number or reserve(self.mesh)
-        private.write(folder() / f"{self.number}.json", self.as_json(), "file of what was launched")
+        private.write(folder() / f"{self.number}.json", self.as_json(), KIND_OF_FILE)
 
     def forget(self) -> None:
         """It is over: remove what lies about for it."""
@@ -157,16 +166,29 @@ def reserve(mesh: str) -> int:
             descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             with open(descriptor, "w") as opened:
                 json.dump({"mesh": mesh}, opened)
+            _remove_spent(number)
             return number
     raise AssertionError("numbers have no end")
 
 
 def forget(mesh: str, number: int) -> None:
     """What has this number is no more; with the last of its mesh goes what its workers read."""
-    for end in ("json", "log"):
-        (folder() / f"{number}.{end}").unlink(missing_ok=True)
+    (folder() / f"{number}.log").unlink(missing_ok=True)
+    file = folder() / f"{number}.json"
+    if number == _last():
+        private.write(file, {}, KIND_OF_FILE)
+    else:
+        file.unlink(missing_ok=True)
     if all(row.get("mesh") != mesh for row in rows()):
         handed(mesh, 0).access.unlink(missing_ok=True)
+
+
+def _remove_spent(number: int) -> None:
+    """Remove the files that say nothing, now that there is one with this `number`."""
+    for each, file in _files().items():
+        with suppress(FileNotFoundError, AccessDenied):  # somebody else has, or writes it
+            if each < number and private.read(file, KIND_OF_FILE) == {}:
+                file.unlink()
 
 
 def _files() -> dict[int, Path]:
@@ -183,5 +205,5 @@ def rows() -> list[dict[str, Any]]:
     found = []
     for _, file in sorted(_files().items()):
         with suppress(FileNotFoundError, AccessDenied):  # it is being written, or gone
-            found.append(private.read(file, "file of what was launched"))
+            found.append(private.read(file, KIND_OF_FILE))
     return found

@@ -36,7 +36,7 @@ class Local(Start):
         """What will be run."""
         slots = self.slots
         if slots is None and self.workers > 1:
-            from ..processes.spawn import cpus
+            from ..processes.cpus import cpus
 
             slots = max(1, cpus() // self.workers)
         command = self.worker("-", slots, "--daemon", "--json")

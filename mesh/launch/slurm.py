@@ -17,6 +17,9 @@ OVER = {
     "DEADLINE", "PREEMPTED", "REVOKED",
 }  # fmt: skip
 
+#: There is no --signal: a worker knows from Slurm when its time ends, and leaves before. A signal
+#: ahead of that would hurry it, and one to the batch shell (``B:``) is srun's, which has taken its
+#: place. What comes unforeseen, by preemption or scancel, is SIGTERM, which the step is sent.
 SCRIPT = """\
 #!/bin/bash -l
 #SBATCH --job-name={{name}}
@@ -46,12 +49,14 @@ class SlurmJob(Job):
         done = tool("scontrol", "show", "job", "-o", self.job)
         found = dict(re.findall(r"(\w+)=(\S*)", done.out))
         if "JobState" in found:
-            return _look(found["JobState"], found.get("Reason", ""), found.get("ExitCode", ""))
+            return how_it_is(found["JobState"], found.get("Reason", ""), found.get("ExitCode", ""))
         if "Invalid job id" not in done.told:
             raise LaunchFailed(done.told)
         told = tool("sacct", "-n", "-X", "-P", "-j", self.job, "-o", "State,ExitCode")
         state, _, code = told.out.strip().partition("|")
-        return Look("ended", True) if told.code or not state else _look(state.split()[0], "", code)
+        return (
+            Look("ended", True) if told.code or not state else how_it_is(state.split()[0], "", code)
+        )
 
     def cancel(self) -> None:
         """SIGTERM: workers let what runs end first, as long as the site allows it."""
@@ -60,11 +65,13 @@ class SlurmJob(Job):
             raise LaunchFailed(done.told)
 
 
-def _look(state: str, reason: str, code: str) -> Look:
+def how_it_is(state: str, reason: str, code: str) -> Look:
+    """What Slurm's words mean; `code` is an exit code and a signal, as in ``0:15``."""
     is_over = state in OVER
     why = [] if reason in ("None", "") else [reason]
-    if is_over and code not in ("", "0:0"):
-        why.append(f"exit code {code.partition(':')[0]}, signal {code.partition(':')[2]}")
+    if is_over:
+        words = zip(("exit code", "signal"), code.split(":"), strict=False)
+        why += [f"{word} {number}" for word, number in words if number not in ("", "0")]
     return Look(state.lower(), is_over, ", ".join(why))
 
 

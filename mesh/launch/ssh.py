@@ -7,16 +7,19 @@ is tried before the others: what is wrong there is mostly wrong on all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..client.launcher import PARALLEL
 from ..errors import LaunchFailed
 from ..transport.access import Access
 from . import hosts as hosts_of
 from .background import Background, start_all
 from .hosts import Host
 from .launched import Handed, Launched, hand_over, handed, warn
-from .start import Start
+from .register import all_launched
+from .start import Start, advised
 from .step import Step
 
 #: ssh never asks anybody for anything, and a host that does not answer is told of soon.
@@ -72,10 +75,16 @@ class Ssh(Start):
             LaunchFailed: the first could not, or is no place for them; or nobody can from there.
         """
         cut = hand_over(access)
+        for each in self._there(cut.mesh):
+            warn(
+                f"{each.where}: launch {each.number} (process {each.job}) runs there already, and "
+                f"another worker takes its own slots of the same CPUs: if that is not meant, end "
+                f"one with `mesh launches cancel {each.number}`"
+            )
         check = self.plan(handed(cut.mesh))[0].run("", CHECK_S)
         where = str(self._hosts[0])
         if check.code:
-            raise LaunchFailed(f"{where}: {check.told}")
+            raise LaunchFailed(f"{where}: {advised(check.told)}")
         self.judge(check.out, where)
         return start_all(self._workers(), cut, "ssh", kept, say)
 
@@ -87,6 +96,18 @@ class Ssh(Start):
     @property
     def _hosts(self) -> list[Host]:
         return [each for each in self.hosts if isinstance(each, Host)]  # type: ignore[union-attr]
+
+    def _there(self, mesh: str) -> list[Launched]:
+        """What was launched for `mesh` on these hosts, by whatever user, and runs."""
+        ours = {replace(host, user=None, slots=None) for host in self._hosts}
+        known = [
+            each
+            for each in all_launched(mesh)
+            if each.launcher == "ssh" and replace(Host.parse(each.where), user=None) in ours
+        ]
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            looks = pool.map(lambda each: each.look(), known)
+            return [each for each, now in zip(known, looks, strict=True) if now.is_over is False]
 
     def _workers(self) -> list[Background]:
         found = []

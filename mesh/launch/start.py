@@ -6,6 +6,7 @@ All launchers are one. What is said here holds for each: no key is in what is bu
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,10 @@ CHECK = (
     "print(json.dumps([*sys.version_info[:2], VERSION_MIN, VERSION_MAX]))"
 )
 
+#: How shells and Python say that there is none, or no Mesh for it.
+_NO_PYTHON = re.compile(r"python[\w.]*'?: .*(no such|not found)|(no such|not found).*python", re.I)
+_NO_MESH = re.compile(r"No module named '?mesh\b")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
@@ -30,19 +35,26 @@ class Start:
         python: the interpreter there; default: the path of this one.
         setup: shell commands that come before it, such as ``module load x; conda activate y``.
         slots: of each worker; default: the CPUs that it may use.
+        threads: so many tasks run at once in each process of a worker, for tasks that wait.
+        idle_timeout: a worker that had nothing to do for so many seconds leaves, and a job of which
+            all have ends; default: it stays.
         worker_options: further arguments of `mesh worker`.
     """
 
     python: str = field(default_factory=lambda: sys.executable)
     setup: str = ""
     slots: int | None = None
+    threads: int = 1
+    idle_timeout: float | None = None
     worker_options: Sequence[str] = ()
 
     def worker(self, access: str, slots: int | None, *more: str) -> list[str]:
         """The command of a worker that joins by `access`, with so many `slots`."""
         count = [] if slots is None else ["--slots", str(slots)]
+        idle = [] if self.idle_timeout is None else ["--idle-timeout", f"{self.idle_timeout:g}"]
+        lanes = [] if self.threads == 1 else ["--threads", str(self.threads)]
         worker = [self.python, "-m", "mesh", "worker", "--access", access]
-        return [*worker, *more, *count, *self.worker_options]
+        return [*worker, *more, *count, *lanes, *idle, *self.worker_options]
 
     def check(self) -> list[str]:
         """The command that says whether a worker could run there."""
@@ -81,6 +93,17 @@ class Start:
                 f"{where}: its Mesh speaks protocol {low} to {high}, this one {VERSION_MIN} to "
                 f"{VERSION_MAX}: use the same Mesh version"
             )
+
+
+def advised(said: str) -> str:
+    """What a host has said, and behind it what to do about that, where there is no Mesh."""
+    for found, advice in (
+        (_NO_MESH, "install Mesh for that Python there, or name another with --python"),
+        (_NO_PYTHON, "name the interpreter there with --python"),
+    ):
+        if found.search(said):
+            return f"{said}\n{advice}, or load one with --setup 'module load x; conda activate y'"
+    return said
 
 
 def last_json(said: str) -> Any:

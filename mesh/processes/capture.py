@@ -1,10 +1,11 @@
 """What a task prints, kept with the task.
 
 File descriptors 1 and 2 of a slot are one file, opened to append, so that C code and subprocesses
-are caught as well as `print`. Between tasks only the two are looked at: a task that prints nothing
-costs two fstats. What a task printed is the stretch between two sizes; of a long one only head and
-tail are kept. A flood is thinned by the worker, which punches a hole into the middle (`thin`) while
-the task still runs: sizes stay true, the disk stays free.
+are caught as well as `print`. A line that is printed is in the file at once: the worker reads it
+there while the task runs, if somebody listens (tail.py). Between tasks only the two are looked at:
+a task that prints nothing costs two fstats. What a task printed is the stretch between two sizes;
+of a long one only head and tail are kept. A flood is thinned by the worker, which punches a hole
+into the middle (`thin`) while the task still runs: sizes stay true, the disk stays free.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import DISK_FULL
-
-#: Kept of one task's output: half of it head, half tail.
-LOG_BYTES_MAX = 1024 * 1024
+from ..protocol.printout import LOG_BYTES_MAX, thinned
 
 #: The file is begun anew between two tasks when it has grown beyond this.
 FILE_BYTES_MAX = 1024 * 1024
+
+#: Kept of what a slot was printing that has died: it travels with the outcome.
+LAST_BYTES = 8 * 1024
 
 #: The worker thins a file that takes more than this.
 FLOOD_BYTES = 16 * 1024 * 1024
@@ -30,26 +32,61 @@ FLOOD_BYTES = 16 * 1024 * 1024
 _FALLOC_KEEP_SIZE, _FALLOC_PUNCH_HOLE = 1, 2
 
 
-class Capture:
-    """The output of the tasks of this process. `path` is made anew; the worker removes it."""
+class Catch:
+    """A file for the output of tasks that run one after the other. `path` is made anew; the worker
+    removes it. `log` is where the worker's log is: for what is not a task's doing."""
+
+    def __init__(self, path: Path, log: int) -> None:
+        self.file = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        self.log = log
+        self.begin = 0  # where the output of the task begins that comes next
+
+    def settle(self) -> int:
+        """The size of the file, with all that was printed in it."""
+        raise NotImplementedError
+
+    def take(self) -> bytes:
+        """What was printed since the last call; of much, head and tail."""
+        size = self.settle()
+        if size == self.begin:
+            return b""
+        begin, self.begin = self.begin, size
+        half = LOG_BYTES_MAX // 2
+        if size - begin <= LOG_BYTES_MAX:
+            text = os.pread(self.file, size - begin, begin)
+        else:
+            head, tail = os.pread(self.file, half, begin), os.pread(self.file, half, size - half)
+            text = thinned(head, size - begin - LOG_BYTES_MAX, tail)
+        if size > FILE_BYTES_MAX:
+            os.ftruncate(self.file, 0)
+            self.begin = 0
+        return text
+
+    def say(self, text: str) -> None:
+        """Tell the worker's log."""
+        os.write(self.log, f"{text}\n".encode())
+
+
+class Capture(Catch):
+    """The output of the tasks of this process."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        self.log = os.dup(2)  # where the worker's log is: for what is not a task's doing
-        os.set_inheritable(self.log, False)
-        self._inode = os.fstat(self._file).st_ino
-        self._begin = 0
+        log = os.dup(2)
+        os.set_inheritable(log, False)
+        super().__init__(path, log)
+        self._inode = os.fstat(self.file).st_ino
         self._attach()
 
     def _attach(self) -> None:
         """Lead both outputs into the file."""
-        os.dup2(self._file, 1)
-        os.dup2(self._file, 2)
-        sys.stdout = self._out = _text(1)
-        sys.stderr = self._err = _text(2, line_buffering=True)
+        os.dup2(self.file, 1)
+        os.dup2(self.file, 2)
+        sys.stdout, sys.stderr = self._out, self._err = text_stream(1), text_stream(2)
 
-    def take(self) -> bytes:
-        """What was printed since the last call; of much, head and tail."""
+    def settle(self) -> int:
+        """The size of the file, with all that was printed in it."""
         try:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -62,30 +99,16 @@ class Capture:
         except (OSError, ValueError, AttributeError):
             attached = False
         if attached:
-            size = out.st_size
-        else:  # the task has closed or replaced them: its own choice, not the next one's
-            for ours in (self._out, self._err):
-                try:
-                    ours.flush()
-                except (OSError, ValueError):
-                    pass  # closed
-            size = os.fstat(self._file).st_size
-            self._attach()
-        if size == self._begin:
-            return b""
-        begin, self._begin = self._begin, size
-        half = LOG_BYTES_MAX // 2
-        if size - begin <= LOG_BYTES_MAX:
-            text = os.pread(self._file, size - begin, begin)
-        else:
-            left_out = size - begin - LOG_BYTES_MAX
-            note = f"\n[... {left_out} bytes left out ...]\n".encode()
-            text = os.pread(self._file, half, begin) + note
-            text += os.pread(self._file, half, size - half)
-        if size > FILE_BYTES_MAX:
-            os.ftruncate(self._file, 0)
-            self._begin = 0
-        return text
+            return out.st_size
+        # The task has closed or replaced them: its own choice, not the next one's.
+        for ours in (self._out, self._err):
+            try:
+                ours.flush()
+            except (OSError, ValueError):
+                pass  # closed
+        size = os.fstat(self.file).st_size
+        self._attach()
+        return size
 
 
 class _Output(io.FileIO):
@@ -100,14 +123,27 @@ class _Output(io.FileIO):
             return len(data)
 
 
-def _text(descriptor: int, *, line_buffering: bool = False) -> TextIO:
+def text_stream(descriptor: int) -> TextIO:
     """A text stream on `descriptor`, which stays open whatever becomes of the stream."""
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(descriptor, "w", closefd=False)),
         encoding="utf-8",
         errors="backslashreplace",
-        line_buffering=line_buffering,
+        line_buffering=True,
     )
+
+
+def last_words(path: Path, begin: int) -> bytes:
+    """What a task printed whose slot is dead, from `begin` on; of much, the end."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            at = max(begin, size - LAST_BYTES)
+            file.seek(at)
+            text = file.read(LAST_BYTES)
+    except OSError:
+        return b""  # it died before it had the file, or there is no descriptor left
+    return thinned(b"", at - begin, text) if at > begin else text
 
 
 def thin(path: Path) -> None:

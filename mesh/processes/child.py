@@ -1,8 +1,9 @@
-"""Child: a slot's process, as its worker holds it: started, spoken to, stopped, buried."""
+"""Child: a slot as its worker holds it, with its process: started, spoken to, stopped, buried."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,13 +15,14 @@ from typing import Any
 
 from ..core.backlog import Piece
 from ..errors import DISK_FULL
+from ..protocol import context, packets
 from ..protocol import messages as m
-from ..protocol import packets
 from ..protocol.outcome import LOG, RESULT, parse_ref, stored_name
 from ..task import Kind, key
 from . import spawn, spool
 from .complaints import Complaints
 from .log import Log
+from .slate import Slate
 
 #: Who has not stopped by then is in a call that nothing interrupts (a file server that hangs, a
 #: vfork): it gets no further either, and the worker has others to look after.
@@ -34,7 +36,8 @@ _STORED = int(Kind.STORED)
 
 
 class Child:
-    """A slot's process, and the pair to it."""
+    """A slot, the pair to it, and its process, which may have several: what is done to the process
+    is done by way of the `first` of them."""
 
     def __init__(
         self,
@@ -44,8 +47,13 @@ class Child:
         theirs: socket.socket,
         incoming: Path,
         complaints: Complaints,
+        slate: Slate,
+        threads: int,
     ) -> None:
         self.number = number
+        self.is_first = number % threads == 0
+        self._threads = threads
+        self.name = spool.name(process.pid, number)
         self.process = process
         self.pid = process.pid
         self.pair = pair  # the worker's end
@@ -53,40 +61,63 @@ class Child:
         self._incoming = incoming  # for what is too big for a packet
         self.waiting: deque[bytes] = deque()
         self.numbers: dict[bytes, int] = {}  # functions, by the number the slot knows them by
-        self.output = f"slot-{self.pid}.out"
+        self.output = spool.output(incoming, self.name)
         self._complaints = complaints
+        self.slate = slate
 
     @classmethod
     def start(
         cls,
         number: int,
+        threads: int,
         folder: Path,
         store: str,
         slots: int,
         mark: str,
         memory_max: int,
-    ) -> Child:
-        """Start a slot's process; `slots` share the CPUs; whatever it starts inherits
-        `mark`. It makes room for another when it has grown beyond `memory_max` bytes, if not 0.
+        environment: dict[str, str],
+    ) -> list[Child]:
+        """Start process `number`, for as many slots as `threads`; `slots` share the CPUs; whatever
+        it starts inherits `mark`. It makes room for another when it has grown beyond `memory_max`
+        bytes, if not 0. `environment` is beside ours.
 
         Raises:
             OSError: there is no process or descriptor to be had.
         """
         with ExitStack() as undo:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            undo.callback(ours.close)
-            undo.callback(theirs.close)
+            pairs: list[tuple[socket.socket, socket.socket]] = []
+            slates: list[Slate] = []
+            for _ in range(threads):
+                pairs.append(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                undo.callback(pairs[-1][0].close)
+                undo.callback(pairs[-1][1].close)
+                slates.append(Slate())
+                undo.callback(slates[-1].close)
+                undo.callback(slates[-1].given)
             complaints = Complaints()
             undo.callback(complaints.close)
-            try:
-                process = spawn.slot(
-                    theirs.fileno(), folder, store, slots, complaints.write, mark, memory_max
-                )
-            finally:
-                complaints.started()
+            undo.callback(complaints.started)
+            process = spawn.slot(
+                [theirs.fileno() for _, theirs in pairs],
+                [slate.descriptor for slate in slates],
+                folder,
+                store,
+                slots,
+                complaints.write,
+                mark,
+                memory_max,
+                number * threads,
+                environment,
+            )
+            complaints.started()
+            for slate in slates:
+                slate.given()
             undo.pop_all()
-        ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
-        return cls(number, process, ours, theirs, folder, complaints)
+        children = []
+        for nth, ((ours, theirs), slate) in enumerate(zip(pairs, slates), number * threads):
+            ours.setblocking(False)  # never theirs: the slot shares that description, and blocks
+            children.append(cls(nth, process, ours, theirs, folder, complaints, slate, threads))
+        return children
 
     def complain(self, log: Log, *, last: bool = False) -> None:
         """Log what it has said of itself: all of it, if that is the `last`."""
@@ -113,13 +144,17 @@ class Child:
         number = self.numbers.setdefault(function.digest, len(self.numbers))
         by_path = len(code) > packets.PAYLOAD_BYTES_MAX
         if by_path:
-            code = _spooled(spool.function(self._incoming, self.pid, number), code)
+            code = _spooled(spool.function(self._incoming, self.name, number), code)
         self._send(packets.pack_function(number, by_path, code))
 
-    def send_tasks(self, piece: Piece, low: int, high: int, inline_bytes: int) -> int:
-        """Send tasks [low, high) of `piece`; up to which there was room on the disk."""
-        number, first = self.numbers[piece.function], b""
+    def send_tasks(
+        self, piece: Piece, low: int, high: int, inline_bytes: int, env: dict[str, str]
+    ) -> int:
+        """Send tasks [low, high) of `piece`, which have `env` beside their own; up to which there
+        was room on the disk."""
+        number = self.numbers[piece.function]
         inline = min(inline_bytes, packets.PAYLOAD_BYTES_MAX)
+        head = packets.Head(number, inline, b"", b"")
         tasks: list[tuple[int, int, Any]] = []
         size = 0
         for i in range(low, high):
@@ -138,14 +173,15 @@ class Child:
                     high = i
                     break
             if tasks and size + len(payload) > packets.PACKET_BYTES_MAX:
-                self._send(packets.pack_tasks(number, inline, first, tasks))
+                self._send(packets.pack_tasks(head, tasks))
                 tasks, size = [], 0
             if not tasks:
                 first = key(piece.session, piece.first + i)
+                head = packets.Head(number, inline, first, context.pack(piece.options, i, env))
             tasks.append((piece.lease + i, how, payload))
             size += len(payload) + 16
         if tasks:
-            self._send(packets.pack_tasks(number, inline, first, tasks))
+            self._send(packets.pack_tasks(head, tasks))
         return high
 
     def _file(self, body: Any) -> packets.File:
@@ -215,6 +251,15 @@ class Child:
         """Let it go on."""
         self.signal(signal.SIGCONT)
 
+    def interrupt(self, lease: int) -> None:
+        """Have what runs `lease`, in the process that is stopped, clean up and end. Alone there it
+        is told so with all that it has started."""
+        if self._threads == 1:
+            self.signal(signal.SIGINT)
+        else:
+            self.slate.strike(lease)
+            os.kill(self.pid, signal.SIGINT)
+
     def signal(self, number: int) -> None:
         """Signal it and whatever it has started. Until it is waited for the group is its own."""
         try:
@@ -231,23 +276,33 @@ class Child:
         self.process.wait()
         return True
 
+    def drop(self, task: bytes, lease: int, what: list[int]) -> None:
+        """Remove what it was about to hand over of a lease."""
+        for each in what:
+            spool.path(self._incoming, task, lease, each).unlink(missing_ok=True)
+
     def clear(self, line: dict[int, Piece]) -> None:
         """Remove the files of what it was to take, or was about to hand over: the leases in its
         line."""
-        files = [self._incoming / self.output]
-        files += [spool.function(self._incoming, self.pid, each) for each in self.numbers.values()]
+        files = [self.output]
+        files += [spool.function(self._incoming, self.name, each) for each in self.numbers.values()]
         for lease, piece in line.items():
             task = key(piece.session, piece.counter(lease))
             files.append(spool.arguments(self._incoming, lease))
-            files += [spool.path(self._incoming, task, lease, each) for each in (RESULT, LOG)]
+            self.drop(task, lease, [RESULT, LOG])
         for file in files:
             file.unlink(missing_ok=True)
+        shutil.rmtree(spool.scratch(self._incoming, self.name), ignore_errors=True)
+        if self.is_first:
+            shutil.rmtree(spool.shelter(self._incoming, self.pid), ignore_errors=True)
 
     def close(self) -> None:
         """Free the descriptors."""
         self.pair.close()
         self.theirs.close()
-        self._complaints.close()
+        self.slate.close()
+        if self.is_first:
+            self._complaints.close()
 
 
 def _spooled(file: Path, payload: Any) -> bytes:

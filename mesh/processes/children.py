@@ -13,20 +13,26 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import events
+from ..core.backlog import Piece
 from ..core.worker import WorkerCore
 from ..errors import DISK_FULL
 from ..protocol import outcome, packets
 from ..store.results import Results
-from ..task import Kind, show
+from ..task import Kind, key, show
 from ..transport.poller import Poller
 from . import weight
-from .capture import thin
+from .capture import last_words, thin
 from .child import Child, how_it_ended
+from .gpus import environment_of
 from .log import Log
+from .tail import Tail
 from .wards import Wards
 
 #: Outcomes read from one slot in one turn.
 OUTCOMES_MAX = 512
+
+#: Slots are told anew how long they may begin tasks, when that is so much longer.
+ALLOW_EVERY_S = 0.1
 
 #: Capture files are looked at this often, for floods; and what slots say of themselves.
 THIN_EVERY_S = 1.0
@@ -52,7 +58,9 @@ class Children:
         self._packet = memoryview(bytearray(packets.PACKET_BYTES_MAX * 2))
         self._children: dict[int, Child] = {}
         self._wards = Wards(log)
+        self._tail = Tail(core.tails)
         self._thin_at = 0.0
+        self._allowed = -ALLOW_EVERY_S
 
     def start(self) -> None:
         """Start them all, and behind them, since they are waited for, the warden."""
@@ -69,15 +77,20 @@ class Children:
 
     def bury(self, now: float) -> None:
         """Some child has died."""
-        for number, child in list(self._children.items()):
+        for child in self._processes():
             if child.is_dead():
-                self._bury(number, child, now)
+                self._bury(child, now)
         self._wards.start()
+
+    def _processes(self) -> list[Child]:
+        """The first slot of each."""
+        return [child for child in self._children.values() if child.is_first]
 
     def carry_out(self, turn: events.WorkerTurn, now: float) -> bool:
         """Do what the core wants of slots; whether it has heard of something new by that."""
         for number in turn.starts:
             self._start(number, now)
+        self._allow({number for number, *_ in turn.tasks})
         stalled = self._hand_out(turn, now)
         for number in dict.fromkeys(turn.take_back):
             if number in self._children:
@@ -92,7 +105,19 @@ class Children:
         for number, lease, limit in turn.weigh:
             size = weight.of_tree(self._children[number].pid, limit)
             self._core.handle(events.Weighed(number, lease, size), now)
-        return stalled or bool(turn.take_back or turn.kills or turn.weigh)
+        pieces = self._tail.look(self._children.values()) if turn.look else []
+        for piece in pieces:
+            self._core.handle(piece, now)
+        return stalled or bool(turn.take_back or turn.kills or turn.weigh or pieces)
+
+    def _allow(self, given: set[int]) -> None:
+        """Say until when slots may begin tasks: those that are `given` some exactly, the others in
+        good time. Should this process stand still, they know."""
+        until = self._core.given_until
+        if until >= self._allowed + ALLOW_EVERY_S:
+            self._allowed, given = until, set(self._children)
+        for number in given:
+            self._children[number].slate.allow(until)
 
     def _hear_slot(self, number: int, child: Child, now: float) -> None:
         """Take what a slot has answered."""
@@ -112,10 +137,13 @@ class Children:
             if packet[0] == packets.STUCK:
                 self._core.slots.is_stuck(number, child.stuck(packet, self._log))
                 continue
-            if packet[0] == packets.UNKNOWN:
+            if packet[0] == packets.FULL:
+                self._core.slots.makes_room(number)
+                continue
+            if packet[0] == packets.UNBEGUN:
                 self._take_answers(number, rows, now)  # they come before
                 rows = []
-                function, leases = packets.parse_unknown(packet)
+                function, leases = packets.parse_unbegun(packet)
                 self._core.slots.unlearn(child.digest_of(function), number)
                 self._core.handle(events.TakenBack(number, leases), now)
                 continue
@@ -128,13 +156,26 @@ class Children:
     def _take_answers(
         self, number: int, rows: list[tuple[int, int, bytes, float, bool]], now: float
     ) -> None:
-        for lease, kind, body, _, _ in rows:
+        for lease, kind, body, _, stored in rows:
             if outcome.has_log(body):
                 self._log_output(lease, body)
+            if stored and lease == self._core.slots[number].struck:
+                self._drop_unwanted(number, lease)
             if kind == Kind.ASTRAY:
                 self._discard(lease, body, now)
         if rows:
             self._core.handle(events.SlotAnswered(number, rows), now)
+
+    def _drop_unwanted(self, number: int, lease: int) -> None:
+        """Remove what an interrupted run was about to hand over, and nobody will ask for: its
+        result, and its log, unless it has run too long, which is told with its log."""
+        piece = self._core.slots.held.get(lease)
+        if piece is not None:
+            what = [outcome.RESULT]
+            if self._core.slots[number].ending is not Kind.TIMED_OUT:
+                what.append(outcome.LOG)
+            task = key(piece.session, piece.counter(lease))
+            self._children[number].drop(task, lease, what)
 
     def _discard(self, lease: int, body: bytes, now: float) -> None:
         """A slot found that an input is not whole: it is not here any more, nor with the holder
@@ -157,24 +198,44 @@ class Children:
         if piece is not None:
             self._log.keep_output(show(piece.session, piece.counter(lease)), lease, body)
 
-    def _bury(self, number: int, child: Child, now: float) -> None:
-        """A slot is dead: what it answered counts, what it had not read is as good as new."""
-        self._hear_slot(number, child, now)
-        unread = self._take_back(child)
-        held, line = self._core.slots.held, self._core.slots[number].line
-        at = None if line.first in unread else line.first
-        child.clear({lease: held[lease] for lease in line})
-        del self._children[number]
-        self._wards.remove(child.pid)
-        self._poller.remove(child.pair.fileno())
-        child.complain(self._log, last=True)
-        child.close()
-        why = self._core.slots[number].ending
-        how = how_it_ended(child.process.returncode, by_us=why is not None)
-        said = how if why is None else f"{how}; it was ended: {why.name.lower().replace('_', ' ')}"
-        about = {"slot": number, "slot_pid": child.pid, "how": said, "lease": at}
-        self._log(f"slot {number}, process {child.pid}, {said}", "slot died", **about)
-        self._core.handle(events.SlotExited(number, how, unread), now)
+    def _bury(self, first: Child, now: float) -> None:
+        """A process is dead: what its slots answered counts, what they had not read is as good as
+        new."""
+        crew = self._core.slots[first.number].crew
+        how, unread = "", []
+        remains: dict[int, bytes] = {}
+        for slot in crew.slots:
+            number, child = slot.number, self._children[slot.number]
+            self._hear_slot(number, child, now)
+            mine = self._take_back(child)
+            unread += mine
+            held, line = self._core.slots.held, slot.line
+            at = None if line.first in mine else line.first
+            if at is not None:
+                remains[at] = self._remains(child, at)
+            child.clear({lease: held[lease] for lease in line})
+            del self._children[number]
+            self._poller.remove(child.pair.fileno())
+            if child.is_first:
+                self._wards.remove(child.pid)
+                child.complain(self._log, last=True)
+            child.close()
+            why = next((each.ending for each in crew.slots if each.ending is not None), None)
+            how = how_it_ended(child.process.returncode, by_us=why is not None)
+            by_us = "" if why is None else f"; it was ended: {why.name.lower().replace('_', ' ')}"
+            about = {"slot": number, "slot_pid": child.pid, "how": how + by_us, "lease": at}
+            self._log(f"slot {number}, process {child.pid}, {how}{by_us}", "slot died", **about)
+        self._core.handle(events.SlotExited(crew.number, how, unread, remains), now)
+
+    def _remains(self, child: Child, lease: int) -> bytes:
+        """What is left of what a dead slot ran, if it had begun: an outcome without a rest."""
+        note = child.slate.read()
+        if note.lease != lease:
+            return b""
+        log = last_words(child.output, note.at)
+        remains = outcome.body(note.begun, max(0.0, time.time() - note.begun), log, b"")
+        self._log_output(lease, remains)
+        return remains
 
     def _take_back(self, child: Child) -> list[int]:
         """What a slot has not read: the leases of the tasks, oldest first."""
@@ -200,7 +261,8 @@ class Children:
             sent = low
             if (number, piece.function) not in unknown:
                 inline = self._core.settings.inline_bytes
-                sent = self._children[number].send_tasks(piece, low, high, inline)
+                env = self._devices_of(number, piece)
+                sent = self._children[number].send_tasks(piece, low, high, inline, env)
             if sent < high:
                 stalled = True
                 reason = f"no room in {self._results.incoming}"
@@ -209,21 +271,36 @@ class Children:
                 self._core.handle(events.Stalled(reason, number, leases), now)
         return stalled
 
+    def _devices_of(self, number: int, piece: Piece) -> dict[str, str]:
+        """The variables that name the GPUs of what a slot is given. They say already that there are
+        none, unless a task brings its own."""
+        devices = self._core.slots[number].crew.devices
+        return environment_of(devices) if devices or devices == () and piece.options else {}
+
     def _start(self, number: int, now: float) -> None:
-        slots, mark = len(self._core.slots), self._wards.mark
+        slots, mark = self._core.slots, self._wards.mark
         try:
-            child = Child.start(
-                number, self._results.incoming, self._results.id, slots, mark, self._memory_max
+            children = Child.start(
+                number,
+                slots.threads,
+                self._results.incoming,
+                self._results.id,
+                len(slots),
+                mark,
+                self._memory_max,
+                environment_of(()) if slots.feeding.devices else {},
             )
         except OSError as error:  # the machine has no process or descriptor left: for now
             how = f"could not be started: {error.strerror}"
             self._log(f"slot {number} {how}", "slot not started", slot=number)
             self._core.handle(events.SlotExited(number, how, []), now)
-        else:
-            self._wards.add(child.pid)
+            return
+        self._wards.add(children[0].pid)
+        for child in children:
             if self._log.as_json:
-                self._log(f"slot {number}", "slot started", slot=number, slot_pid=child.pid)
-            self._children[number] = child
+                about = {"slot": child.number, "slot_pid": child.pid}
+                self._log(f"slot {child.number}", "slot started", **about)
+            self._children[child.number] = child
             self._poller.add(child.pair)
 
     def _kill(self, number: int, lease: int, now: float) -> None:
@@ -235,7 +312,7 @@ class Children:
         if self._core.slots[number].line.first != lease:
             self._core.slots.spared(number)
         elif self._core.slots.struck(number, now):
-            child.signal(signal.SIGINT)
+            child.interrupt(lease)
         else:
             child.signal(signal.SIGKILL)
         child.thaw()
@@ -246,15 +323,17 @@ class Children:
         if now >= self._thin_at:
             self._thin_at = now + THIN_EVERY_S
             for child in self._children.values():
-                thin(self._results.incoming / child.output)
+                thin(child.output)
+            for child in self._processes():
                 child.complain(self._log)
 
     def close(self) -> None:
         """End them all."""
-        for child in self._children.values():
+        for child in self._processes():
             child.signal(signal.SIGKILL)
-        for child in self._children.values():
+        for child in self._processes():
             child.process.wait()
             child.complain(self._log, last=True)
+        for child in self._children.values():
             child.close()
         self._wards.close()

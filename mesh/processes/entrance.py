@@ -1,7 +1,8 @@
 """The entrance of a router: its one socket, where that listens, and who is let in.
 
 It listens in the owner's own folder of sockets, and on TCP if it was told to, or if the mesh's keys
-were made for that. The keys stay in the mesh's folder, so that an access file is good for as long
+were made for that. Where else it is reached, through a gateway or by a public name, it is told.
+The keys stay in the mesh's folder, so that an access file is good for as long
 as the mesh is; the port stays, too, if nobody has taken it. What comes in is handed on with the
 role of who has sent it.
 """
@@ -51,7 +52,7 @@ def _ring_at(access: Path) -> Ring | None:
 class Entrance:
     """The entrance of the router of `mesh`, whose folder is `folder`. `ring` are its keys, if there
     are any; `listen` is a TCP address, or ``any`` of this host, or None. `advertise` are addresses
-    by which it is reached as well: those of a tunnel, or of a gateway.
+    by which it is reached as well: those of a tunnel, or of a gateway. They come first.
 
     Raises:
         MeshError: that cannot be bound, or strangers would be let in.
@@ -82,8 +83,15 @@ class Entrance:
             )
             self.addresses = [listener.path]
             wanted = listen or (ring.listen if ring is not None else None)
+            elsewhere = tuple(advertise) or (ring.advertise if ring is not None else ())
             if wanted is not None:
-                self.addresses += [*self._listen(listener, wanted), *advertise]
+                found = [*elsewhere, *self._listen(listener, wanted)]
+                self.addresses += dict.fromkeys(found)
+            elif elsewhere:
+                raise MeshError(
+                    f"nobody reaches {elsewhere[0]}, for this router does not listen on TCP: give "
+                    f"--listen any, or tcp://HOST:PORT, as well; in Python listen="
+                )
         except BaseException:
             self.close(0)
             raise
@@ -120,7 +128,13 @@ class Entrance:
         assert self._listener is not None
         if self._door is not None and self._door.socket in ready:
             self._door.answer()
-        return self._listener.monitor in ready and self._listener.cuts() > 0
+        is_due = self._listener.monitor in ready or self._listener.is_shut
+        return is_due and self._listener.look() > 0
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether newcomers by TCP have to wait: see `transport/gate.py`."""
+        return self._listener is not None and self._listener.is_shut
 
     def receive(self) -> Iterator[tuple[bytes, list[bytes], str, bool]]:
         """What has come in: routing id, frames, the role of the sender, and whether by TCP."""

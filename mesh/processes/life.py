@@ -1,6 +1,7 @@
 """Life: what ends a process from outside, as something to poll.
 
-SIGTERM or SIGINT: leave in order, within a time (drain); the second: leave now. The end of the
+SIGTERM or SIGINT: leave in order, within a time (drain); the second: leave now. A warning: the same
+as the first, however often. The end of the
 *life pipe*, which the process that started us holds open: it is gone, however it went, so leave
 now. It is a pipe and no parent-death signal: that comes when the *thread* ends that started us.
 """
@@ -17,13 +18,17 @@ from typing import Any
 #: is interrupted then may take two seconds to clean up, and the last outcomes have to be recorded.
 DRAIN_S = 25.0
 
+#: What is sent ahead of the end: by Slurm (--signal, preemption), by Grid Engine (-notify), and by
+#: the kernel at the soft limit of CPU time, each second.
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+
 
 class Life:
     """Signals and the life pipe of this process. Call from the main thread.
 
     Args:
         pipe: the descriptor to watch for its end, or None.
-        drain_s: what runs may take so long after the first signal.
+        drain_s: what runs may take so long after the first signal, or a warning.
         interrupt_drain_s: the same, if that was SIGINT; default as `drain_s`.
     """
 
@@ -47,13 +52,16 @@ class Life:
         self.pipe = pipe
         if pipe is not None:
             os.set_blocking(pipe, False)
-        for number in self._drain_s:
+        for number in (*self._drain_s, *WARNINGS):
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._signals += 1
-        self._within_s = self._drain_s[signal.Signals(number)]
+        if number not in WARNINGS:
+            self._signals += 1
+            self._within_s = self._drain_s[signal.Signals(number)]
+        elif self._within_s is None:
+            self._within_s = self._drain_s[signal.SIGTERM]
 
     def fileno(self) -> int:
         """Readable after a signal (SIGCHLD with a handler included)."""

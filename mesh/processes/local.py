@@ -11,12 +11,13 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from ..store import inspection
 from ..store.durability import Durability
 from ..transport.access import Access
 from . import litter, spawn
+from .interrupts import put_off
 
 #: A router that has not answered by now will not: its folder's disk hangs, or the machine does.
 #: Stores that are in doubt get the time that going through them may take.
@@ -49,11 +51,14 @@ class Plan:
 
     Attributes:
         folder: the mesh's folder; router, worker, logs and, unless told otherwise, access file.
-        slots: of its worker; 0 for a worker that only keeps results.
+        slots: processes of its worker; 0 for a worker that only keeps results.
+        threads: how many tasks each of them runs at once.
         listen: an address, or None for ipc.
+        advertise: addresses by which others reach its router as well.
         access: the access file, or None for ``folder/access.json``.
         durability: what acknowledged means; see `store.durability`.
         temporary: whether the folder goes when the mesh goes.
+        resources: what its worker has for tasks to ask for; see `processes.worker`.
         data_port: where its worker serves results on TCP; see `processes.worker`.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
         memory_max: beyond so many bytes of resident memory it is; None: never for that.
@@ -71,7 +76,10 @@ class Plan:
     tasks_max: int | None = None
     memory_max: int | None = None
     log_json: bool = False
+    threads: int = 1
+    resources: dict[str, int] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    advertise: Sequence[str] = ()
 
     @property
     def access_file(self) -> Path:
@@ -109,13 +117,15 @@ class LocalMesh:
         self._answers: dict[str, IO[bytes]] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._owned: store_folder.Lock | None = None
+        self._changing: store_folder.Lock | None = None
         _owned.add(self)
         store_folder.prepare(plan.folder)
         self._owned = store_folder.Lock(plan.folder)  # of two that start at once, one is told
-        self._changing: store_folder.Lock | None = None
         if plan.temporary:
             litter.mark(plan.folder)
         try:
+            store_folder.vacate(plan.folder, "router", "worker")
             self._spawn_worker()
             self._spawn_router()
             litter.sweep(Path(tempfile.gettempdir()))  # while they start
@@ -136,6 +146,7 @@ class LocalMesh:
         for pipe in self._pipes.values():
             os.close(pipe)
         self._pipes.clear()
+        self._release()
 
     def _log_of(self, name: str) -> Path:
         return self.plan.folder / "log" / f"{name}.log"
@@ -156,6 +167,7 @@ class LocalMesh:
             {
                 "folder": str(plan.folder),
                 "listen": plan.listen,
+                "advertise": list(plan.advertise),
                 "access": str(plan.access_file),
                 "durability": plan.durability,
                 "log_json": plan.log_json,
@@ -171,9 +183,11 @@ class LocalMesh:
             {
                 "folder": str(plan.folder / "worker"),
                 "slots": plan.slots,
+                "threads": plan.threads,
                 "home": True,
                 "tasks_max": plan.tasks_max,
                 "memory_max": plan.memory_max,
+                "resources": plan.resources,
                 "data_port": plan.data_port,
                 "durability": plan.durability,
                 "log_json": plan.log_json,
@@ -279,7 +293,19 @@ class LocalMesh:
         return self._children["router"].returncode
 
     def close(self, *, now: bool = False) -> None:
-        """End the children: those that have been told to leave get LEAVE_S for it."""
+        """End the children: those that have been told to leave get LEAVE_S for it.
+
+        Raises:
+            KeyboardInterrupt: one came, and they were killed at once.
+        """
+        with put_off(self._kill):
+            self._close(now)
+
+    def _kill(self) -> None:
+        for child in self._children.values():
+            child.kill()
+
+    def _close(self, now: bool) -> None:
         with self._lock:
             self._closing = True
         deadline = time.monotonic() + (0 if now else LEAVE_S)
@@ -306,11 +332,17 @@ class LocalMesh:
                 child.wait()
         for thread in self._threads.values():
             thread.join()
-        self._owned.release()
-        if self._changing is not None:
-            self._changing.release()
+        self._release()
         if self.plan.temporary:
             shutil.rmtree(self.plan.folder, ignore_errors=True)
+        if any(child.returncode == -signal.SIGKILL for child in self._children.values()):
+            litter.sweep(Path(tempfile.gettempdir()))  # who was killed has left its sockets
+
+    def _release(self) -> None:
+        """The folder is not this process's any more."""
+        for lock in (self._owned, self._changing):
+            if lock is not None:
+                lock.release()
 
 
 def _how(code: int) -> str:

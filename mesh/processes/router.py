@@ -15,32 +15,31 @@ import resource
 import shutil
 import sys
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.events import Garbled, Gone, Heard, Settings, Slice, Tick
-from ..core.ledger import RECORD
+from ..core.events import Garbled, Gone, Heard, Settings, Tick
 from ..core.router import RouterCore
 from ..errors import MeshError, public_name
 from ..protocol import messages as m
+from ..protocol import version
 from ..protocol.codec import DecodeError, decode, encode
-from ..protocol.inputs import split
-from ..protocol.outcome import rest_of
 from ..store import folder as store_folder
 from ..store.durability import Durability
-from ..store.records import Records, open_records
-from ..task import key, session_of
+from ..store.records import open_records
+from ..task import session_of
 from ..transport import descriptors, sockets
 from ..transport.poller import Poller
 from ..transport.wake import Wake
-from . import entrance
+from . import entrance, facts
 from .entrance import Entrance, remove_own
+from .garbage import collect_seldom
 from .life import Life, tell_owner
 from .log import Log
+from .payloads import Payloads
 from .writer import Writer
 
 #: How long the router looks for more before it sleeps.
@@ -49,16 +48,6 @@ SPIN_S = 0.000_5
 #: The quota of the records is at most this part of what they can ever take (where address space is
 #: limited that is 1 GiB): full to the last page they could not even forget.
 QUOTA_PART = 0.5
-
-#: Payloads of open tasks kept in memory for dispatch; what is committed beyond it is read again
-#: from the store.
-CACHE_BYTES = 8 * 1024 * 1024
-
-#: What a payload costs beside its bytes: its object, its place in a list.
-PAYLOAD_OVERHEAD_BYTES = 64
-
-#: What the name of a kept outcome begins with: a block has the id of its first task.
-_OUTCOME = b"outcome of "
 
 #: Writes gather for so long before the writer gets them, unless a lookup waits behind them. The
 #: commit's work then falls between round trips instead of into each; only acknowledgements wait,
@@ -78,83 +67,13 @@ LAST_WORDS_MS = 500
 SWITCH_INTERVAL_S = 0.000_5
 
 
-class Payloads:
-    """Payloads on their way through: those not yet committed, and some more for dispatch. Nobody
-    asks for those of a block that has ended."""
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-        self._kept: OrderedDict[bytes, tuple[int, list[Any], int]] = OrderedDict()
-        self._bytes = 0
-
-    def add(self, writes: list[tuple[Any, ...]], ticket: int) -> None:
-        """Keep what is being written under `ticket`: the store cannot be asked for it yet."""
-        for what, *about in writes:
-            if what == "block" and about[4] is not None:
-                self._keep(key(about[0], about[1]), ticket, about[4])
-            elif what == "close":
-                self._drop(about[0])
-            elif what == "function":
-                self._keep(about[0], ticket, [about[3]])
-
-    def keep(self, outcomes: list[tuple[bytes, bytes]], ticket: int) -> None:
-        """Keep outcomes that are being written under `ticket`, and that others take."""
-        for task, record in outcomes:
-            self._keep(_OUTCOME + task, ticket, [record])
-
-    def fill_in(self, rows: list[list[Any]]) -> None:
-        """Complete the rows of INPUTS: how the tasks ended that others take, and their values or
-        refs. The store is asked once for all of them that are not here."""
-        kept = self._kept
-        tasks = [split(row[1]) for row in rows]
-        asked = {task for each in tasks for task in each if _OUTCOME + task not in kept}
-        if asked:
-            for task, record in self._records.outcomes(sorted(asked)):
-                self._keep(_OUTCOME + task, 0, [record])
-        for row, each in zip(rows, tasks, strict=True):
-            records = [kept[_OUTCOME + task][1][0] for task in each]
-            row[2] = bytes([record[0] for record in records])
-            row[3] = [rest_of(record, RECORD.size) for record in records]
-
-    def _keep(self, name: bytes, ticket: int, payloads: list[Any]) -> None:
-        self._drop(name)  # of what was made again
-        size = sum(map(len, payloads)) + PAYLOAD_OVERHEAD_BYTES * len(payloads)
-        self._kept[name] = (ticket, payloads, size)
-        self._bytes += size
-
-    def _drop(self, name: bytes) -> None:
-        if name in self._kept:
-            self._bytes -= self._kept.pop(name)[2]
-
-    def of_tasks(self, piece: Slice) -> list[Any]:
-        """The payloads that `piece` stands for."""
-        if piece.block not in self._kept:
-            self._keep(piece.block, 0, self._records.payloads(piece.block))
-        return self._kept[piece.block][1][piece.low : piece.high]
-
-    def of_function(self, digest: bytes) -> Any:
-        """The code of a function."""
-        if digest not in self._kept:
-            self._keep(digest, 0, [self._records.function(digest)])
-        return self._kept[digest][1][0]
-
-    def trim(self, committed: int) -> None:
-        """Let go of the oldest that are committed, down to the limit."""
-        if self._bytes <= CACHE_BYTES:
-            return
-        while self._bytes > CACHE_BYTES // 2:
-            name, (ticket, _, _) = next(iter(self._kept.items()))
-            if ticket > committed:
-                return  # and so are most behind it
-            self._drop(name)
-
-
 class Router:
     """One life of a router.
 
     Args:
         folder: the mesh's folder; records are in ``folder/router``.
         listen: an address of TCP, or ``any``, to listen there too.
+        advertise: addresses of TCP by which others reach it as well.
         access: where to write the access file, beside the one in `folder`.
         durability: what acknowledged means; see `store.durability`.
         temporary: whether the folder goes with the mesh.
@@ -173,6 +92,7 @@ class Router:
         life: Life,
         log: Log,
         settings: Settings,
+        advertise: Sequence[str] = (),
     ) -> None:
         descriptors.reserve(descriptors.ROUTER, "a router", sockets.SOCKETS_MAX)
         self._start = time.monotonic()
@@ -186,7 +106,7 @@ class Router:
         self.records = open_records(home, os.urandom(16), mesh, durability, temporary=temporary)
         restored = self.records.restore()
         self.mesh = restored.mesh
-        self.entrance = Entrance(self.mesh, folder, ring, listen)
+        self.entrance = Entrance(self.mesh, folder, ring, listen, advertise)
         most = int(self.records.tables.room_bytes * QUOTA_PART)
         settings = replace(settings, quota_bytes=min(settings.quota_bytes, most))
         self.core = RouterCore(restored, settings, time.monotonic())
@@ -203,11 +123,9 @@ class Router:
         self._gathered: list[tuple[Any, ...]] = []
         self._ticket = 0
         self._hand_over_at = math.inf
-        self._poller = Poller()
+        self._poller = Poller(self.wake, *life.sources)
         self.entrance.attend(self._poller)
-        for source in (self.wake, *life.sources):
-            self._poller.add(source)
-        self.core.peers.keys = self.entrance.roles
+        self.core.peers.keys, self.core.peers.runs = self.entrance.roles, version.own()
         try:
             self.access = self.entrance.write(self.access_files)
         except MeshError:
@@ -239,8 +157,13 @@ class Router:
     def _wait(self, now: float, due: float) -> None:
         """Until something came in or time is due."""
         ready = self._poller.wait(due - now, max(0.0, self._busy_until - now))
+        was_shut = self.entrance.is_shut
         if self.entrance.look(ready):
             self._probe_at = min(self._probe_at, max(now, self._probed_at + PROBE_PAUSE_S))
+        if self.entrance.is_shut != was_shut:
+            how = "lets newcomers in again" if was_shut else "lets nobody else in by TCP for now"
+            count, limit = descriptors.usage()
+            self._log(f"{how}: {count} of {limit} open files are in use", "gate", shut=not was_shut)
         if now >= self._probe_at:
             self._probe(now)
         if not ready.isdisjoint(self._life.sources):
@@ -266,7 +189,7 @@ class Router:
         turn = self.core.settle(now)
         if turn.writes:
             self.payloads.add(turn.writes, turn.ticket)
-        self.payloads.keep(turn.kept, turn.ticket)
+        self.payloads.ended(turn.kept, turn.ticket)
         for peer, envelope in turn.sends:
             self._complete(envelope.message)
             if not self.entrance.send(peer, encode(envelope)):
@@ -283,7 +206,7 @@ class Router:
             self._hand_over_at = math.inf
         self.payloads.trim(self.core.committed)
         if turn.renew:
-            self.core.renew(self.entrance.renew(self.access_files), now)
+            self.core.peers.renew(self.entrance.renew(self.access_files), now)
         if self._log.as_json:
             self._log.keep(self.core.ledger.journal.take())
         return turn.stop
@@ -303,6 +226,8 @@ class Router:
                 "address": self.access.address,
                 "uptime_s": round(time.monotonic() - self._start, 3),
                 "memory_bytes": resident_bytes(),
+                **facts.lasting(),
+                **facts.passing(),
             }
 
     def _probe(self, now: float) -> None:
@@ -344,6 +269,7 @@ def serve(
 ) -> int:
     """Run a router to its end; the exit code. `tell` gets its access, or its error."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    collect_seldom()
     folder = Path(options["folder"])
     try:
         router = Router(
@@ -355,6 +281,7 @@ def serve(
             life=life,
             log=log,
             settings=Settings(**options.get("settings", {})),
+            advertise=options.get("advertise", ()),
         )
     except MeshError as error:
         tell({"error": {"type": public_name(error), "message": str(error)}})

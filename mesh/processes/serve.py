@@ -6,8 +6,10 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import zmq
 
@@ -19,9 +21,11 @@ from ..protocol.codec import DecodeError
 from ..store import deposits
 from ..store.results import Results
 from ..transport import interfaces
+from ..transport.access import Access
 from ..transport.door import Door
 from ..transport.keys import ADMIN, WORKER, Pair
 from ..transport.sockets import Listener
+from . import NO_PORT
 
 #: Chunks that are served in one turn: tasks, heartbeats and others wait behind them.
 TURN_CHUNKS = 16
@@ -38,10 +42,18 @@ PASSES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 Name = tuple[bytes, int, int]
 
 
+class DataPort(NamedTuple):
+    """Where a worker serves on TCP: a `port` of this host, of which 0 is any and NO_PORT none, and
+    None leaves it to whether the mesh has keys. Others reach it at `advertise`, too."""
+
+    port: int | None = None
+    advertise: Sequence[str] = ()
+
+
 class Server:
     """Serves `results` at the ipc path `path`, and on the TCP address `listen` unless that is None;
-    port 0 is any. Who may ask there tells `let_in`: at first nobody. `keeping` counts what went.
-    Askers are served in turn, a chunk each.
+    port 0 is any, and others reach it at `advertise`, too. Who may ask there tells `let_in`: at
+    first nobody. `keeping` counts what went. Askers are served in turn, a chunk each.
 
     Raises:
         MeshError: one of them cannot be bound, or strangers would be let in.
@@ -54,6 +66,7 @@ class Server:
         listen: str | None,
         results: Results,
         keeping: Keeping,
+        advertise: Sequence[str] = (),
     ) -> None:
         self._results = results
         self._keeping = keeping
@@ -72,12 +85,14 @@ class Server:
                 raise
             near = [each for each in interfaces.published(bound) if interfaces.is_loopback(each)]
             far = [each for each in interfaces.published(bound) if each not in near]
-            self._addresses += [f"{each}#{self._door.own.public}" for each in far or near]
+            found = dict.fromkeys([*advertise, *(far or near)])
+            self._addresses += [f"{each}#{self._door.own.public}" for each in found]
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
-        """What has input when somebody asks, or is at the door."""
-        return [self._listener.socket, *([self._door.socket] if self._door is not None else [])]
+        """What has input when somebody asks, comes, goes, or is at the door."""
+        door = [self._door.socket] if self._door is not None else []
+        return [self._listener.socket, self._listener.monitor, *door]
 
     @property
     def address(self) -> str:
@@ -90,7 +105,8 @@ class Server:
             self._door.let_in(roles)
 
     def take(self) -> None:
-        """Take in all requests that have come."""
+        """Take in all requests that have come, and see who has come and gone."""
+        self._listener.look()
         if self._door is not None:
             self._door.answer()
         for peer, frames, key in self._listener.receive(most=None):
@@ -115,16 +131,21 @@ class Server:
 
     def _take_part(self, peer: bytes, frames: list[Any]) -> None:
         """A client leaves a part of what it puts."""
-        try:
-            part, content = upload.parse_part(frames)
-        except DecodeError:
-            return
-        answer = [upload.pack_held(part.token, part.offset)]
+        with suppress(DecodeError):
+            self._listener.send(peer, self._left(frames))
+
+    def _left(self, frames: list[Any]) -> list[Any]:
+        """The frames that answer a part.
+
+        Raises:
+            DecodeError: it is none.
+        """
+        part, content = upload.parse_part(frames)
         try:
             deposits.write_part(self._results.incoming, part, content)
         except OSError as error:
-            answer = [upload.pack_full(part.token), str(error.strerror).encode()]
-        self._listener.send(peer, answer)
+            return [upload.pack_full(part.token), str(error.strerror).encode()]
+        return [upload.pack_answer(upload.HELD, part.token, part.offset)]
 
     def serve(self) -> bool:
         """Answer some of those that wait, each in turn; whether others wait still. Who does not
@@ -146,9 +167,20 @@ class Server:
         self.take()  # what came meanwhile: a socket that is sent on may not tell of it
         return bool(self._waiting)
 
-    def answer(self, get: transfer.Get, way: int) -> list[Any]:
-        """The frames that answer a request which came by `way`: good until the next one's."""
-        frames = self._answer(get, way)
+    def tend(self) -> None:
+        """Let newcomers in again, if they had to wait."""
+        if self._listener.is_shut:
+            self._listener.look()
+
+    def relayed(self, head: bytes, content: Any) -> list[Any]:
+        """The frames that answer what came by way of the router: good until the next one's.
+
+        Raises:
+            DecodeError: it is neither a request nor a part.
+        """
+        if upload.is_part([head, content]):
+            return self._left([head, content])
+        frames = self._answer(transfer.parse_get(head), transfer.RELAYED)
         self._close_file()
         return frames
 
@@ -185,3 +217,22 @@ class Server:
         self._listener.close()
         if self._door is not None:
             self._door.close()
+
+
+def data_address(access: Access, data: DataPort) -> str | None:
+    """Where a worker of the mesh of `access` serves on TCP, if it does: to all who may reach its
+    router.
+
+    Raises:
+        MeshError: it is to, and the mesh has no keys.
+    """
+    port = data.port
+    if port == NO_PORT or port is None and access.keys is None and not data.advertise:
+        return None
+    if access.keys is None:
+        raise MeshError(
+            f"a data port is TCP, for which mesh {access.mesh} has no keys: start it with --listen"
+        )
+    far = [each for each in access.addresses if each.startswith("tcp://")]
+    host = "127.0.0.1" if all(map(interfaces.is_loopback, far)) else "*"
+    return interfaces.show(host, port or 0)

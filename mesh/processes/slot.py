@@ -15,17 +15,27 @@ import signal
 import socket
 import sys
 import time
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ..errors import DISK_FULL, Failure
-from ..protocol import functions, inputs, outcome, packets, payload
-from ..store import content
-from ..task import Kind, key, unkey
-from . import LEAVING_FILE, PATH_VARIABLE, spool
-from .capture import Capture
+from ..errors import DISK_FULL, Failure, PayloadError
+from ..protocol import context, functions, inputs, namespaces, outcome, packets, parcel, payload
+from ..protocol.parcel import Parcel
+from ..task import Kind, key, show, unkey
+from ..transport import descriptors
+from . import PATH_VARIABLE, failing, running, spool
+from .capture import Capture, Catch
+from .fate import be_killed_first, die_with_parent
+from .imports import Imports
+from .initializers import Initializers, Run
+from .input_files import InputAstray, InputFiles
+from .running import Running
+from .signals import Signals
+from .slate import Slate
+from .surroundings import Surroundings
+from .weight import resident_bytes
 
 #: Outcomes of one packet's tasks go back together, unless these took longer than is thought of
 #: tasks that travel in company, or their bodies are large.
@@ -36,81 +46,126 @@ FLUSH_BYTES = 48 * 1024
 ROOM_S = 300.0
 ROOM_EVERY_S = 1.0
 
-#: So many inputs are remembered as having been whole; then all are looked at anew.
-SEEN_MAX = 10_000
+if TYPE_CHECKING:
+    from .turns import Turn
 
 #: Of a log, this much travels with the outcome; more of it stays with the worker.
 LOG_INLINE_BYTES = 4096
 
-#: A worker that was told to leave as well has said so after this long: by a file, which is looked
-#: for so often. In a handler of a signal nothing else can be waited for.
-LEAVING_S = 1.0
-LEAVING_EVERY_S = 0.02
 
+class Seat(NamedTuple):
+    """The number of one of the worker's slots, its end of the socket pair, and its slate."""
 
-class InputAstray(Exception):
-    """An input of a task cannot be had here, though it was. `name` is that of its file: a stored
-    key."""
+    number: int
+    pair: socket.socket
+    slate: Slate
 
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"its input {path} {why}")
-        self.name = bytes.fromhex(Path(path).name)
+    @classmethod
+    def take(cls, number: int, pair: int, slate: int) -> Seat:
+        """The seat that these descriptors are for."""
+        end = socket.socket(fileno=pair)
+        end.set_inheritable(False)
+        noted = Slate(slate)
+        noted.given()
+        return cls(number, end, noted)
 
 
 class Slot:
     """One slot.
 
     Args:
-        pair: the slot's end of the socket pair.
+        seat: which one it is, and what it has of its worker.
         folder: the worker's folder for what is too big for a packet.
         store: the id of the worker's store, named in refs.
         memory_max: a process that has grown beyond it makes room for another between two tasks,
             in bytes of resident memory; 0: never.
+        capture: what catches the output of its tasks.
+        surroundings: where they run.
+        imports: the modules that come with them.
+        initializers: what runs before them.
     """
 
     def __init__(
-        self, pair: socket.socket, folder: Path, store: bytes, memory_max: int = 0
+        self,
+        seat: Seat,
+        *,
+        folder: Path,
+        store: bytes,
+        memory_max: int,
+        capture: Catch,
+        surroundings: Surroundings | Turn,
+        imports: Imports,
+        initializers: Initializers,
     ) -> None:
         self.pid = os.getpid()
-        self.pair = pair
+        self.number, self.pair, self._slate = seat
         self.folder = folder
         self.store = store
+        self.name = spool.name(self.pid, self.number)
         self._memory_max = memory_max
         self.host = socket.gethostname()
-        self.capture = Capture(folder / f"slot-{self.pid}.out")
+        self.capture = capture
+        self._surroundings = surroundings
         self._task = ("", 0)  # what runs
+        self._context = context.PLAIN  # what it is told
+        self._first = 0  # the counter of the first task of its packet
+        self._lease, self._began = 0, 0.0
+        self._running: Running | None = None  # the same for its own code, once that has asked
         self._inline_bytes = 0  # a larger result of it stays with the worker
-        self._interrupted = False
-        signal.signal(signal.SIGINT, self._interrupt)
-        signal.signal(signal.SIGTERM, self._terminate)
-        self._mask: set[int] = set()
-        os.register_at_fork(
-            before=self._before_fork,
-            after_in_parent=self._unmask,
-            after_in_child=self._after_fork,
-        )
-        self._packed: dict[int, Any] = {}
-        self._seen: set[str] = set()  # inputs that were whole
+        self._parcels: dict[int, Parcel] = {}
+        self._parcel = Parcel(b"")  # of what runs
+        self._imports, self._initializers = imports, initializers
+        self._files = InputFiles()
         self._functions: dict[int, Callable[..., Any]] = {}
 
+    def serve(self) -> NoReturn:
+        """Serve until the worker is gone, and end with it."""
+        try:
+            self.run()
+        except ConnectionError:
+            pass  # the worker is gone
+        except BaseException as error:  # the task closed our descriptors, or it is our own bug
+            self.capture.say(f"gives up: {error!r}")
+            os._exit(1)
+        os._exit(0)  # no user's atexit or lingering thread may keep a slot alive
+
     def run(self) -> None:
-        """Serve until the worker is gone."""
+        """Run what comes, until the worker is gone, or another process is to have this place."""
         self.pair.send(packets.pack_ready(self.pid))
         receive, send = self.pair.recv, self.pair.send
         while packet := receive(packets.PACKET_BYTES_MAX * 2):
             if packet[0] == packets.FUNCTION:
                 number, by_path, code = packets.parse_function(packet)
-                self._packed[number] = spool.take(bytes(code).decode()) if by_path else code
+                self._know(number, spool.take(bytes(code).decode()) if by_path else code)
                 continue
-            number, self._inline_bytes, first, tasks = packets.parse_tasks(packet)
-            if number not in self._packed:  # it was taken back while this was read
-                send(packets.pack_unknown(number, [lease for lease, _, _ in tasks]))
+            head, tasks = packets.parse_tasks(packet)
+            number, self._inline_bytes = head.number, head.inline_bytes
+            if number not in self._parcels:  # it was taken back while this was read
+                self._hand_back(number, tasks)
                 continue
-            session, counter = unkey(first)
+            self._context = context.parse(head.context)
+            self._parcel = self._parcels[number]
+            why = self._initializers.why_not(self._parcel.initializer, self._context)
+            why = why or self.admit(self._parcel, packet)
+            if why is not None:
+                self.capture.say(f"makes room for another process: {why}")
+                leaves = self.make_room()
+                self._hand_back(number, tasks)
+                if leaves:
+                    return
+                continue
+            session, counter = unkey(head.first)
+            self._first = counter
             answers: list[bytes] = []
             size = 0
             begun = time.perf_counter()
             for lease, how, arguments in tasks:
+                if self._slate.is_late:  # the worker stands still: others may have been given them
+                    if answers:
+                        send(packets.pack_outcomes(answers))
+                        answers.clear()
+                    self._hand_back(number, [(lease, how, arguments), *tasks])
+                    break
                 if how & packets.BY_PATH:
                     arguments = spool.take(bytes(arguments).decode())
                 self._task = (session, counter)
@@ -124,117 +179,154 @@ class Slot:
                     size = 0
             if answers:
                 send(packets.pack_outcomes(answers))
-            if self._memory_max and resident_bytes() > self._memory_max:
+            if self._memory_max and resident_bytes() > self._memory_max and self.make_room():
                 return  # what lies unread in the socket the worker takes back
-            while self._interrupted:
-                signal.pause()  # the worker is about to end this process
+            self.rest()
+            if self._initializers.should_leave(self.pair) and self.make_room():
+                return
+
+    def _hand_back(self, number: int, tasks: Iterable[tuple[int, int, Any]]) -> None:
+        """These were not begun: the worker has them again."""
+        leases = []
+        for lease, how, arguments in tasks:
+            leases.append(lease)
+            if how & packets.BY_PATH:
+                Path(bytes(arguments).decode()).unlink(missing_ok=True)
+        self.pair.send(packets.pack_unbegun(number, leases))
+
+    def admit(self, parcel: Parcel, packet: bytes) -> str | None:
+        """Make ready for the tasks of a packet; why they cannot run in this process, or None."""
+        return self._imports.take(parcel.sources)
+
+    def make_room(self) -> bool:
+        """Another process is to take the place of this one; whether it ends at once."""
+        return True
+
+    def rest(self) -> None:
+        """Between two packets."""
+
+    def _know(self, number: int, code: Any) -> None:
+        """A function has come."""
+        try:
+            self._parcels[number] = parcel.parse(code)
+        except PayloadError:
+            self._parcels[number] = Parcel(code)  # whoever calls it is told
 
     def run_task(self, number: int, lease: int, arguments: Any, how: int) -> bytes:
-        """One task's life here: decode, call, encode, answer."""
+        """One task's life here, in its surroundings."""
         begun = time.time()
-        start = time.perf_counter()
+        self._began = start = time.perf_counter()
+        self._lease = lease
+        self._slate.write(lease, begun, self.capture.begin)
         try:
-            function, args, kwargs = self._decode(number, arguments, how)
+            self._surroundings.enter(self._context.env, self._context.cwd, self._parcel.home)
+            return self._in_place(number, lease, arguments, how, begun, start)
+        except OSError as error:  # of `enter`
+            return self._answer(lease, Kind.ERROR, begun, start, failing.of_user(error))
+        finally:
+            self._surroundings.leave()
+            self._imports.look()
+            self._lease = 0
+            if self._running is not None:
+                self._running.end()
+                self._running = None
+
+    def _in_place(
+        self, number: int, lease: int, arguments: Any, how: int, begun: float, start: float
+    ) -> bytes:
+        """Decode, call, encode, answer."""
+        function = self._functions.get(number)
+        if function is None and self._parcel.initializer is not None:
+            failed = self._initializers.run(self._parcel.initializer, self)
+            self._end_fork()
+            if failed is not None:
+                return self._answer(lease, Kind.ERROR, begun, start, failing.of_user(failed))
+        try:
+            if function is None:
+                function = self._functions[number] = self.load(self._parcel)
+            args, kwargs = self._decode(arguments, how)
         except InputAstray as error:
             failure = Failure("ResultLost", str(error), "", self.host, self.pid)
             answer = [outcome.pack_failure(failure, error.name)]
             return self._answer(lease, Kind.ASTRAY, begun, start, answer)
         except BaseException as error:
-            return self._answer(lease, Kind.REFUSED, begun, start, _refusal(error))
+            return self._answer(lease, Kind.REFUSED, begun, start, failing.of_loading(error))
         try:
-            value = function(*args, **kwargs)
+            value = self.call(function, args, kwargs)
         except BaseException as error:
             self._end_fork()
-            return self._answer(lease, Kind.ERROR, begun, start, self._failure(error))
+            return self._answer(lease, Kind.ERROR, begun, start, failing.of_user(error))
         self._end_fork()
         del args, kwargs
         try:
             parts = payload.dump(value)
         except BaseException as error:
-            kind = type(value).__qualname__
-            text = f"the result ({kind}) cannot be pickled: {error}; return plain data instead"
-            failure = Failure("PayloadError", text, "", self.host, os.getpid())
-            return self._answer(lease, Kind.REFUSED, begun, start, [outcome.pack_failure(failure)])
+            parts = failing.of_result(value, error)
+            return self._answer(lease, Kind.REFUSED, begun, start, parts)
         return self._answer(lease, Kind.VALUE, begun, start, parts)
 
-    def _interrupt(self, number: int, frame: object) -> None:
-        """The worker ends what runs: a chance to clean up."""
-        self._interrupted = True
-        raise KeyboardInterrupt
+    def call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """What a task's function returns; of an ``async def`` at its end, on a loop of its own."""
+        value = function(*args, **kwargs)
+        if type(value) is not CoroutineType:
+            return value
+        import asyncio  # only who needs it waits for that
 
-    def _terminate(self, number: int, frame: object) -> None:
-        """SIGTERM. A manager tells every process of a job, the worker too: what becomes of what
-        runs is its business then, and it says so. Any other means this process."""
-        until = time.monotonic() + (0 if self._interrupted else LEAVING_S)
-        while time.monotonic() < until:
-            if (self.folder / LEAVING_FILE).exists():
-                return
-            time.sleep(LEAVING_EVERY_S)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        return asyncio.run(value)
 
-    # What a task forks dies of SIGTERM as others do, whenever it comes.
-
-    def _before_fork(self) -> None:
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-
-    def _unmask(self) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-
-    def _after_fork(self) -> None:
-        if signal.getsignal(signal.SIGTERM) == self._terminate:  # else it is the task's own
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        self._unmask()
+    def running(self) -> Running | None:
+        """What runs here, for its own code."""
+        if self._running is None and self._lease:
+            (session, counter), told, lease = self._task, self._context, self._lease
+            self._running = Running(
+                task=show(session, counter),
+                lease=lease,
+                attempt=told.attempts.get(lease, 1),
+                group=None if told.group is None else show(session, told.group),
+                index=told.member + counter - self._first,
+                slot=self.number,
+                time_limit=told.limit_s,
+                begun=self._began,
+                room=spool.scratch(self.folder, self.name),
+            )
+        return self._running
 
     def _end_fork(self) -> None:
         """A task may fork, and both return from it: the slot is the one that was there before."""
         if os.getpid() != self.pid:
             os._exit(0)
 
-    def _decode(
-        self, number: int, arguments: Any, how: int
-    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        function = self._functions.get(number)
-        if function is None:
-            function = self._functions[number] = functions.load(self._packed[number])
+    def is_struck(self) -> bool:
+        """Whether what runs here is to end."""
+        return False
+
+    def world(self) -> Run | None:
+        """What the code belongs to that comes with what runs here."""
+        initializer = self._parcel.initializer
+        return None if initializer is None else self._initializers.world(initializer)
+
+    def _decode(self, arguments: Any, how: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if arguments == payload.NO_ARGUMENTS:
-            return function, (), {}
+            return (), {}
         if not how & packets.WITH_INPUTS:
             args, kwargs = payload.load(arguments)
-            return function, args, kwargs
+            return args, kwargs
         given, arguments = packets.parse_bundle(arguments)
         if arguments == payload.LAST_INPUT:
             arguments = given.pop()
         with inputs.Given(lambda number: self._value_of(given[number])):
             args, kwargs = self._value_of(arguments)
-        return function, args, kwargs
+        return args, kwargs
+
+    def load(self, parcel: Parcel) -> Callable[..., Any]:
+        """The function in a parcel."""
+        return functions.load(parcel.call)
 
     def _value_of(self, given: Any) -> Any:
         """The value of an input."""
         if isinstance(given, packets.File):
-            given = self._whole(given)
+            given = self._files.whole(given)
         return payload.load(given)
-
-    def _whole(self, file: packets.File) -> memoryview:
-        """The content of a file, whose checksum is looked at when it is first taken here, unless
-        the worker just has.
-
-        Raises:
-            InputAstray: it is not what it should be.
-        """
-        try:
-            view = content.mapped(file.path)
-        except (OSError, ValueError) as error:
-            raise InputAstray(file.path, f"cannot be read: {error}") from None
-        if len(view) != file.size:
-            raise InputAstray(file.path, f"has {len(view)} bytes instead of {file.size}")
-        if file.path not in self._seen:
-            if zlib.crc32(view) != file.crc:
-                raise InputAstray(file.path, "is damaged: its checksum differs")
-            if len(self._seen) >= SEEN_MAX:
-                self._seen.clear()
-            self._seen.add(file.path)
-        return view
 
     def _answer(
         self, lease: int, kind: Kind, begun: float, start: float, parts: list[Any]
@@ -291,97 +383,53 @@ class Slot:
         text = f"the result cannot be kept on {self.host}: {error.strerror} ({self.folder})"
         return outcome.pack_failure(Failure("StoreError", text, "", self.host, self.pid))
 
-    def _failure(self, error: BaseException) -> list[Any]:
-        import traceback  # only failures need it
 
-        kind, *bases = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next  # our frames are not the user's concern
-        lines = traceback.format_exception(type(error), error, trace)
-        text = "".join(lines)
-        failure = Failure(kind, _message(error), text, self.host, os.getpid(), bases)
-        try:
-            exception = payload.join(payload.dump(error.with_traceback(None)))
-            payload.load(exception)  # some pickle and do not unpickle: tell here, not there
-        except BaseException:
-            exception = b""  # it arrives as TaskFailed, with everything in its text
-        if len(exception) > packets.PAYLOAD_BYTES_MAX // 2:
-            exception = b""
-        return [outcome.pack_failure(failure, exception)]
+class Alone(Slot):
+    """A slot that has a process to itself: a signal interrupts it, and that is the last that the
+    process is told."""
 
+    def __init__(self, *args: Any, folder: Path, **about: Any) -> None:
+        capture = Capture(spool.output(folder, spool.name(os.getpid(), args[0].number)))
+        surroundings = Surroundings(spool.shelter(folder, os.getpid()), capture.say)
+        super().__init__(*args, folder=folder, capture=capture, surroundings=surroundings, **about)
+        self._signals = Signals(folder, self._interrupt)
 
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[: packets.PAYLOAD_BYTES_MAX // 4]
-    except BaseException as broken:  # a user's __str__ may do anything
-        return f"(its message cannot be had: {type(broken).__name__})"
+    def _interrupt(self) -> None:
+        raise KeyboardInterrupt
 
-
-def _refusal(error: BaseException) -> list[Any]:
-    """The function or the arguments do not decode in this process."""
-    text = "the function or its arguments cannot be loaded on the worker: "
-    text += f"{type(error).__name__}: {_message(error)}"
-    if isinstance(error, ImportError):
-        text += "; install the module there, or define the function in the script itself"
-    failure = Failure("PayloadError", text, "", socket.gethostname(), os.getpid())
-    return [outcome.pack_failure(failure)]
+    def rest(self) -> None:
+        """The worker is about to end this process, if it has interrupted what ran."""
+        while self._signals.interrupted:
+            signal.pause()
 
 
 def main() -> None:
-    """``python -c … FD FOLDER STORE PARENT MEMORY``: serve on descriptor FD."""
-    descriptor, folder, store, parent, memory_max = sys.argv[1:6]
+    """``python -c … PAIRS SLATES FOLDER STORE PARENT MEMORY NUMBER DESCRIPTORS``: serve on PAIRS,
+    as the slots from NUMBER on, each in a thread of its own if there are several."""
+    pairs, slates, folder, store, parent, memory_max, first, limit = sys.argv[1:9]
+    descriptors.put_back(int(limit))
     die_with_parent(int(parent))
     be_killed_first()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    pair = socket.socket(fileno=int(descriptor))
-    pair.set_inheritable(False)
-    slot = Slot(pair, Path(folder), store.encode(), int(memory_max))
+    ends = zip(pairs.split(","), slates.split(","))
+    seats = [Seat.take(int(first) + nth, *map(int, each)) for nth, each in enumerate(ends)]
+    about: dict[str, Any] = {
+        "folder": Path(folder),
+        "store": store.encode(),
+        "memory_max": int(memory_max),
+    }
     sys.argv = [""]
-    take_paths()
-    try:
-        slot.run()
-    except ConnectionError:
-        pass  # the worker is gone
-    except BaseException as error:  # the task closed our descriptors, or it is our own bug
-        os.write(slot.capture.log, f"gives up: {error!r}\n".encode())
-        os._exit(1)
-    os._exit(0)  # no user's atexit or lingering thread may keep a slot alive
+    if len(seats) == 1:
+        slot = Alone(seats[0], imports=Imports(), initializers=Initializers(), **about)
+        running.ask, namespaces.ask = slot.running, slot.world
+        take_paths()
+        slot.serve()
+    from .lanes import serve  # only a process that has any needs it
 
-
-def resident_bytes() -> int:
-    """The memory of this process that is in RAM now; its peak where that is not told."""
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    serve(seats, take_paths, **about)
 
 
 def take_paths() -> None:
     """Tasks import as the script does that owns the mesh; we have what we need by now."""
     paths = os.environ.pop(PATH_VARIABLE, "").splitlines()
     sys.path[:] = [*paths, *(each for each in sys.path if each not in paths)]
-
-
-def be_killed_first() -> None:
-    """On Linux: when the machine runs out of memory, the kernel's killer takes what runs tasks,
-    and neither the worker, who says so, nor the router."""
-    try:
-        Path("/proc/self/oom_score_adj").write_text("500")
-    except OSError:
-        pass  # not Linux, or a container that does not have it
-
-
-def die_with_parent(parent: int) -> None:
-    """On Linux the kernel ends this process with its parent, whatever it is doing."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before we asked

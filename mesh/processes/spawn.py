@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..transport import descriptors
 from . import PATH_VARIABLE, SLOT_VARIABLE
+from .cpus import cpus
 
 #: Where this very package lies: what a child imports must be what its parent is.
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -29,6 +31,8 @@ THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
 )
 
 
@@ -38,21 +42,28 @@ def command(name: str, *arguments: object) -> list[str]:
 
 
 def slot(
-    pair: int,
+    pairs: list[int],
+    slates: list[int],
     folder: Path,
     store: str,
     slots: int,
     output: int,
     mark: str,
     memory_max: int,
+    number: int,
+    environment: dict[str, str],
 ) -> subprocess.Popen[bytes]:
-    """Start a slot on descriptor `pair`, in a process group of its own; what it prints goes to
-    `output`, and whatever it starts inherits `mark`."""
+    """Start the process of the slots from `number` on, on the descriptors `pairs` and `slates`, in
+    a process group of its own; what it prints goes to `output`, and whatever it starts inherits
+    `mark`. Of our environment it has what `environment` does not say otherwise."""
     threads = str(max(1, cpus() // max(1, slots)))
-    env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | {SLOT_VARIABLE: mark}
+    env = dict.fromkeys(THREAD_VARIABLES, threads) | os.environ | environment
+    env[SLOT_VARIABLE] = mark
+    limit = descriptors.AT_START
+    ends = (",".join(map(str, each)) for each in (pairs, slates))
     return subprocess.Popen(
-        command("slot", pair, folder, store, os.getpid(), memory_max),
-        pass_fds=[pair],
+        command("slot", *ends, folder, store, os.getpid(), memory_max, number, limit),
+        pass_fds=[*pairs, *slates],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -77,17 +88,3 @@ def service(
             start_new_session=True,
             env=os.environ | {PATH_VARIABLE: paths},
         )
-
-
-def cpus() -> int:
-    """The CPUs that this process may use: affinity, and the quota of its cgroup."""
-    count = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return count
-    if quota != "max":
-        count = min(count, max(1, int(quota) // int(period)))
-    return count

@@ -19,9 +19,19 @@ from ..store import content
 STEP_BYTES = 256 * 1024
 
 
-def function(folder: Path, pid: int, number: int) -> Path:
+def name(pid: int, number: int) -> str:
+    """What the files of slot `number` are called by, in process `pid`."""
+    return f"{pid}-{number}"
+
+
+def function(folder: Path, slot: str, number: int) -> Path:
     """Where a function waits for the slot that knows it by `number`."""
-    return folder / f"function-{pid}-{number}"
+    return folder / f"function-{slot}-{number}"
+
+
+def output(folder: Path, slot: str) -> Path:
+    """What the tasks of a slot print."""
+    return folder / f"slot-{slot}.out"
 
 
 def arguments(folder: Path, lease: int) -> Path:
@@ -64,3 +74,13 @@ def take(file: str) -> memoryview:
     taken = content.mapped(file)
     os.unlink(file)
     return taken
+
+
+def shelter(folder: Path, pid: int) -> Path:
+    """Where tasks of process `pid` run whose own folder is not on this host."""
+    return folder / f"slot-{pid}.cwd"
+
+
+def scratch(folder: Path, slot: str) -> Path:
+    """The folder of the task that a slot runs, if that has asked for one."""
+    return folder / f"slot-{slot}.tmp"

@@ -14,7 +14,11 @@ import time
 
 from . import warden
 from .complaints import Complaints
+from .life import WARNINGS
 from .log import Log
+
+#: What is sent to a whole job, and is not for a warden.
+BLOCKED = (signal.SIGINT, signal.SIGTERM, *WARNINGS)
 
 #: A warden that dies at once is not started again at once: something is wrong with it.
 RESTART_PAUSE_S = 1.0
@@ -52,7 +56,7 @@ class Wards:
     def _spawn(self) -> subprocess.Popen[bytes]:
         read, write = os.pipe()
         # Blocked, and that is inherited: no signal to a whole job ends it, not even at its start.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         complaints = None
         try:
             complaints = Complaints()

@@ -20,28 +20,33 @@ from typing import Any
 
 from ..core import events
 from ..core.parting import OFFER_ROWS
+from ..core.term import Term
 from ..core.worker import WorkerCore
 from ..errors import MeshError, public_name
 from ..protocol import messages as m
-from ..protocol import outcome, transfer
+from ..protocol import outcome
 from ..protocol.codec import DecodeError, decode, encode
 from ..store.durability import Durability
 from ..store.opening import open_results
 from ..store.writes import Gone, Told, Untold, Write
 from ..task import session_of, unkey
-from ..transport import descriptors, interfaces, sockets
+from ..transport import descriptors, sockets
 from ..transport.access import Access
 from ..transport.poller import Poller
 from ..transport.route import Route
 from ..transport.wake import Wake
-from . import LEAVING_FILE, NO_PORT
+from . import LEAVING_FILE, facts
 from .allocator import Allocator
 from .children import Children
 from .deposits import Deposits
+from .extension import Extension
 from .fetching import Fetching
+from .garbage import collect_seldom
 from .life import Life, tell_owner
 from .log import Log
-from .serve import Server
+from .patience import Patience
+from .resources import resources_of
+from .serve import DataPort, Server, data_address
 from .writer import Writer
 
 #: BYE is the last message. Without it the router would wait for this worker to return.
@@ -50,12 +55,18 @@ LAST_WORDS_MS = 500
 #: The exit code of a worker whose router did not answer, or no more.
 ROUTER_LOST = 3
 
-
 #: So many results are looked at when room is to be made.
 OLDEST_ROWS = 1024
 
 #: Of so many outcomes the store need not know any more that they are to be told.
 TOLD_MAX = 256
+
+
+#: Options of a worker that `Worker` takes as they are, if they are given.
+PASSED = (
+    "temporary", "router_timeout_s", "join_timeout_s", "tasks_max", "memory_max", "home",
+    "fleeting", "quota_bytes", "term", "slots_by", "resources", "threads",
+)  # fmt: skip
 
 
 class Worker:
@@ -64,17 +75,21 @@ class Worker:
     Args:
         folder: where its store is.
         slots: how many child processes run tasks.
+        threads: how many each of them runs at once: so many slots it is.
         durability, temporary: of that store; see `open_results`.
         life: what ends this process besides `stop`.
         log: where lines about tasks' output and slots go.
         tasks_max: after so many tasks a slot's process is replaced; None: never for that.
-        data_port: where it serves on TCP; 0: any, NO_PORT: nowhere, None: any if the router does.
+        data: where it serves on TCP.
         memory_max: bytes of resident memory beyond which it is, between two tasks; None: never.
         router_timeout_s: without a router for so long it leaves; None leaves that to its owner.
         join_timeout_s: the same as long as none has welcomed it; None: no less patience.
         home: it is that on the router's host, and takes what clients put.
+        resources: what was declared of what it has for tasks to ask for, besides slots.
         quota_bytes: what its store should take at most; None: whatever there is room for.
         fleeting: when it leaves the mesh, and others have what is needed, its store goes, too.
+        term: how long it stays; default: until it is told to leave.
+        slots_by: what says how many slots there are to be, if that is no user and not affinity.
     """
 
     def __init__(
@@ -86,22 +101,28 @@ class Worker:
         temporary: bool = False,
         life: Life,
         log: Log,
+        data: DataPort,
         router_timeout_s: float | None = None,
         join_timeout_s: float | None = None,
         tasks_max: int | None = None,
         memory_max: int | None = None,
-        data_port: int | None = None,
         home: bool = False,
         fleeting: bool = False,
         quota_bytes: int | None = None,
+        term: Term | None = None,
+        slots_by: str | None = None,
+        resources: dict[str, int] | None = None,
+        threads: int = 1,
     ) -> None:
-        descriptors.reserve(descriptors.of_worker(slots), f"a worker with slots={slots}")
+        who = f"a worker with slots={slots}" + (f", threads={threads}" if threads > 1 else "")
+        descriptors.reserve(descriptors.of_worker(slots * threads), who, sockets.SOCKETS_MAX)
         self.log, self.life = log, life
         self._allocator = Allocator()
-        self.router_timeout_s = router_timeout_s
-        self.join_timeout_s = join_timeout_s
+        self._patience = Patience(
+            router_timeout_s, join_timeout_s, lambda said: log(said, "silent")
+        )
         self.router_lost = False
-        self.data_port = data_port
+        self._data = data
         self._home = home
         self.host = socket.gethostname()
         self.results, self._lock = open_results(
@@ -109,23 +130,25 @@ class Worker:
         )
         self.incoming = self.results.incoming
         log.about = {"worker": self.results.id}
-        self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max)
+        self.core = WorkerCore(self.results.id, os.urandom(8), slots, self.host, tasks_max, threads)
+        self._amounts, self.core.slots.feeding.devices = resources_of(slots, resources or {})
         self.core.journal.on = log.as_json
         self.core.parting.is_fleeting = fleeting
         self.core.clearing.quota_bytes = quota_bytes
+        self.core.term = term or self.core.term
+        self._slots_by = slots_by
         self.wake = Wake()
         self.writer = Writer(
             self.results.apply, self.results.look_up, self.wake, look_up_amid=self._look_up_amid
         )
+        self._extension = Extension(self.wake, lambda said: log(said, "time"))
         self._joined = ExitStack()
         self.mesh = ""
         self._told: list[Told] = []  # no commit of their own for a few
         self.core.keeping.stored(*self.results.held)
         self._stalled: str | None = None  # why there is no room on the disk, once that was said
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it wakes the poll
-        self._poller = Poller()
-        for source in (self.wake, *life.sources):
-            self._poller.add(source)
+        self._poller = Poller(self.wake, *life.sources)
         self.children = Children(
             self.core, self.results, self._poller, log, memory_max or 0, self._say_stalled
         )
@@ -143,8 +166,10 @@ class Worker:
         context = sockets.context()
         self._joined.callback(context.term)
         path = folder.path / f"{self.results.id}.sock"
-        listen = data_address(access, self.data_port)
-        self.server = Server(context, path, listen, self.results, self.core.keeping)
+        listen = data_address(access, self._data)
+        self.server = Server(
+            context, path, listen, self.results, self.core.keeping, self._data.advertise
+        )
         self._joined.callback(self.server.close)
         self.fetching = Fetching(
             self.core,
@@ -154,7 +179,7 @@ class Worker:
             context,
             self.host,
             self.log,
-            access.keys.own if access.keys is not None else None,
+            access.own,
         )
         self._joined.callback(self.fetching.close)
         self.route = Route(context, self._poller, access, time.monotonic())
@@ -166,14 +191,16 @@ class Worker:
             "pid": os.getpid(),
             "data": self.server.address,
             "content": str(self.results.content),
-            "python": sys.version.split()[0],
             "home": self._home,
+            "slots_by": self._slots_by,
+            **facts.lasting(),
+            "resources": self._amounts,
         }
 
     def run(self, joined: Callable[[], None] | None = None) -> str:
         """Serve until it is time to leave; the reason. `joined` is called once, when welcomed."""
         core = self.core
-        self._heard_at = time.monotonic()
+        self._patience.heard(time.monotonic())
         serving = False
         while True:
             now = time.monotonic()
@@ -181,7 +208,7 @@ class Worker:
             ready = self._poller.wait(0.0 if serving else due - now)
             now = time.monotonic()
             if now - due > core.settings.heartbeat_s:
-                self._heard_at += now - due  # this process was stopped: no silence of the router's
+                self._patience.rest(now - due)  # this process was stopped
                 core.rest(now - due)
                 self.fetching.rest(now - due)
             if "connected" in list(self.route.look(ready, now)):
@@ -203,15 +230,18 @@ class Worker:
                 self.wake.clear()
                 for event in self.writer.done():
                     self._handle_written(event, now)
+                for told in self._extension.told():
+                    core.handle(told, now)
             if now >= due:
                 core.handle(events.Tick(), now)
                 self.children.tend(now)
                 self.deposits.tend(now)
+                self.server.tend()
                 self._allocator.tend(now)
                 self._look_for_router(now)
-            reason = self._settle(now)
+            reason = self._settle(time.monotonic())  # it may have been stopped amid this turn
             if core.welcome is not None:
-                self.join_timeout_s = None
+                self._patience.welcomed()
                 if joined is not None:
                     joined()
                     joined = None
@@ -222,7 +252,7 @@ class Worker:
 
     def _hear_router(self, ready: set[Any], now: float) -> None:
         for frames in self.route.receive(ready):
-            self._heard_at = now
+            self._patience.heard(now)
             try:
                 envelope = decode(frames)
             except DecodeError as error:
@@ -231,11 +261,10 @@ class Worker:
                 self.core.handle(events.RouterHeard(envelope), now)
 
     def _look_for_router(self, now: float) -> None:
-        silent = now - self._heard_at
-        patience_s = self.join_timeout_s or self.router_timeout_s
-        if patience_s is not None and silent > patience_s:
+        reason = self._patience.ended(now, self.route.why)
+        if reason is not None:
             self.router_lost = True
-            self.core.give_up(f"no router has answered for {silent:.0f} s: {self.route.why()}")
+            self.core.give_up(reason)
 
     def _look_after(self, now: float) -> None:
         """A signal came: a child has died, or it is time to leave."""
@@ -255,6 +284,7 @@ class Worker:
         turn = self.core.settle(now)
         self.log.keep(self.core.journal.take())
         for envelope in turn.sends:
+            facts.complete(envelope.message)
             self.route.send(encode(envelope))
         changed = self.children.carry_out(turn, now)
         self._told += [Told(*each) for each in turn.told]
@@ -265,6 +295,8 @@ class Worker:
             self._list(turn.list_behind, now)
         if turn.oldest_behind is not None:
             self.writer.submit(0, [], [(0, "oldest", (turn.oldest_behind, OLDEST_ROWS))])
+        if turn.ask_time:
+            self._extension.ask()
         if turn.warning is not None:
             self.log(turn.warning, "no room")
         for order in turn.fetch:
@@ -315,10 +347,9 @@ class Worker:
             self.fetching.hear_relayed(message, now)
             return
         try:
-            get = transfer.parse_get(message.head)
+            head, *content = self.server.relayed(message.head, message.content)
         except DecodeError:
-            return  # the router has passed on what is none
-        head, *content = self.server.answer(get, transfer.RELAYED)
+            return  # the router has passed on what is neither
         answer = m.Relay("", message.number, head, b"".join(content))  # it leaves later
         self.core.supply.relay(answer)
 
@@ -351,24 +382,6 @@ class Worker:
         self._joined.close()
         self.results.close()
         self._lock.release()
-
-
-def data_address(access: Access, port: int | None) -> str | None:
-    """Where a worker of the mesh of `access` serves on TCP, if it does: to all who may reach its
-    router. `port`: 0 is any, NO_PORT is none, None leaves that to whether the mesh has keys.
-
-    Raises:
-        MeshError: it is to, and the mesh has none.
-    """
-    if port == NO_PORT or port is None and access.keys is None:
-        return None
-    if access.keys is None:
-        raise MeshError(
-            f"a data port is TCP, for which mesh {access.mesh} has no keys: start it with --listen"
-        )
-    far = [each for each in access.addresses if each.startswith("tcp://")]
-    host = "127.0.0.1" if all(map(interfaces.is_loopback, far)) else "*"
-    return interfaces.show(host, port or 0)
 
 
 def main() -> None:
@@ -411,22 +424,16 @@ def serve(
     Raises:
         MeshError: its folder cannot be used.
     """
+    collect_seldom()
     folder = Path(options["folder"])
     worker = Worker(
         folder,
         options["slots"],
         durability=options["durability"],
-        temporary=options.get("temporary", False),
         life=life,
         log=log,
-        router_timeout_s=options.get("router_timeout_s"),
-        join_timeout_s=options.get("join_timeout_s"),
-        tasks_max=options.get("tasks_max"),
-        memory_max=options.get("memory_max"),
-        data_port=options.get("data_port"),
-        home=options.get("home", False),
-        fleeting=options.get("fleeting", False),
-        quota_bytes=options.get("quota_bytes"),
+        data=DataPort(options.get("data_port"), options.get("advertise", ())),
+        **{name: options[name] for name in PASSED if name in options},
     )
     try:
         line = access()

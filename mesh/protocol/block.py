@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .inputs import are_inputs
+from .inputs import are_all_inputs
 from .shape import is_blobs, is_digest, is_int, is_map, is_names, maybe, rows
 
 #: Tasks in one block. Large enough that a message's fixed cost is shared by hundreds, small
@@ -48,10 +48,6 @@ def _fits(row: list[Any]) -> bool:
     )
 
 
-def _are_all_inputs(column: Any) -> bool:
-    return type(column) is list and all(map(are_inputs, column))
-
-
 #: The columns of a row.
 BLOCK = (
     is_int,
@@ -62,7 +58,7 @@ BLOCK = (
     is_blobs,
     maybe(is_names),
     maybe(is_blobs),
-    maybe(_are_all_inputs),
+    maybe(are_all_inputs),
 )
 
 _are_rows = rows(*BLOCK)

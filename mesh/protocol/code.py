@@ -22,6 +22,8 @@ from hashlib import blake2b
 from typing import Any
 
 from .functions import CODE_BYTES, is_installed, name_of, travels_by_name
+from .modules import imported
+from .parcel import Source
 
 #: Deeper than this, a plain value counts by its type: it may contain itself.
 DEPTH_MAX = 20
@@ -50,10 +52,12 @@ class Parts:
 
     Attributes:
         modules: the modules that must travel with it, and what of each it uses.
+        imports: the modules that it, or what goes with it, may import when it runs.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.modules: dict[str, set[str]] = {}
+        self.imports: dict[str, None] = {}
         self._hash = blake2b(digest_size=CODE_BYTES)
         self._met: dict[int, tuple[int, Any]] = {}  # by identity, which the object must outlive
         self._bound(function)
@@ -62,6 +66,15 @@ class Parts:
     def digest(self) -> bytes:
         """The code digest."""
         return self._hash.digest()
+
+    def take(self, sources: dict[str, Source]) -> None:
+        """These modules go along as sources: their code counts, too."""
+        for name, source in sources.items():
+            self._say("source", name)
+            try:
+                self._code(compile(source.text, source.path, "exec"), {})
+            except (SyntaxError, ValueError):
+                self._say(source.digest.hex())
 
     def _say(self, *words: str) -> None:
         for word in words:
@@ -135,6 +148,8 @@ class Parts:
         self._from(function.__module__)
         self._say(function.__qualname__)
         code = function.__code__
+        package = function.__globals__.get("__package__") or ""
+        self.imports.update(dict.fromkeys(imported(code, package)))
         globals_: dict[str, None] = {}
         self._code(code, globals_)
         names = list(dict.fromkeys(_names(code)))

@@ -40,11 +40,11 @@ _BLOBS: dict[type[Message], int] = {
     messages.Outcomes: 3,
     messages.Tasks: 5,
     messages.Done: 4,
-    messages.Inputs: 3,
+    messages.Inputs: 4,
 }
 
 #: In these the last field is a blob.
-_LAST_IS_BLOB = (messages.Function, messages.Relay)
+_LAST_IS_BLOB = (messages.Function, messages.Relay, messages.Printed)
 
 #: A message's own fields begin here in its header.
 FIRST = 5

@@ -12,6 +12,7 @@ from .shape import (
     is_blobs,
     is_bytes,
     is_int,
+    is_ints,
     is_kinds,
     is_map,
     is_session,
@@ -23,14 +24,14 @@ from .shape import (
 
 @dataclass(slots=True)
 class Inputs(Message):
-    """router → worker. What tasks take that come in the next TASKS: rows of [lease, task ids,
-    kinds, bodies], in the order in which their payloads number them; a lease of very many has
-    several. A body is a value, or a ref; `stores` says where those are that refs name: [addresses,
-    host, folder]; `holders`, by task, all of them that have what there are copies of. No
-    reply."""
+    """router → worker. What tasks take that come in the next TASKS: rows of [lease, counts, task
+    ids, kinds, bodies]: so many each under consecutive leases, in the order in which their payloads
+    number them; a lease of very many has several rows. A body is a value, or a ref; `stores` says
+    where those are that refs name: [addresses, host, folder]; `holders`, by task, all of them that
+    have what there are copies of. No reply."""
 
     COMMAND = 29
-    SHAPE = (rows(is_int, are_inputs, is_kinds, is_blobs), is_map, is_map)
+    SHAPE = (rows(is_int, is_ints, are_inputs, is_kinds, is_blobs), is_map, is_map)
 
     rows: list[list[Any]]
     stores: dict[str, list[str]]

@@ -2,10 +2,12 @@
 
 By name: the module is the standard library's or installed (it lies in a `site-packages`), and the
 name leads back to the very function. Everything else (`__main__`, a notebook, `sim.py` beside the
-script) goes by value, so that an edited file never runs as its old self.
+script) goes by value, so that an edited file never runs as its old self. That
+is bytecode, which may wait in a store for another Python: it says which one it is of.
 
-Local modules that it uses travel with it, as far as it uses them. The *code digest* tells whether
-a function still is what it was: see code.py. Imported by clients and slots alone.
+Local modules that it uses travel with it, as far as it uses them; what it imports when it runs, as
+sources: see modules.py. The *code digest* tells whether a function still is what it was: see
+code.py. Imported by clients and slots alone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from ..errors import PayloadError
+from ..errors import PayloadError, VersionMismatch
+from .namespaces import asking, fill_module
+from .parcel import Initializer, Parcel
+from .parcel import pack as pack_parcel
+from .version import PYTHON
 
 #: Of a function's digest, and of its code digest.
 DIGEST_BYTES = 16
@@ -30,8 +36,14 @@ CODE_BYTES = 8
 
 _BY_NAME, _BY_VALUE = b"N", b"V"
 
+#: Whose bytecode a function by value is: a byte each for major and minor version.
+_PYTHON = bytes(sys.version_info[:2])
+
 #: Where installers put what they install: of the interpreter, of a user, of a distribution.
-_SITES = frozenset({"site-packages", "dist-packages"})
+SITES = frozenset({"site-packages", "dist-packages"})
+
+#: What a script is called while it runs: its name leads to another one elsewhere.
+_MAIN = frozenset({"__main__", "__mp_main__"})
 
 #: Bound methods, each a new object every time it is looked up.
 _MADE_ANEW = (types.BuiltinMethodType, types.MethodType)
@@ -41,36 +53,51 @@ _packing = threading.Lock()
 
 
 class Packed(NamedTuple):
-    """A function ready to travel: digest of its payload, name, code digest, payload."""
+    """A function ready to travel: digest of its payload, name, code digest, payload; whether it
+    goes by name: then nothing it refers to travels; its parcel; and the local modules of which
+    something is in it."""
 
     digest: bytes
     name: str
     code: bytes
     payload: bytes
+    by_name: bool = False
+    parcel: Parcel = Parcel(b"")
+    modules: tuple[str, ...] = ()
 
-    @property
-    def by_name(self) -> bool:
-        """Whether it travels by name: then nothing it refers to travels."""
-        return self.payload.startswith(_BY_NAME)
+    def at(self, home: str, initializer: Initializer | None = None) -> Packed:
+        """The same, submitted in the folder `home`, to a mesh with this initializer."""
+        placed = self.parcel._replace(home=home, initializer=initializer)
+        return _packed(self.name, self.code, placed, self.by_name, self.modules)
 
 
-def pack(function: Callable[..., Any]) -> Packed:
-    """`function`, packed.
+def pack(function: Callable[..., Any], *, with_modules: bool = True) -> Packed:
+    """`function`, packed. Without its modules it needs those there that it has here, and goes by
+    name itself if it is of one.
 
     Raises:
-        PayloadError: it cannot be pickled.
+        PayloadError: it cannot be pickled, or its modules are too large.
         TypeError: it cannot be called.
     """
     if not callable(function):
-        raise TypeError(f"submit() takes a callable first, not {function!r}")
+        raise TypeError(
+            f"submit() takes a callable first, not {function!r:.80}: write submit(f, x), not "
+            f"submit(f(x))"
+        )
     name = name_of(function)
-    if travels_by_name(function):
-        payload = _BY_NAME + name.encode()
-        code = blake2b(payload, digest_size=CODE_BYTES).digest()
-    else:
-        payload, code = _by_value(function, name)
+    if travels_by_name(function, with_modules=with_modules):
+        call = _BY_NAME + name.encode()
+        code = blake2b(call, digest_size=CODE_BYTES).digest()
+        return _packed(name, code, Parcel(call), True, ())
+    return _by_value(function, name, with_modules)
+
+
+def _packed(
+    name: str, code: bytes, parcel: Parcel, by_name: bool, modules: tuple[str, ...]
+) -> Packed:
+    payload = pack_parcel(parcel)
     digest = blake2b(payload, digest_size=DIGEST_BYTES).digest()
-    return Packed(digest, name, code, payload)
+    return Packed(digest, name, code, payload, by_name, parcel, modules)
 
 
 def name_of(function: Any) -> str:
@@ -81,16 +108,22 @@ def name_of(function: Any) -> str:
     return f"{module}:{qualname}"
 
 
-def load(payload: Any) -> Callable[..., Any]:
-    """The function in `payload`.
+def load(call: Any) -> Callable[..., Any]:
+    """The function that a parcel's `call` is.
 
     Raises:
+        VersionMismatch: it is the bytecode of another Python.
         Exception: whatever importing or unpickling raises.
     """
-    view = memoryview(payload)
+    view = memoryview(call)
     if view[:1] == _BY_NAME:
         return find(bytes(view[1:]).decode())
-    function: Callable[..., Any] = pickle.loads(view[1:])
+    if view[1:3] != _PYTHON:
+        raise VersionMismatch(
+            f"it was pickled by Python {'.'.join(map(str, view[1:3]))}, and this is Python "
+            f"{PYTHON}: submit it again, or run the mesh with the Python that it was submitted by"
+        )
+    function: Callable[..., Any] = pickle.loads(view[3:])
     return function
 
 
@@ -107,10 +140,12 @@ def find(name: str) -> Callable[..., Any]:
     return found
 
 
-def travels_by_name(function: Any) -> bool:
+def travels_by_name(function: Any, *, with_modules: bool = True) -> bool:
     """Whether `function` is what its name leads to, on every host."""
     module_name = getattr(function, "__module__", None)
-    if not isinstance(module_name, str) or not is_installed(module_name):
+    if not isinstance(module_name, str) or module_name in _MAIN:
+        return False
+    if with_modules and not is_installed(module_name):
         return False
     try:
         found = find(name_of(function))
@@ -123,7 +158,7 @@ def travels_by_name(function: Any) -> bool:
 def is_installed(module_name: str) -> bool:
     """Whether every host of this Python has `module_name`: standard library or site-packages."""
     top = module_name.partition(".")[0]
-    if top in ("__main__", "__mp_main__"):
+    if top in _MAIN:
         return False
     if top in sys.stdlib_module_names or top == __name__.partition(".")[0]:
         return True
@@ -131,23 +166,33 @@ def is_installed(module_name: str) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return module is not None and getattr(module, "__path__", None) is None
-    return not _SITES.isdisjoint(PurePath(file).parts)
+    return not SITES.isdisjoint(PurePath(file).parts)
 
 
-def _by_value(function: Any, name: str) -> tuple[bytes, bytes]:
-    """The payload and code digest of a function that travels by value."""
-    from .code import Parts  # slots never need it
+def _by_value(function: Any, name: str, with_modules: bool) -> Packed:
+    """A function that travels by value."""
+    from .code import Parts  # slots never need these
+    from .modules import sources
 
     parts = Parts(function)
+    found = sources(parts.imports, name) if with_modules and parts.imports else {}
+    parts.take(found)
+    inside = {}
+    if with_modules:
+        inside = {each: used for each, used in parts.modules.items() if each not in found}
     stream = io.BytesIO()
     try:
-        dump_by_value(function, parts.modules, stream)
+        dump_by_value(function, inside, stream)
     except Exception as error:
+        from . import culprit
+
+        held = culprit.of_function(function, lambda part: dump_by_value(part, inside, io.BytesIO()))
         raise PayloadError(
-            f"function {name} cannot be pickled: {error}; "
-            f"it holds something that exists in this process alone: make it inside the function"
+            f"function {name} cannot be pickled: {error}; {held or 'something that it holds'} "
+            f"exists in this process alone: make it inside the function"
         ) from error
-    return _BY_VALUE + stream.getvalue(), parts.digest
+    parcel = Parcel(_BY_VALUE + _PYTHON + stream.getvalue(), "", found)
+    return _packed(name, parts.digest, parcel, False, tuple(inside))
 
 
 def dump_by_value(
@@ -164,14 +209,19 @@ def dump_by_value(
     import cloudpickle  # slow to import, and most programs never need it
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        """Takes along, of a local module, what is used of it, not all that is in it."""
+        """Takes along, of a local module, what is used of it, not all that is in it; and of a
+        cached function the function, where Python would look for its name."""
 
         def reducer_override(self, each: Any) -> Any:
+            if isinstance(each, functools._lru_cache_wrapper) and (
+                each.__module__ in loaded or not travels_by_name(each, with_modules=False)
+            ):
+                return cached, (each.__wrapped__, each.cache_parameters())
             if isinstance(each, types.ModuleType) and each.__name__ in loaded:
                 used = modules[each.__name__]
                 state = {name: item for name, item in vars(each).items() if name in used}
-                return types.ModuleType, (each.__name__,), state
-            return super().reducer_override(each)
+                return types.ModuleType, (each.__name__,), state, None, None, fill_module
+            return asking(super().reducer_override(each))
 
     loaded = [name for name in modules if name in sys.modules]
     with _packing:
@@ -184,6 +234,11 @@ def dump_by_value(
             for name in loaded:
                 if name not in theirs:
                     cloudpickle.unregister_pickle_by_value(sys.modules[name])
+
+
+def cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Callable[..., Any]:
+    """A cached function as it arrives: with nothing in its cache."""
+    return functools.lru_cache(**parameters)(function)
 
 
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -116,9 +116,20 @@ def split(ids: bytes) -> list[bytes]:
 
 def are_inputs(ids: Any) -> bool:
     """Whether `ids` is a list of task ids, one after the other."""
-    if not isinstance(ids, bytes) or len(ids) % INPUT_BYTES or len(ids) > _IDS_BYTES_MAX:
-        return False
+    return _may_be(ids) and _have_sessions(ids)
+
+
+def are_all_inputs(column: Any) -> bool:
+    """Whether `column` is of such lists: that of a block, looked at as one."""
+    return type(column) is list and all(map(_may_be, column)) and _have_sessions(b"".join(column))
+
+
+def _may_be(ids: Any) -> bool:
+    return type(ids) is bytes and not len(ids) % INPUT_BYTES and len(ids) <= _IDS_BYTES_MAX
+
+
+def _have_sessions(ids: bytes) -> bool:
+    """Whether each of them begins with ASCII: looked at byte by byte of all, not id by id."""
     if ids.isascii():
         return True
-    sessions = b"".join([ids[at : at + SESSION_CHARS] for at in range(0, len(ids), INPUT_BYTES)])
-    return sessions.isascii()
+    return all(ids[at::INPUT_BYTES].isascii() for at in range(SESSION_CHARS))

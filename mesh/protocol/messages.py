@@ -24,6 +24,8 @@ from .data import Lost as Lost
 from .data import Relay as Relay
 from .data import Where as Where
 from .message import Message as Message
+from .printed import Listen as Listen
+from .printed import Printed as Printed
 from .puts import Put as Put
 from .puts import Take as Take
 from .puts import Taken as Taken
@@ -425,6 +427,8 @@ MESSAGES: dict[int, type[Message]] = {
         Adopt,
         Adopted,
         Closed,
+        Listen,
+        Printed,
     )
 }
 

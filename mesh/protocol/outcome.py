@@ -111,6 +111,11 @@ def has_log(raw: Any) -> bool:
     return bytes(raw[_LOG_BYTES]) != _NO_LOG
 
 
+def with_log(bodies: list[Any]) -> list[int]:
+    """The places of those outcomes that have a log."""
+    return [nth for nth, raw in enumerate(bodies) if raw[_LOG_BYTES] != _NO_LOG]
+
+
 def plain_value(raw: bytes) -> bytes | None:
     """The pickled value of an outcome that has nothing else in it, without parsing it; the
     ordinary case of many tiny results."""
@@ -225,3 +230,16 @@ def failure_body(kind: str, message: str, host: str = "", pid: int = 0) -> bytes
     """The body of a failure that did not come from the user's code: `kind` names an error class
     of errors.py."""
     return body(0.0, 0.0, b"", pack_failure(Failure(kind, message, "", host, pid)))
+
+
+def cut_short(raw: bytes, failure: bytes) -> bytes:
+    """The body of a run that was ended: `failure` is what became of it, while `raw`, if it has left
+    anything, says when it began and what it printed.
+
+    Raises:
+        ValueError: one of them is cut short.
+    """
+    if not raw:
+        return failure
+    said = parse(raw)
+    return body(said.begun, said.took_s, said.log, parse(failure).rest, said.flags)

@@ -2,16 +2,20 @@
 
     worker → slot   FUNCTION  number u32, by-path u8, payload
                     TASKS     function number u32, inline bytes u32, id of the first task (16
-                              bytes), then per task: lease u64, how u8 (1 by path, 2 with inputs),
-                              length u32, payload; with inputs that is their count u32, for each
+                              bytes), length of the context u32, context (see context.py), then
+                              per task: lease u64, how u8 (1 by path, 2 with inputs), length u32,
+                              payload; with inputs that is their count u32, for each
                               kind u8 (0 a value, 1 a file), length u32, and its value, or
                               size u64, crc32 u32 and path, and then the arguments
     slot → worker   READY     pid u32
                     OUTCOMES  per task: lease u64, kind u8, stored u8, seconds f32,
                               length u32, body
                     STUCK     why, as text
-                    UNKNOWN   function number u32, then of each task lease u64: its function never
-                              came, for it was taken back while TASKS was read
+                    FULL      nothing more: the process makes room for another when all that it runs
+                              has ended
+                    UNBEGUN   function number u32, then of each task lease u64: its function never
+                              came, for it was taken back while TASKS was read; or the worker stood
+                              still, and they may have begun elsewhere
 
 A SOCK_SEQPACKET keeps packets whole and in order, and what the slot has not read stays with the
 kernel: the worker, which keeps a duplicate of the slot's end, can take exactly that back. What is
@@ -26,7 +30,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-FUNCTION, TASKS, READY, OUTCOMES, STUCK, UNKNOWN = 1, 2, 3, 4, 5, 6
+FUNCTION, TASKS, READY, OUTCOMES, STUCK, UNBEGUN, FULL = 1, 2, 3, 4, 5, 6, 7
 
 #: How a task's payload comes.
 BY_PATH, WITH_INPUTS = 1, 2
@@ -38,10 +42,10 @@ PACKET_BYTES_MAX = 96 * 1024
 PAYLOAD_BYTES_MAX = 32 * 1024
 
 _FUNCTION = struct.Struct("<BIB")
-_TASKS = struct.Struct("<BII16s")
+_TASKS = struct.Struct("<BII16sI")
 _TASK = struct.Struct("<QBI")
 _COUNT = struct.Struct("<I")
-_UNKNOWN = struct.Struct("<BI")
+_UNBEGUN = struct.Struct("<BI")
 _LEASE = struct.Struct("<Q")
 _INPUT = struct.Struct("<BI")
 _A_FILE = 1
@@ -62,27 +66,36 @@ def parse_function(packet: bytes) -> tuple[int, bool, memoryview]:
     return number, bool(by_path), memoryview(packet)[_FUNCTION.size :]
 
 
-def pack_tasks(
-    number: int, inline_bytes: int, first: bytes, tasks: list[tuple[int, int, Any]]
-) -> bytes:
-    """Consecutive tasks of one function, from the id `first` on: (lease, how, payload) each. A
-    result larger than `inline_bytes` stays with the worker."""
-    parts: list[Any] = [_TASKS.pack(TASKS, number, inline_bytes, first)]
+class Head(NamedTuple):
+    """What the tasks of a packet have in common: the number of their function, how large a result
+    may be that does not stay with the worker, the id of the first task, and their context."""
+
+    number: int
+    inline_bytes: int
+    first: bytes
+    context: bytes
+
+
+def pack_tasks(head: Head, tasks: list[tuple[int, int, Any]]) -> bytes:
+    """Consecutive tasks of one function: (lease, how, payload) each."""
+    *common, context = head
+    parts: list[Any] = [_TASKS.pack(TASKS, *common, len(context)), context]
     for lease, how, payload in tasks:
         parts.append(_TASK.pack(lease, how, len(payload)))
         parts.append(payload)
     return b"".join(parts)
 
 
-def parse_tasks(packet: bytes) -> tuple[int, int, bytes, Iterator[tuple[int, int, memoryview]]]:
-    """The function's number, how large a result may be inline, the first task's id, and (lease,
-    how, payload) of each task."""
-    _, number, inline_bytes, first = _TASKS.unpack_from(packet)
-    return number, inline_bytes, first, _each_task(memoryview(packet))
+def parse_tasks(packet: bytes) -> tuple[Head, Iterator[tuple[int, int, memoryview]]]:
+    """What they have in common, and (lease, how, payload) of each task."""
+    _, number, inline_bytes, first, length = _TASKS.unpack_from(packet)
+    begin = _TASKS.size + length
+    head = Head(number, inline_bytes, first, packet[_TASKS.size : begin])
+    return head, _each_task(memoryview(packet), begin)
 
 
-def _each_task(view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    at, end = _TASKS.size, len(view)
+def _each_task(view: memoryview, at: int) -> Iterator[tuple[int, int, memoryview]]:
+    end = len(view)
     while at < end:
         lease, how, length = _TASK.unpack_from(view, at)
         at += _TASK.size
@@ -130,7 +143,7 @@ def parse_bundle(bundle: Any) -> tuple[list[Any], memoryview]:
 
 def leases_of(packet: bytes) -> list[int]:
     """The leases of the tasks in a packet that was taken back; none in a FUNCTION."""
-    return [lease for lease, _, _ in parse_tasks(packet)[3]] if packet[0] == TASKS else []
+    return [lease for lease, _, _ in parse_tasks(packet)[1]] if packet[0] == TASKS else []
 
 
 def paths_of(packet: bytes) -> list[str]:
@@ -138,18 +151,18 @@ def paths_of(packet: bytes) -> list[str]:
     if packet[0] == FUNCTION:
         _, by_path, payload = parse_function(packet)
         return [bytes(payload).decode()] if by_path else []
-    return [bytes(path).decode() for _, how, path in parse_tasks(packet)[3] if how & BY_PATH]
+    return [bytes(path).decode() for _, how, path in parse_tasks(packet)[1] if how & BY_PATH]
 
 
-def pack_unknown(number: int, leases: list[int]) -> bytes:
-    """These tasks cannot be begun: function `number` never came."""
-    return _UNKNOWN.pack(UNKNOWN, number) + b"".join(map(_LEASE.pack, leases))
+def pack_unbegun(number: int, leases: list[int]) -> bytes:
+    """These tasks of function `number` were not begun: it never came, or they are late."""
+    return _UNBEGUN.pack(UNBEGUN, number) + b"".join(map(_LEASE.pack, leases))
 
 
-def parse_unknown(packet: bytes) -> tuple[int, list[int]]:
-    """The number of a function that never came, and the leases of the tasks that call it."""
-    number = _UNKNOWN.unpack_from(packet)[1]
-    return number, [lease for (lease,) in _LEASE.iter_unpack(packet[_UNKNOWN.size :])]
+def parse_unbegun(packet: bytes) -> tuple[int, list[int]]:
+    """The number of a function, and the leases of tasks that call it, and were not begun."""
+    number = _UNBEGUN.unpack_from(packet)[1]
+    return number, [lease for (lease,) in _LEASE.iter_unpack(packet[_UNBEGUN.size :])]
 
 
 def pack_ready(pid: int) -> bytes:
@@ -170,6 +183,11 @@ def pack_stuck(why: str) -> bytes:
 def parse_stuck(packet: bytes) -> str:
     """Why a result waits."""
     return packet[1:].decode()
+
+
+def pack_full() -> bytes:
+    """The process makes room for another one."""
+    return bytes([FULL])
 
 
 def pack_outcome(lease: int, kind: int, stored: bool, took_s: float, body: bytes) -> bytes:

@@ -20,6 +20,7 @@ import io
 import pickle
 import struct
 import types
+from collections.abc import Collection
 from typing import Any
 
 from ..errors import PayloadError
@@ -54,13 +55,14 @@ LAST_INPUT = b"\x02"
 ARGUMENTS_BYTES_MAX = 64 * 1024
 
 
-def dump(value: Any, *, with_modules: bool = False) -> list[Any]:
+def dump(value: Any, *, with_modules: bool = False, but: Collection[str] = ()) -> list[Any]:
     """`value` as the parts of a payload; `join` makes one of them.
 
     Args:
         value: what to pickle.
         with_modules: classes and functions of local modules travel by value too. A slot leaves
             that: what it has imported its client can import.
+        but: these modules are there: they travel with the function, as sources.
 
     Raises:
         Exception: whatever pickling raises; the callers say what it was they pickled.
@@ -88,7 +90,7 @@ def dump(value: Any, *, with_modules: bool = False) -> list[Any]:
     except Exception:  # a lambda, a local class: cloudpickle can, or says why it can't
         pass
     if with_modules and (head is None or pickle.STACK_GLOBAL in head):
-        modules = _local_modules(value)
+        modules = {name: used for name, used in _local_modules(value).items() if name not in but}
     if head is None or modules or b"__main__" in head:
         plain = list(buffers)
         buffers.clear()
@@ -251,10 +253,14 @@ def _segments(view: memoryview) -> list[memoryview]:
 
 
 def dump_arguments(
-    args: tuple[Any, ...], kwargs: dict[str, Any], mesh: object = None
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    mesh: object = None,
+    with_modules: bool = True,
+    but: Collection[str] = (),
 ) -> tuple[list[Any], bytes]:
     """The parts of the payload of a call's arguments, and the ids of its inputs, one after the
-    other: of the futures of `mesh` among them.
+    other: of the futures of `mesh` among them. `with_modules`, `but`: see `dump`.
 
     Raises:
         PayloadError: one of them cannot be pickled; it is named.
@@ -272,7 +278,8 @@ def dump_arguments(
         try:
             if not kwargs and kinds <= ATOMS | inputs.REFERRING:
                 return [pickle.dumps((args, kwargs), protocol=5)], b"".join(gathered)
-            return dump((args, kwargs), with_modules=True), b"".join(gathered)
+            parts = dump((args, kwargs), with_modules=with_modules, but=but)
+            return parts, b"".join(gathered)
         except Exception as error:
             raise PayloadError(_offender(args, kwargs, error)) from error
 
@@ -284,6 +291,11 @@ def _offender(args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -
         try:
             dump(value, with_modules=True)
         except Exception as reason:
+            from . import culprit
+
+            part = culprit.of_value(value, lambda each: dump(each, with_modules=True))
+            where = f", which is {part}" if part else ""
+            what = culprit.advice(value, "pass plain data instead")
             kind = type(value).__qualname__
-            return f"{name} ({kind}) cannot be pickled: {reason}; pass plain data instead"
+            return f"{name} ({kind}) cannot be pickled: {reason}{where}; {what}"
     return f"the arguments cannot be pickled together: {error}"

@@ -78,7 +78,19 @@ def is_about(value: Any) -> bool:
         and is_small(value.get("slots", 0))
         and is_small(value.get("window", 0))
         and is_dicts(value.get("running", []))
+        and type(value.get("versions", {})) is dict
+        and all(map(is_text, value.get("versions", {}).values()))
+        and is_seconds(value.get("clock_s", 0))
+        and value.get("clock_s", 0) < NUMBER_MAX
+        and is_ints(value.get("descriptors", []))
+        and is_amounts(value.get("resources", {}))
+        and maybe(is_seconds)(value.get("ends_s"))
     )
+
+
+def is_amounts(value: Any) -> bool:
+    """Amounts by name."""
+    return type(value) is dict and all(map(is_int, value.values()))
 
 
 def is_dicts(value: Any) -> bool:

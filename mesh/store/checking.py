@@ -26,9 +26,9 @@ def inspect(data: Path) -> None:
         Exception: of any kind: something cannot be read. Those of another version can.
     """
     if not os.access(data, os.W_OK):
-        check(ReadTables(data, TABLES))
+        check(ReadTables(data, TABLES, inspected=True))
         return
-    tables = LmdbTables(data, TABLES, durability="disk")
+    tables = LmdbTables(data, TABLES, durability="disk", inspected=True)
     check(tables)
     tables.probe()
     tables.close()

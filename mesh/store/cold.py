@@ -51,7 +51,7 @@ def _tables(data: Path) -> ReadTables:
         wrong = "it was being changed" if seal.is_torn() else inspection.damage(data, "checking")
     if wrong is not None:
         raise StoreError(f"{data} is damaged ({doubt}): {wrong}. Restore it from a copy")
-    return ReadTables(data, TABLES)
+    return ReadTables(data, TABLES, inspected=doubt is not None)
 
 
 class ColdStores:

@@ -123,7 +123,7 @@ def clear(incoming: Path) -> None:
     gone."""
     with suppress(OSError):
         for left in list(incoming.iterdir()):
-            if not left.name.startswith(PREFIX):
+            if not left.is_dir():
                 left.unlink()
-            elif is_left(left):
+            elif not left.name.startswith(PREFIX) or is_left(left):
                 shutil.rmtree(left, ignore_errors=True)

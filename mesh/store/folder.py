@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..errors import StoreError
+from ..errors import DISK_FULL, StoreError
 
 #: LMDB needs a local file system: on these it corrupts, or fails with ENOSYS, ESTALE or SIGBUS.
 NETWORK_FILE_SYSTEMS = {
@@ -27,6 +27,9 @@ LOOK_S = 0.01
 #: A folder that somebody reads (see `Share`) is free again within this, mostly.
 READ_S = 10.0
 
+#: Who has lost its owner lets go of its folder within this, mostly: it ends what it runs before.
+ENDING_S = 30.0
+
 #: How the kernel writes a space, a tab, a newline or a backslash in a mount point.
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
@@ -39,13 +42,18 @@ def prepare(folder: Path) -> None:
     """
     _make(folder)
     kind = file_system_of(folder)
-    if kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse.") and "overlay" not in kind:
+    if is_of_network(kind):
         raise StoreError(
             f"{folder} is on a network file system ({kind}), where a store breaks. "
             f"Use a local one, such as {default_root() / folder.name}"
         )
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
+
+
+def is_of_network(kind: str) -> bool:
+    """Whether a file system of this kind is one on which a store breaks."""
+    return kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse.") and "overlay" not in kind
 
 
 def make(folder: Path) -> None:
@@ -69,7 +77,9 @@ def _make(folder: Path) -> None:
             f"{folder} cannot be made: {error.strerror}. Choose another folder"
         ) from error
     if owner != os.getuid():
-        raise StoreError(f"{folder} belongs to another user (uid {owner}): choose your own")
+        raise StoreError(
+            f"{folder} belongs to another user (uid {owner}): choose your own, with --dir or dir="
+        )
     if not os.access(folder, os.W_OK | os.X_OK) or _is_read_only(folder):
         raise StoreError(f"{folder} is read-only: choose a folder that you can write to")
 
@@ -116,10 +126,16 @@ class Lock:
 
     Raises:
         InUse: another process has it; its pid is named. Or some read the folder, for READ_S.
+        StoreError: its file cannot be made.
     """
 
     def __init__(self, folder: Path, name: str = "owner", patience_s: float = 0.0) -> None:
-        self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"{folder / name} cannot be made: {error.strerror}. Choose another folder"
+            ) from error
         begun = time.monotonic()
         try:
             while not self._take():
@@ -135,8 +151,12 @@ class Lock:
         except BaseException:  # Ctrl-C while it waits
             os.close(self._file)
             raise
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        except OSError as error:  # its number is for people; what needs room says that it has none
+            if error.errno not in DISK_FULL:
+                raise
 
     def _take(self) -> bool:
         """Whether it is ours from now on."""
@@ -149,8 +169,31 @@ class Lock:
         return is_shared
 
     def release(self) -> None:
-        """Let another process own the folder."""
-        os.close(self._file)
+        """Let another process own the folder. Once more does nothing: its number is another's."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether `folder` had an owner who is gone, as far as this process may know."""
+    try:
+        Share(folder).release()
+    except StoreError:
+        return False  # it has one, or it is not for us to look
+    return (folder / "owner").exists()
+
+
+def vacate(folder: Path, *names: str) -> None:
+    """Wait until those have gone from the folders of these names in `folder`, which is ours, whom
+    its former owner had started.
+
+    Raises:
+        InUse: one of them is still there after ENDING_S; its pid is named.
+    """
+    for name in names:
+        if (folder / name).is_dir():
+            Lock(folder / name, patience_s=ENDING_S).release()
 
 
 class Share:

@@ -1,4 +1,5 @@
-"""Meaning: which task or group a user's text stands for: an id, a prefix, an alias, or "last"."""
+"""Meaning: which task or group a user's text stands for: an id, a prefix, an alias, the name of a
+group, of several that of the newest, or "last"."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, key, show, unkey
+from . import groups
 from .rows import TEXT_ERRORS, unpack
 from .tables import KEY_BYTES_MAX, Transaction
 
@@ -42,7 +44,7 @@ def _meaning(txn: Transaction, text: str, parsed: tuple[str, int] | None) -> lis
         candidates = [parsed] if parsed is not None else _prefixed(txn, text)
         if len(candidates) > 1:
             return ["several", *(show(*each) for each in candidates)]
-        parsed = candidates[0] if candidates else None
+        parsed = candidates[0] if candidates else groups.named(txn, text)
     if parsed is None:
         return None
     group = txn.get("group", key(*parsed))
@@ -80,24 +82,3 @@ def exists(txn: Transaction, session: str, counter: int) -> bool:
         return False
     header, index = unpack(found[1]), counter - unkey(found[0])[1]
     return index < header[0] and not (len(header) > 9 and index in header[9])
-
-
-def group(txn: Transaction, group: bytes) -> dict[str, Any] | None:
-    """A group's record: its size, its name, and its members that are older tasks."""
-    raw = txn.get("group", group)
-    if raw is None:
-        return None
-    size, name = unpack(raw)
-    session, counter = unkey(group)
-    first = counter + 1  # members follow their group's own id
-    members = txn.scan("foreign", key(session, first), key(session, first + size))
-    foreign: list[list[Any]] = []
-    for member, task in members:  # in runs: a sweep that is found again is a single one
-        i, (session, counter) = unkey(member)[1] - first, unkey(task)
-        if foreign:
-            run = foreign[-1]
-            if [i, session, counter] == [run[0] + run[3], run[1], run[2] + run[3]]:
-                run[3] += 1
-                continue
-        foreign.append([i, session, counter, 1])
-    return {"size": size, "name": name, "foreign": foreign}

@@ -32,7 +32,7 @@ def open_results(
     lock = folder.Lock(root)
     try:
         if temporary:
-            return Results(root, new_id, durability), lock
+            return Results(root, new_id, durability, inspected=True), lock  # nobody touches that
         return _open_kept(root, _id_of(root, new_id), durability, say), lock
     except BaseException:
         lock.release()
@@ -60,7 +60,7 @@ def _open_kept(
         if wrong is not None:
             data.replace(root / "index.mdb-damaged")
             say(f"{data} is damaged: {wrong}. It is kept as index.mdb-damaged")
-    results = Results(root, new_id, durability, seal)
+    results = Results(root, new_id, durability, seal, inspected=doubt is not None)
     try:
         write_synced(root / "id", results.id)
         if doubt is not None or results.is_unindexed():

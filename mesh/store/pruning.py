@@ -17,7 +17,7 @@ from ..core.pruning import Old
 from ..core.puts import PUT
 from ..protocol.outcome import Ref, refs_in
 from ..task import ENDED, STATE_OF, Kind, key, unkey
-from . import lineage
+from . import groups, lineage
 from .holdings import drop, drop_copies
 from .meaning import alias_key
 from .rows import LEASE, pack, unpack
@@ -239,7 +239,7 @@ def _prune_group(txn: Transaction, session: str, group: int) -> None:
         header = _header(txn, member)
         if header[3] == group and not _is_forgotten(txn, member, header):
             return
-    txn.delete("group", key(session, group))
+    groups.forget(txn, key(session, group))
 
 
 def _is_forgotten(txn: Transaction, block: bytes, header: list[Any]) -> bool:

@@ -23,12 +23,13 @@ class ReadTables:
     Args:
         path: the data file.
         names: all tables.
+        inspected: the file may end early, see `extent`: that does no harm, or is being found out.
 
     Raises:
         StoreError: the file is no LMDB environment of this version, cut short, or not readable.
     """
 
-    def __init__(self, path: Path, names: Iterable[str]) -> None:
+    def __init__(self, path: Path, names: Iterable[str], *, inspected: bool = False) -> None:
         names = list(names)
         self._path = path
         try:
@@ -37,7 +38,7 @@ class ReadTables:
             raise StoreError(f"{path} cannot be read as a store: {error}") from error
         self._tables = {}
         try:
-            refuse_cut_short(self._env, path)
+            refuse_cut_short(self._env, path, inspected=inspected)
             for name in names:
                 try:
                     self._tables[name] = self._env.open_db(name.encode(), create=False)

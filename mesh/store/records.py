@@ -1,6 +1,6 @@
 """The router's records: what must survive it, and how it is looked up again.
 
-Layout (schema 4; all keys sort):
+Layout (schema 5; all keys sort):
 
     meta      mesh, birth, epoch, schema, counts, last
     block     id of its first task → msgpack header: shared, immutable
@@ -17,7 +17,8 @@ Layout (schema 4; all keys sort):
     run       task id + lease      → a run that did not end its task: see store/story.py
     alias     a user's id          → the task it means, and what call that was
     function  digest               → name, code digest, payload
-    group     group id             → size, name
+    group     group id             → size, name, older members: see store/groups.py
+    named     digest of a group's name + group id → nothing
     foreign   task id              → the older task that this one is: its alias was taken
     session   a client's session   → the highest counter recorded
     heard     a client's session   → age up to which it had heard of all, when it left
@@ -47,7 +48,7 @@ from ..core.puts import PUT
 from ..core.restored import Restored
 from ..errors import StoreError
 from ..task import STATE_OF, Kind, key, show, unkey
-from . import holdings, inspection, lineage, meaning, pruning, restoring, story
+from . import groups, holdings, inspection, lineage, meaning, pruning, restoring, roll, story
 from .durability import Durability
 from .meaning import alias_key
 from .rows import pack, unpack
@@ -55,11 +56,11 @@ from .seal import Seal
 from .tables import LmdbTables, Tables, Transaction
 
 #: Raised whenever the layout changes so that an older Mesh would misread it.
-SCHEMA = 4
+SCHEMA = 5
 
-#: Older layouts that are read as they are, and go on as this one: 2 knew no runs, hosts, times,
-#: and 3 no inputs.
-UPGRADED = (2, 3)
+#: Older layouts that are read as they are, and go on as this one: 2 knew no runs, hosts, times, 3
+#: no inputs, and 4 found no group by its name.
+UPGRADED = (2, 3, 4)
 
 #: What the arguments of a call are told as that were put: they are in no list.
 ARGUMENTS = "(arguments)"
@@ -78,6 +79,7 @@ BARE = (
     "fetched",
     "copy",
     "gone",
+    "named",
 )
 
 TABLES = (
@@ -96,6 +98,7 @@ TABLES = (
     "alias",
     "function",
     "group",
+    "named",
     "foreign",
     "session",
     "heard",
@@ -150,7 +153,7 @@ class Records:
             "run": story.write_run,
             "begun": self._write_begun,
             "function": self._write_function,
-            "group": self._write_group,
+            "group": groups.write,
             "worker": self._write_worker,
             "counts": lambda txn, counts: txn.put("meta", b"counts", pack(counts)),
         }
@@ -159,7 +162,9 @@ class Records:
             "outcomes": self._outcomes,
             "ended": self._ended,
             "texts": meaning.texts,
-            "group": meaning.group,
+            "group": groups.group,
+            "roll": roll.read,
+            "function": _function_of,
             "story": self._story,
             **pruning.LOOK_UP,
             "makers": restoring.makers,
@@ -167,10 +172,12 @@ class Records:
         }
 
     def _upgrade(self, txn: Transaction, schema: int) -> None:
-        """What schema 2 did not know: when its blocks ended. They have, as of now."""
+        """What schema 2 did not know: when its blocks ended. They have, as of now. And what none
+        knew: the names of groups."""
         for block in [block for block, _ in txn.scan("block")] if schema == 2 else []:
             if txn.get("open", block) is None:
                 pruning.close(txn, block, 0.0)
+        groups.name_all(txn)
         txn.put("meta", b"schema", pack(SCHEMA))
 
     # -- writing ---------------------------------------------------------------------------
@@ -218,10 +225,6 @@ class Records:
         self, txn: Transaction, digest: bytes, name: str, code: bytes, payload: Any
     ) -> None:
         txn.put("function", digest, pack([name, code, payload]))
-
-    def _write_group(self, txn: Transaction, group: bytes, size: int, name: str | None) -> None:
-        txn.put("group", group, pack([size, name]))
-        txn.put("meta", b"last", group)
 
     def _write_worker(self, txn: Transaction, who: str, about: dict[str, Any] | None) -> None:
         if about is None:
@@ -389,6 +392,12 @@ class Records:
         self.tables.close()
 
 
+def _function_of(txn: Transaction, digest: bytes) -> list[Any] | None:
+    """The name, code digest and payload of a function."""
+    raw = txn.get("function", digest)
+    return None if raw is None else list(unpack(raw))
+
+
 def _function_name(header: list[Any], raw: bytes | None) -> str | None:
     """What a task calls, as people see it."""
     if header[1] == PUT:
@@ -427,7 +436,8 @@ def open_records(
                 f"{data} is damaged ({doubt}): {wrong}. Move {home} away to start anew: the tasks "
                 f"and small results recorded there are lost, and run again when they are submitted"
             )
-    tables = LmdbTables(data, TABLES, durability=durability, seal=seal)
+    inspected = doubt is not None or temporary  # nobody else can have touched that
+    tables = LmdbTables(data, TABLES, durability=durability, seal=seal, inspected=inspected)
     try:
         return Records(tables, entropy, mesh)
     except BaseException:

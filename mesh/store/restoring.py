@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..core.block import HOLE, Block, Tries
-from ..core.inputs import NOWHERE, Record
+from ..core.input import NOWHERE, Record
 from ..core.ledger import PUTS, RECORD, record_of
 from ..core.recovery import Maker
 from ..core.restored import Begun, Restored

@@ -64,6 +64,7 @@ class Results:
         new_id: the id of the store if it is new: eight characters.
         durability: what an entry of the index survives when `keep` returns.
         seal: of the index, unless the store is for this boot alone.
+        inspected: the index has been; see `LmdbTables`.
 
     Attributes:
         id: of the store.
@@ -76,7 +77,13 @@ class Results:
     """
 
     def __init__(
-        self, root: Path, new_id: str, durability: Durability, seal: Seal | None = None
+        self,
+        root: Path,
+        new_id: str,
+        durability: Durability,
+        seal: Seal | None = None,
+        *,
+        inspected: bool = False,
     ) -> None:
         self.content = root / "content"
         self.incoming = root / "incoming"
@@ -85,7 +92,7 @@ class Results:
         for made in (self.content, self.incoming):
             made.mkdir(mode=0o700, exist_ok=True)
         self._tables: Tables = LmdbTables(
-            root / "index.mdb", TABLES, durability=durability, seal=seal
+            root / "index.mdb", TABLES, durability=durability, seal=seal, inspected=inspected
         )
         with self._tables.begin(write=True) as txn:
             schema = txn.get("meta", b"schema")
@@ -429,7 +436,7 @@ def inspect(data: Path) -> None:
     Raises:
         Exception: of any kind: something cannot be read. That of another version can.
     """
-    tables = LmdbTables(data, TABLES, durability="disk")
+    tables = LmdbTables(data, TABLES, durability="disk", inspected=True)
     with tables.begin() as txn:
         schema = txn.get("meta", b"schema")
         if schema is None and any(map(txn.count, TABLES)):

@@ -8,7 +8,8 @@ changed. So a store needs no look before it is used
 - if it was left open in this very boot: then its owner was killed, and what LMDB had written is
   in the page cache, whole and in order.
 
-After another boot, or without a seal, it is to be looked at first (`inspection`). If it was being
+After another boot, without a seal, or if it is shorter than it says (`extent`), it is to be looked
+at first (`inspection`). If it was being
 changed at level `process` when the machine went down, it is not to be used at all: pages of several
 commits may be mixed in ways that no look can tell (they were, in 1 of 20 simulated power cuts).
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from .durability import Durability
+from .extent import is_short
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -51,6 +53,11 @@ class Seal:
         """Why the store is to be looked at before it is used, if it is."""
         if not self.data.is_file():
             return None  # a new one, or none at all
+        why = self._broken()
+        return "it ends before its last page" if why is None and is_short(self.data) else why
+
+    def _broken(self) -> str | None:
+        """Why the seal does not answer for the data file, if so."""
         is_empty = not self.data.stat().st_size
         said = self._read()
         if not said:
@@ -63,7 +70,8 @@ class Seal:
 
     def is_torn(self) -> bool:
         """Whether it was being changed at level `process` when the machine went down."""
-        return self.doubt() is not None and self._read().get("durability") == "process"
+        is_broken = self.data.is_file() and self._broken() is not None
+        return is_broken and self._read().get("durability") == "process"
 
     def open(self, durability: Durability) -> None:
         """The store is about to be changed. On the disk when this returns.

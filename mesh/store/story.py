@@ -33,11 +33,11 @@ _FIELDS = ("worker", "given_at", "ended_at", "how", "begun_at", "took_s", "error
 
 def write_run(txn: Transaction, task: bytes, lease: int, about: list[Any], body: Any) -> None:
     """Record a run that did not end its task. `about` is worker, given, ended, kind."""
-    row = [*about, *_told_by(about[3], body)]
+    row = [*about, *told_by(about[3], body)]
     txn.put("run", task + LEASE.pack(lease), pack(row))
 
 
-def _told_by(kind: int, body: Any) -> list[Any]:
+def told_by(kind: int, body: Any) -> list[Any]:
     """When a run began, how long it took, and its error: of its outcome's body. Whatever a slot has
     made of it, the story goes on."""
     if kind == INTERRUPTED:
@@ -66,7 +66,7 @@ def read(txn: Transaction, task: bytes) -> dict[str, Any]:
     record = txn.get("outcome", task)
     if record is not None:
         kind, lease, store = RECORD.unpack_from(record)
-        begun, took_s, error, message = _told_by(kind, record[RECORD.size :])
+        begun, took_s, error, message = told_by(kind, record[RECORD.size :])
         moved = holdings.moves(txn, task, lease)
         maker = moved[0][0] if moved else store.decode().strip("\0")
         last = {"lease": lease, "worker": maker or None}

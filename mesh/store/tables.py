@@ -12,13 +12,14 @@ import sys
 import tempfile
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import lmdb
 
 from ..errors import DISK_FULL, StoreError
+from . import extent
 from .durability import Durability
 from .seal import Seal
 
@@ -109,6 +110,7 @@ class LmdbTables:
         durability: what a commit survives when it returns.
         seal: is opened before the first change, and closed when the store is at rest; without one
             the store is for this boot alone.
+        inspected: the file may end early, see `extent`: whether that harms is being found out.
 
     Raises:
         StoreError: the file is no LMDB environment of this version, cut short, or not writable.
@@ -121,9 +123,11 @@ class LmdbTables:
         *,
         durability: Durability,
         seal: Seal | None = None,
+        inspected: bool = False,
     ) -> None:
         names = list(names)
         self._path = path
+        self._length = 0  # of the file, at least
         if not has_room(path.parent):  # LMDB would map its lock file and die of SIGBUS
             raise NoRoom(f"no room in {path.parent}: free some, or use another folder")
         self._durability = durability
@@ -136,7 +140,7 @@ class LmdbTables:
                 f"Move it away to start anew, or use another folder"
             ) from error
         try:
-            refuse_cut_short(self._env, path)
+            refuse_cut_short(self._env, path, inspected=inspected)
             # Who was killed while it read keeps pages from reuse. Only somebody who looked into the
             # store with a tool can be that: its owner is one process, and its readers end with it.
             self._env.reader_check()
@@ -161,8 +165,18 @@ class LmdbTables:
         try:
             with self._env.begin(write=write) as transaction:
                 yield LmdbTransaction(transaction, self._tables)
+            if write:
+                self._lengthen()
         except lmdb.Error as error:
             raise self._meaning_of(error) from error
+
+    def _lengthen(self) -> None:
+        """The file is as long as it says: see `extent`."""
+        size = extent.needed(self._env)
+        if size > self._length:
+            with suppress(OSError):  # then it is inspected before it is opened again
+                extent.lengthen(self._path, size)
+            self._length = size
 
     @contextmanager
     def rehearse(self) -> Iterator[Transaction]:
@@ -256,12 +270,11 @@ def _open(path: Path, tables: int, durability: Durability) -> lmdb.Environment:
     raise AssertionError("unreachable")
 
 
-def refuse_cut_short(env: lmdb.Environment, path: Path) -> None:
-    """A file that ends before its last page would kill this process with SIGBUS later."""
-    pages = env.info()["last_pgno"] + 1
-    needed = pages * env.stat()["psize"]
-    size = path.stat().st_size
-    if size < needed:
+def refuse_cut_short(env: lmdb.Environment, path: Path, *, inspected: bool) -> None:
+    """A file that ends before its last page would kill this process with SIGBUS later, unless what
+    is not there is free (`extent`); but within a page LMDB never ends."""
+    needed, size = extent.needed(env), path.stat().st_size
+    if size < needed and (not inspected or size % env.stat()["psize"]):
         raise StoreError(
             f"{path} is cut short: {size} bytes of {needed}. "
             f"Restore it from a copy, or move it away to start anew"

@@ -8,6 +8,7 @@ read the file can do what its role may, so one that others can read is refused.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sys
 from dataclasses import dataclass, field, replace
@@ -17,14 +18,14 @@ from typing import Any
 from ..errors import AccessDenied, MeshError, RouterUnreachable, VersionMismatch
 from ..protocol.messages import VERSION_MAX, VERSION_MIN
 from . import private
-from .keys import Keys
+from .keys import Keys, Pair
 
 SCHEMA = 1
 
 ENVIRONMENT = "MESH_ACCESS"
 
-#: A TCP connection on a quiet network is there in milliseconds; beyond this nobody listens.
-CONNECT_S = 2.0
+#: In the folder of a mesh.
+FILE_NAME = "access.json"
 
 #: An access file that comes by standard input.
 STDIN = "-"
@@ -111,6 +112,11 @@ class Access:
         far = [each for each in self.addresses if each.startswith("tcp://")]
         return (far or self.addresses or ["no address"])[0]
 
+    @property
+    def own(self) -> Pair | None:
+        """The key pair of who joins by it; None in a mesh that has none."""
+        return None if self.keys is None else self.keys.own
+
     def dialled(self) -> list[str]:
         """Its addresses as a `Dialer` takes them, those that can be reached from this host."""
         is_here = self.host in ("", socket.gethostname())
@@ -133,7 +139,14 @@ class Access:
                 f"mesh {self.mesh} has no keys, for it is on this host alone: start it with "
                 f"--listen any, or make keys for it with `mesh access new`"
             )
-        return replace(self, keys=self.keys.cut(role))
+        try:
+            return replace(self, keys=self.keys.cut(role))
+        except AccessDenied as error:
+            raise AccessDenied(
+                f"{self.path or 'this access file'}: {error}. Give an admin's, which is "
+                f"~/.mesh/NAME.json where the mesh was started, or ask who has that for what "
+                f"`mesh access show --role {role}` makes"
+            ) from None
 
 
 def locate(given: str | os.PathLike[str] | None) -> Path:
@@ -149,7 +162,7 @@ def locate(given: str | os.PathLike[str] | None) -> Path:
     path = Path(text).expanduser()
     try:
         if path.is_dir():
-            return path / "access.json"
+            return path / FILE_NAME
         is_there = path.exists()
     except PermissionError as error:
         raise AccessDenied(f"access file {path} cannot be read: {error.strerror}") from error
@@ -176,8 +189,11 @@ def read(path: Path) -> Access:
     try:
         data = private.read(path, "access file")
     except FileNotFoundError:
+        start, others = "mesh up", ", or say which one (--access, --dir; in Python access=, dir=)"
+        if path.name == FILE_NAME:
+            start, others = f"mesh up --dir {shlex.quote(str(path.parent))}", ""
         raise RouterUnreachable(
-            f"no access file {path}: start a mesh with `mesh up`, or name another with --access"
+            f"no access file {path}: start a mesh with `{start}`{others}"
         ) from None
     return replace(Access.from_json(data, str(path)), path=path)
 
@@ -193,67 +209,4 @@ def check_protocol(access: Access) -> None:
         raise VersionMismatch(
             f"mesh {access.mesh} speaks protocol {low} to {high}, this Mesh {VERSION_MIN} to "
             f"{VERSION_MAX}: use the same Mesh version"
-        )
-
-
-def is_alive(access: Access) -> bool:
-    """Whether the router of `access` runs: it listens, and if it is of this host it is there.
-
-    The kernel is asked, not the router: one that is busy or stopped is alive all the same.
-    """
-    addresses = [each.partition("#")[0] for each in access.dialled()]
-    is_elsewhere = access.host not in ("", socket.gethostname())
-    return (is_elsewhere or _is_running(access.pid)) and any(map(_listens, addresses))
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        if pid:
-            os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's, and there
-    return True
-
-
-def _listens(address: str) -> bool:
-    kind, _, target = address.partition("://")
-    try:
-        if kind == "ipc":
-            with socket.socket(socket.AF_UNIX) as dialled:
-                dialled.setblocking(False)
-                dialled.connect(target)
-        else:
-            host, _, port = target.rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
-    except BlockingIOError:
-        return True  # so many are dialling that its backlog is full
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def claim(path: Path) -> None:
-    """Make sure that an access file may be written at `path`.
-
-    Raises:
-        MeshError: a mesh that lives, or may live on another host, is joined by that file.
-        AccessDenied: what is there is no access file of ours.
-    """
-    try:
-        access = read(path)
-    except RouterUnreachable:
-        return
-    if is_alive(access):
-        shown = path.stem if path.parent == home() else path
-        raise MeshError(
-            f"mesh {access.mesh} is running here (router process {access.pid}): join it with "
-            f"--access {shown}, stop it with `mesh stop --access {shown}`, or give another --name"
-        )
-    here = socket.gethostname()
-    if access.host not in ("", here):
-        raise MeshError(
-            f"{path} is of a mesh on host {access.host}, and whether that lives cannot be seen "
-            f"from {here}: stop it there, give another --name, or replace the file with --takeover"
         )

@@ -1,7 +1,7 @@
 """Interfaces: by which addresses others may reach a TCP socket of this host.
 
-Addresses are numeric. A name would be looked up by libzmq in its I/O thread, each time it connects:
-a slow name server would stop every socket of the process.
+Addresses that are found are numeric. A name is looked up by libzmq in its I/O thread, each time it
+connects: a slow name server stops every socket of the process. Only who advertises one has that.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ _GLOBAL, _UNUSABLE = "00", 0x20 | 0x40 | 0x08  # deprecated, tentative, a duplic
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.%a-z]+\]|[^:/\[\]]+):(?P<port>\d{1,5}|\*)")
 PORT_MAX = 65_535
 
+#: The host of an address that is dialled. In other characters libzmq, and we, would see more.
+_DIALLED = re.compile(
+    r"[0-9A-Za-z](?:[0-9A-Za-z._-]*[0-9A-Za-z])?|[0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?"
+)
+_NO_HOST = frozenset({"*", "0.0.0.0", "::"})
+
 
 def parse(address: str) -> tuple[str, int] | None:
     """Host, without brackets, and port of ``tcp://HOST:PORT``; None: it is none. Port 0 is any."""
@@ -39,6 +45,12 @@ def parse(address: str) -> tuple[str, int] | None:
 def show(host: str, port: int) -> str:
     """The address that `parse` takes apart."""
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def is_dialled(address: str) -> bool:
+    """Whether `address` can be dialled: one host, by number or name, and one port of it."""
+    host, port = parse(address) or ("*", 0)
+    return port > 0 and host not in _NO_HOST and _DIALLED.fullmatch(host) is not None
 
 
 def numeric(address: str) -> str:
@@ -61,9 +73,13 @@ def numeric(address: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this host reaches the numeric `address`."""
+    """Whether only this host reaches `address`. One with a name, which somebody has written into an
+    access file by hand, is taken for one that others reach."""
     host = (parse(address) or ("*", 0))[0]
-    return host != "*" and ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def here(address: str) -> str:

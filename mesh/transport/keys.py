@@ -128,18 +128,21 @@ class Keys:
 @dataclass(frozen=True)
 class Ring:
     """All the keys of the mesh `mesh`: its router's pair, and one of each role. Who made it before
-    a router has also said where that is to `listen`. `port` is where it listened last."""
+    a router has also said where that is to `listen`, and what to `advertise`. `port` is where it
+    listened last."""
 
     mesh: str
     router: Pair
     roles: dict[str, Pair]
     listen: str | None = None
     port: int = 0
+    advertise: tuple[str, ...] = ()
 
     @classmethod
-    def new(cls, mesh: str, listen: str | None = None) -> Ring:
+    def new(cls, mesh: str, listen: str | None = None, advertise: Iterable[str] = ()) -> Ring:
         """Fresh ones; MeshError: there is no CURVE."""
-        return cls(mesh, Pair.new(), {role: Pair.new() for role in ROLES}, listen)
+        roles = {role: Pair.new() for role in ROLES}
+        return cls(mesh, Pair.new(), roles, listen, advertise=tuple(advertise))
 
     def renewed(self, roles: Iterable[str]) -> Ring:
         """With new pairs for `roles`: the old ones open nothing any more."""
@@ -170,6 +173,7 @@ class Ring:
             "roles": roles,
             "listen": self.listen,
             "port": self.port,
+            "advertise": list(self.advertise),
         }
 
     @classmethod
@@ -187,12 +191,14 @@ class Ring:
             and set(data["roles"]) >= set(ROLES)
             and isinstance(data.get("listen"), str | None)
             and isinstance(data.get("port", 0), int)
+            and isinstance(data.get("advertise", []), list)
         )
         if not good:
             raise AccessDenied("these are no keys of a mesh that this Mesh understands")
         roles = {role: Pair.from_json(data["roles"][role]) for role in ROLES}
         router = Pair.from_json(data.get("router"))
-        return cls(data["mesh"], router, roles, data.get("listen"), data.get("port", 0))
+        elsewhere = tuple(map(str, data.get("advertise", [])))
+        return cls(data["mesh"], router, roles, data.get("listen"), data.get("port", 0), elsewhere)
 
 
 def ring_in(folder: Path) -> Ring | None:

@@ -36,13 +36,15 @@ class HasFileno(Protocol):
 
 
 class Poller:
-    """Waits for any of what was added to be readable."""
+    """Waits for any of `sources`, and of what is added, to be readable."""
 
-    def __init__(self) -> None:
+    def __init__(self, *sources: HasFileno | int) -> None:
         self._poll = select.poll()
         self._talking: list[zmq.Socket[Any]] = []
         self._new: list[zmq.Socket[Any]] = []  # what came before they were added is asked for once
         self._by_fd: dict[int, Any] = {}
+        for source in sources:
+            self.add(source)
 
     def add(self, source: zmq.Socket[Any] | HasFileno | int, *, quiet: bool = False) -> None:
         """Watch a ZeroMQ socket, something with a descriptor, or a descriptor.

@@ -29,7 +29,7 @@ SEARCH_AGAIN_S = 3.0
 SAID_WITHIN_S = 2.5
 
 #: What is said of an address at which it went wrong.
-_WHY = {
+WHY = {
     "": "no answer",
     "cut": "hung up",
     "failed": "nobody listens there, or not this mesh",
@@ -73,7 +73,7 @@ class Route:
 
     def why(self) -> str:
         """What was tried, and what came of it."""
-        found = {address.partition("#")[0]: _WHY[how] for address, how in self._failures.items()}
+        found = {address.partition("#")[0]: WHY[how] for address, how in self._failures.items()}
         for address in self.access.addresses:
             if address.startswith("tcp://") and self.access.keys is None:
                 found[address] = "for which this access file has no keys"
@@ -134,8 +134,7 @@ class Route:
         self._failures.setdefault(address, "")
         if address in self._dialers:
             return
-        keys = self.access.keys
-        dialer = Dialer(self._context, address, keys.own if keys is not None else None)
+        dialer = Dialer(self._context, address, self.access.own)
         self._dialers[address], self._dialled_at[address] = dialer, now
         self._poller.add(dialer.socket)
         self._poller.add(dialer.monitor, quiet=True)

@@ -20,6 +20,7 @@ from typing import Any
 import zmq
 
 from ..errors import AccessDenied, MeshError, RouterUnreachable
+from .gate import Gate
 from .keys import Pair
 from .poller import has_input
 
@@ -109,8 +110,9 @@ class Listener:
         self.socket = context.socket(zmq.ROUTER)
         _common(self.socket)
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # else it drops what it cannot route
-        events = zmq.EVENT_DISCONNECTED
-        self.monitor = self.socket.get_monitor_socket(events)
+        events = zmq.EVENT_DISCONNECTED | zmq.EVENT_ACCEPTED
+        self.monitor = self.socket.get_monitor_socket(events)  # to be looked at, or libzmq stands
+        self._gates: list[Gate] = []
         self._file: Path | None = None
         self._encrypts = False
         try:
@@ -134,7 +136,9 @@ class Listener:
         set_option(zmq.CURVE_SECRETKEY, own.secret.encode())
         set_option(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
         set_option(zmq.ZAP_ENFORCE_DOMAIN, 1)  # with nobody at the door nobody gets in
-        return self._bind(address)
+        bound = self._bind(address)
+        self._gates.append(Gate(bound))
+        return bound
 
     def _bind(self, address: str) -> str:
         try:
@@ -171,12 +175,26 @@ class Listener:
         _send(send, frames)
         return True
 
-    def cuts(self) -> int:
-        """How many connections broke since the last call."""
-        return _drain(self.monitor, zmq.EVENT_DISCONNECTED)
+    def look(self) -> int:
+        """See who has come and gone, and to the gates; how many connections broke since the last
+        call."""
+        seen = []
+        while has_input(self.monitor):
+            seen.append(_event(self.monitor))
+        for gate in self._gates:
+            gate.come(seen.count(zmq.EVENT_ACCEPTED))
+            gate.tend()
+        return seen.count(zmq.EVENT_DISCONNECTED)
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether newcomers by TCP have to wait, for few descriptors are left."""
+        return any(gate.is_shut for gate in self._gates)
 
     def close(self, linger_ms: int = 0) -> None:
         """Unbind. What was sent last has `linger_ms` to leave, before the context's end."""
+        for gate in self._gates:
+            gate.close()
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
@@ -282,13 +300,6 @@ def _send(send: Callable[[Any, int], Any], frames: list[Any]) -> None:
     send(frames[-1], _DONTWAIT)
 
 
-def _drain(monitor: zmq.Socket[bytes], event: int) -> int:
-    seen = 0
-    while has_input(monitor):
-        seen += _event(monitor) == event
-    return seen
-
-
 def _event(monitor: zmq.Socket[bytes]) -> int:
     """The next event of a monitor. `zmq.utils.monitor` would load asyncio for it."""
     event, _ = _MONITORED.unpack(monitor.recv_multipart()[0])
@@ -358,7 +369,8 @@ class SocketFolder:
                 stat = each.lstat()
                 if stat.st_uid != os.getuid() or stat.st_mode & 0o077:
                     raise MeshError(
-                        f"{each} is not yours alone (0700): remove it, or ask its owner to"
+                        f"{each} is not yours alone (0700): remove it, ask uid {stat.st_uid} to, "
+                        f"or have sockets below another folder, in $XDG_RUNTIME_DIR"
                     )
             self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -6,16 +6,13 @@ Linux: they wait for processes by pidfd and look for what is left in /proc.
 
 from __future__ import annotations
 
-import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shell import Shell
+from alarm import ended_within
+from shell import Shell, shell_in
 
 #: Longer than any test should take, and shorter than anybody's patience with a hang.
 TEST_S = 90
@@ -31,44 +28,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="waits on pidfds and reads /proc"))
 
 
-def _too_long(number: int, frame: object) -> None:
-    raise TimeoutError(f"the test has not ended within {TEST_S} s")
-
-
 @pytest.fixture(autouse=True)
 def no_hang() -> Iterator[None]:
     """A test that hangs is ended."""
-    before = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, TEST_S)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def _shell(folder: Path) -> Iterator[Shell]:
-    sockets = Path(tempfile.mkdtemp(prefix="mesh-test-", dir="/tmp"))  # ipc paths must be short
-    shell = Shell(folder, sockets)
-    try:
-        yield shell
-        left = shell.left()
-        assert not left, "left behind:\n" + "\n".join(left)
-    finally:
-        shell.close()
-        shutil.rmtree(sockets)
+    with ended_within(TEST_S):
+        yield
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """A shell for this test alone; what it started must have ended with it."""
-    with _shell(tmp_path) as shell:
+    with shell_in(tmp_path) as shell:
         yield shell
 
 
 @pytest.fixture(scope="module")
 def meshed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A shell with a mesh that is up, for all tests of a file."""
-    with _shell(tmp_path_factory.mktemp("shell")) as shell:
+    with shell_in(tmp_path_factory.mktemp("shell")) as shell:
         up = shell.up()
         yield shell
         shell.mesh("stop", "--now")

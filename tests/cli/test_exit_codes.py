@@ -30,6 +30,7 @@ def test_usage_errors(shell: Shell) -> None:
     for command in (["--no-such-flag"], ["no-such-command"], ["status", "--no-such-flag"]):
         wrong = shell.mesh(*command, code=2)
         assert "Usage: mesh" in wrong.err and wrong.out == ""
+    assert "Did you mean 'result'?" in shell.mesh("reslut", "last", code=2).err
     error = shell.mesh("status", "--no-such-flag", "--json", code=2).json["error"]
     assert error["type"] == "NoSuchOption" and "--no-such-flag" in error["message"]
     both = shell.mesh("status", "--name", "a", "--dir", "b", "--json", code=2).json["error"]

@@ -34,7 +34,7 @@ def test_each_event_of_each_task_is_a_line_of_the_router(shell: Shell) -> None:
     done = up.finish()
     assert done.code == 0
     said = [json.loads(line)["text"] for line in done.err.splitlines()]
-    assert [text.split(" ", 1)[0] for text in said] == ["waiting"]
+    assert [text.split(" ", 1)[0] for text in said] == ["nothing"]
 
     router = rows(shell.folder / "m" / "log" / "router.log")
     told = {

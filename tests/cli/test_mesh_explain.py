@@ -51,7 +51,8 @@ def test_of_a_group_it_tells_the_states_of_its_members(meshed: Shell) -> None:
     ).strip()
     session, _, number = group.partition(".")
 
-    head, member = meshed.mesh("explain", group).out.splitlines()
+    head, cause, member = meshed.mesh("explain", group).out.splitlines()
+    assert cause == f"  1× TypeError sim.py:12 (e.g. {session}.{int(number) + 3})"
     assert head == f"{group} 'sweep', a group of 3: 2 done, 1 failed"
     assert member.endswith(f"mesh explain {session}.{int(number) + 3}"), "the one that failed"
     tasks = meshed.mesh("explain", group, "--json").json["tasks"]

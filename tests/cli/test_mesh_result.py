@@ -131,11 +131,14 @@ def test_a_group(meshed: Shell, groups: dict[str, str]) -> None:
 
 def test_a_group_with_failed_members(meshed: Shell, groups: dict[str, str]) -> None:
     failed = meshed.mesh("result", groups["bad"], code=1)
-    assert failed.err.startswith("1 of 3 tasks did not succeed; the first:\n")
+    digest, *_ = failed.err.splitlines()
+    assert digest.startswith("2 done, 1 failed: 1× TypeError sim.py:")
     assert "TypeError" in failed.err and failed.out == ""
     error = meshed.mesh("result", groups["bad"], "--json", code=1).json["error"]
     assert error["type"] == "TypeError" and error["task"] != groups["bad"]
     assert meshed.mesh("wait", groups["bad"], code=1).out == "2 done, 1 failed\n"
+    skipped = meshed.mesh("result", groups["bad"], "--errors", "skip", "--json")
+    assert len(skipped.rows) == 2 and digest.startswith(skipped.err.removeprefix("mesh: ").strip())
 
 
 def test_not_yet_and_never(meshed: Shell) -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 from shell import Shell
 
-from mesh.cli.lines import seconds
+from mesh.options import show_seconds
 from mesh.task import State
 
 
@@ -99,7 +99,9 @@ def test_workers(meshed: Shell) -> None:
         "PROCESS",
         "SLOTS",
         "BUSY",
+        "LEFT",
         "HEARD",
+        "HAS",
         "RESULTS",
         "BYTES",
         "SERVED",
@@ -165,4 +167,4 @@ def test_all_tasks_are_listed_however_many(meshed: Shell) -> None:
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7500, "2 h 5 min"), (200_000, "2 d 7 h")],
 )
 def test_durations(count: float, text: str) -> None:
-    assert seconds(count) == text
+    assert show_seconds(count) == text

@@ -34,7 +34,7 @@ def test_up_says_how_to_join_and_ctrl_c_ends_it(shell: Shell) -> None:
     assert access_of(shell)["folder"] == str(shell.folder / "m")
     up.send(signal.SIGINT)
     done = up.finish()
-    assert done.code == 0 and "waiting for what runs" in done.err
+    assert done.code == 0 and "nothing runs: the mesh ends" in done.err
     assert not file.exists() and not (shell.folder / "m" / "access.json").exists()
     assert shell.left() == []
 

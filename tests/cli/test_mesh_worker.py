@@ -43,6 +43,30 @@ def test_a_router_and_workers_make_a_mesh(shell: Shell) -> None:
         assert part.finish().code == 0
 
 
+def test_a_worker_says_how_long_it_stays_and_who_says_how_many_slots_it_has(shell: Shell) -> None:
+    router, _ = start_router(shell)
+    allocation = {"MPI_LOCALNRANKS": "1000", "SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": "1"}
+    worker = shell.start("worker", "--dir", shell.folder / "w1", **allocation)
+    assert "that is not minded" in worker.line("err")
+    worker.line()
+    other = shell.start(
+        "worker", "--slots", 1, "--time-limit", "1-02:00:00", "--dir", shell.folder / "w2"
+    )
+    told = "ends in 26 h 0 min, says --time-limit: it leaves 1 min 0 s before"
+    assert told in other.line("err")
+    other.line()
+    shell.mesh("wait", "--slots", 2)
+    lines = shell.mesh("workers").out.splitlines()
+    assert sum("1 by MPI_LOCALNRANKS" in line for line in lines) == 1
+    assert sum("25 h 59 min" in line for line in lines) == 1
+    assert "the time of 1 worker ends, of the first in 25 h 59 min" in shell.mesh("status").out
+    refused = shell.mesh("worker", "--time-limit", "soon", code=2)
+    assert "'soon' is no duration: give 90, 5m, 12h, 30d or 01:00:00" in refused.err
+    shell.mesh("stop")
+    for part in (router, worker, other):
+        assert part.finish().code == 0
+
+
 def test_ctrl_c_of_a_worker_is_a_drain(shell: Shell) -> None:
     router, _ = start_router(shell)
     worker = shell.start("worker", "--slots", 1, "--dir", shell.folder / "w1")

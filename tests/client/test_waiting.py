@@ -31,6 +31,12 @@ class Nobody:
     def call(self, callback: Any) -> None:
         callback()
 
+    def look(self, session: str, first: int, count: int = 1) -> None:
+        """Nobody keeps account."""
+
+    def shown(self) -> None:
+        """Nothing is."""
+
     def is_recorded(self, counter: int) -> bool:
         return counter in self.recorded
 
@@ -172,3 +178,34 @@ def test_a_member_that_was_never_sent_is_not_found(waiting: Waiting):
     ends(waiting, OWN, 2)
 
     assert own.ended and again.ended
+
+
+def test_a_foreign_group_that_has_ended_is_not_taken_for_an_own_one_with_the_same_numbers(
+    waiting: Waiting,
+):
+    own, foreign = own_group(waiting, 0, 2), group_of(waiting, 0, 2, OTHER)
+    waiting.join_group(foreign)
+
+    ends(waiting, OTHER, 1, 2)
+    assert foreign.ended and not own.ended and not waiting.wait_idle(0)
+    assert waiting.all_spans() == [(OWN, 1, 2)]
+    ends(waiting, OWN, 1, 2)
+
+    assert own.ended and waiting.wait_idle(0)
+
+
+def test_a_foreign_group_has_no_entry_for_each_of_its_members(waiting: Waiting):
+    group, twin = (group_of(waiting, 9, 1000, OTHER) for _ in range(2))
+    group.older.add(0, THIRD, 5, 2)
+    for each in (group, twin):
+        waiting.join_group(each)
+    assert len(waiting._others) == 2
+    assert set(waiting.all_spans()) >= {(OTHER, 12, 998), (OTHER, 10, 1000), (THIRD, 5, 2)}
+
+    ends(waiting, OTHER, *range(5, 1010))
+    ends(waiting, THIRD, 5)
+    assert twin.ended and not group.ended
+    waiting.is_older(THIRD, 6, OTHER, 3, ended=False)
+    ends(waiting, OTHER, 3)
+
+    assert group.ended and waiting.all_spans() == []

@@ -136,10 +136,10 @@ def test_when_a_slot_idles_what_waits_elsewhere_is_recalled_once():
     assert recalled(sent) == [(W1, 3)], "half of what it could spare"
     assert recalled(lone.tick(0.01)) == []
 
-    # What it gives back goes to the idle slots.
+    # What it gives back goes to who has fewer.
     leases = list(lone.core.fleet.workers[W1].held)[-3:]
     sent = lone.say(W1, m.Returned(leases, 8))
-    assert given_out(sent)[W2] == [5, 6]
+    assert given_out(sent)[W2] == [5, 6, 7]
 
 
 def test_who_is_away_keeps_nobody_from_being_asked():
@@ -295,3 +295,21 @@ def test_nothing_waits_while_there_is_room(sizes: list[tuple[int, int]], counts:
     assert sum(held(lone)) == min(room, sum(counts))
     for (_, window), count in zip(sizes, held(lone), strict=True):
         assert count <= window
+
+
+def test_how_far_clocks_are_apart_is_known_from_what_workers_say():
+    lone = LoneRouter()
+    lone.core.ledger.ahead_s = 500.0
+    about = {"slots": 1, "window": 1, "clock_s": lone.now + 500.0 + 90.0}
+    lone.hello(C1)
+    lone.hello(W1, about=about)
+
+    def skew() -> float:
+        [(_, told)] = [each for each in lone.say(C1, m.Ask(1, "status", {})) if each[0] == C1]
+        return told.value["workers"][0]["skew_s"]
+
+    assert skew() == 90.0
+    lone.say(W1, m.Report(about | {"clock_s": lone.now + 498.0}))
+    assert skew() == -2.0
+    lone.say(W1, m.Report({"slots": 1}))
+    assert skew() == 0.0, "who says nothing of its clock is not judged"

@@ -199,6 +199,41 @@ def test_what_failed_before_and_was_given_on_is_not_given_out_until_all_have_sai
     assert holders(mesh) == {second: W2}
 
 
+@pytest.mark.parametrize("order", [[W1, W2], [W2, W1]], ids=["in order", "the later first"])
+def test_failures_that_were_counted_are_not_when_their_workers_say_them_again(order: list[str]):
+    mesh = Mesh()
+    mesh.submit(C1, 0)
+    mesh.hello(W2)
+    [first] = mesh.core.fleet.workers[W1].held
+    mesh.say(W1, m.Done([outcome(first, Kind.SLOT_LOST)], 0))
+    [second] = mesh.core.fleet.workers[W2].held
+    mesh.say(W2, m.Done([outcome(second, Kind.SLOT_LOST)], 0))
+    mesh.crash()  # both are on disk, and neither worker knows it
+
+    for who in order:
+        lease = {W1: first, W2: second}[who]
+        tell(mesh, who, lease)
+        mesh.say(who, m.Done([outcome(lease, Kind.SLOT_LOST)], 0))
+
+    block, i = mesh.core.ledger.blocks.find(C1, 0)
+    assert block.tries[i].slot_losses == 2
+
+
+def test_a_run_that_goes_on_is_taken_up_again_though_a_later_one_has_failed():
+    mesh = Mesh()
+    mesh.submit(C1, 0)
+    [first] = mesh.core.fleet.workers[W1].held
+    mesh.say(C1, m.Beat())
+    mesh.tick(30.0)  # W1 is silent, and given up
+    mesh.hello(W2)
+    [second] = mesh.core.fleet.workers[W2].held
+    mesh.say(W2, m.Done([outcome(second, Kind.SLOT_LOST)], 0))
+
+    tell(mesh, W1, first)
+
+    assert holders(mesh) == {first: W1}
+
+
 @pytest.mark.parametrize("kind", [Kind.SLOT_LOST, Kind.ERROR])
 @pytest.mark.parametrize("order", [[W1, W2], [W2, W1]], ids=["in order", "the later first"])
 def test_of_two_leases_of_the_last_life_the_later_one_has_the_task(kind: Kind, order: list[str]):

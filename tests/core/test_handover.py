@@ -54,6 +54,11 @@ class Leaving(Losing):
             for row in each.refs
         ]
 
+    def drops(self) -> list[tuple[str, int]]:
+        """Who was told to let go of what: counters."""
+        told = [(who, each) for who, each in self.told if type(each) is m.Drop]
+        return list(dict.fromkeys((who, row[1]) for who, each in told for row in each.leases))
+
     def settled(self) -> list[tuple[int, int]]:
         """What becomes of what was offered: counter, fate."""
         rows = [row for _, each in self.told if type(each) is m.Settled for row in each.rows]
@@ -82,6 +87,47 @@ def test_the_home_worker_adopts_it_and_its_record_names_that_store():
     story = mesh.records.look_up("story", (C1, maker))
     assert [(each["from"], each["to"]) for each in story["moves"]] == [(W1, W3)]
     assert (story["runs"][-1]["worker"], story["result"]["store"]) == (W1, W3)
+
+
+def test_a_store_that_is_to_have_it_again_is_not_told_to_let_go_of_it():
+    mesh = Leaving(W2)
+    maker = mesh.add()
+    lease = mesh.end(maker)
+    mesh.offer((maker, lease))
+    mesh.adopts(W2, (maker, lease))
+    mesh.do(Gone(W1.encode()))  # before it was told
+    mesh.greet(W1, 3)
+    assert len(mesh.records.look_up("drops", (W1, b"", 9))) == 1
+
+    mesh.told = []
+    mesh.say(W2, m.Offer(LEAVES, [[C1, maker, lease]]))
+    mesh.store()
+    assert mesh.orders() == [(W1, maker)]
+    mesh.wait(60)
+    assert not mesh.drops()
+    mesh.adopts(W1, (maker, lease), of=W2)
+    mesh.wait(60)
+    assert mesh.store_of(maker) == W1
+    assert not mesh.drops()
+    listed = [len(mesh.records.look_up("drops", (who, b"", 9))) for who in (W1, W2)]
+    assert listed == [0, 1], "the other one is to, when it is back"
+
+
+def test_if_it_does_not_take_it_it_is_told_then():
+    mesh = Leaving(W2)
+    maker = mesh.add()
+    lease = mesh.end(maker)
+    mesh.offer((maker, lease))
+    mesh.adopts(W2, (maker, lease))
+    mesh.do(Gone(W1.encode()))
+    mesh.greet(W1, 3)
+    mesh.say(W2, m.Offer(LEAVES, [[C1, maker, lease]]))
+    mesh.store()
+
+    mesh.told = []
+    mesh.adopts(W1, (maker, lease), of=W2, why="no room")
+    mesh.wait(60)
+    assert mesh.drops() == [(W1, maker)]
 
 
 def test_it_is_not_settled_before_the_move_is_on_disk():

@@ -64,9 +64,11 @@ class Graph(LoneRouter):
         """Have `who` make a result: the others are busy meanwhile."""
         for worker in self.core.fleet:
             worker.window = self.slots if worker.who == who else 0
+            self.core.fleet.rooms.touch(worker)
         self.submit_taking(counter)
         for worker in self.core.fleet:
             worker.window = self.slots
+            self.core.fleet.rooms.touch(worker)
         return self.made(counter, who, size)
 
     def where(self, counter: int) -> str:
@@ -103,6 +105,7 @@ def test_a_task_goes_to_who_has_most_of_its_bytes():
 def test_not_for_a_few_bytes():
     graph = Graph(W1, W2, slots=2)
     graph.make(0, W2, SMALL)
+    graph.make(1, W1, SMALL)  # it was the last to be given something: the next goes to it
     graph.submit_taking(10, 0, count=2)
     graph.submit_taking(20, 0, count=1)
     assert {graph.where(10), graph.where(11)} == {W1}

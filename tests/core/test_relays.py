@@ -9,7 +9,7 @@ from lone_router import C1, W1, W2, W3, LoneRouter
 from mesh.core.events import Gone
 from mesh.core.relays import ANSWER_S, ON_WAY_MAX, ON_WAY_TO_ONE_MAX
 from mesh.protocol import messages as m
-from mesh.protocol import transfer
+from mesh.protocol import transfer, upload
 from mesh.task import key
 
 OTHERS = [f"{letter}" * 8 for letter in "defghijk"]
@@ -17,6 +17,10 @@ OTHERS = [f"{letter}" * 8 for letter in "defghijk"]
 
 def get(offset: int = 0) -> bytes:
     return transfer.pack_get(transfer.Get(5, key(C1, 0), 7, 0, offset, transfer.CHUNK_BYTES))
+
+
+def part() -> bytes:
+    return upload.pack_part(upload.Part(6, key(C1, 0), 0, 0, 200))
 
 
 class Wire(LoneRouter):
@@ -27,6 +31,9 @@ class Wire(LoneRouter):
 
     def ask(self, who: str, store: str = W1) -> list[tuple[str, Any]]:
         return relayed(self.say(who, m.Relay(store, 0, get(), b"")))
+
+    def send(self, who: str, store: str = W1) -> list[tuple[str, Any]]:
+        return relayed(self.say(who, m.Relay(store, 0, part(), b"p" * 100)))
 
     def answer(self, who: str, number: int) -> list[tuple[str, Any]]:
         head = transfer.pack_chunk(5, 0, 100)
@@ -54,6 +61,42 @@ def test_a_request_and_its_answer_pass_as_they_are():
         assert answer.head == transfer.pack_chunk(5, 0, 100)
         wire.read(asker, answer.number)
         assert not wire.core.relays
+
+
+def test_a_part_passes_to_a_store_and_is_answered():
+    wire = Wire()
+    [(holder, passed)] = wire.send(C1)
+    assert (holder, passed.store, passed.head, passed.content) == (W1, "", part(), b"p" * 100)
+    held = upload.pack_answer(upload.HELD, 6, 0)
+    [(back, answer)] = relayed(wire.say(W1, m.Relay("", passed.number, held, b"")))
+    assert (back, answer.store, answer.head) == (C1, W1, held)
+    wire.read(C1, answer.number)
+    assert not wire.core.relays
+
+
+def test_a_part_that_does_not_come_through_is_sent_back_to_be_sent_again():
+    wire = Wire()
+    assert [each.head for _, each in wire.send(C1, "zzzzzzzz")] == [
+        upload.pack_answer(upload.AWAY, 6, 0)
+    ]
+    for _ in range(ON_WAY_TO_ONE_MAX):
+        wire.send(C1)
+    assert [each.head for _, each in wire.send(C1)] == [upload.pack_answer(upload.BUSY, 6, 0)]
+
+
+def test_a_worker_sends_no_parts():
+    wire = Wire()
+    assert not wire.send(W2)
+    assert not wire.core.relays
+
+
+def test_a_part_takes_room_for_as_long_as_its_worker_may_not_have_read_it():
+    wire = Wire()
+    wire.send(C1)
+    wire.tick(ANSWER_S + 1)
+    assert wire.core.relays
+    wire.tick(5000.0)
+    assert not wire.core.relays
 
 
 def test_a_store_that_is_not_there_is_away():

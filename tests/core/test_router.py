@@ -9,14 +9,17 @@ import shapes
 from fakes import World, on_wire
 from hypothesis import given
 from hypothesis import strategies as st
-from lone_router import C1, W1, F, LoneRouter
+from lone_router import C1, W1, W2, F, LoneRouter
 
+from mesh.core import rights
 from mesh.core.events import Committed, Found, Garbled, Gone, Tick
 from mesh.core.intake import Answers
+from mesh.core.ledger import RECORD
 from mesh.core.news import NEWS_BYTES_MAX
 from mesh.core.peers import ACK_DELAY_S
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
+from mesh.protocol.outcome import body
 from mesh.task import Kind, key
 
 
@@ -92,6 +95,42 @@ def test_a_greeting_that_cannot_be_taken_is_told_why_and_leaves_nothing(fields: 
 
     assert kinds(sent) == [(C1, m.Error)]
     assert not lone.core.peers.by_id and not lone.core.fleet.workers
+
+
+def test_a_worker_of_another_python_is_refused_with_the_next_step():
+    lone = LoneRouter()
+    lone.core.peers.runs = {"python": "3.11.2"}
+    about = {"slots": 1, "window": 1, "versions": {"python": "3.12.1"}}
+
+    [(_, error)] = lone.hello(W1, about=about)
+
+    assert error.kind == "VersionMismatch" and not lone.core.fleet.workers
+    assert "runs Python 3.11 (3.11.2 at its router), and you run 3.12.1" in error.text
+    assert "Start this one with Python 3.11" in error.text
+    # Also if it asks for what its key does not let it be: `mesh doctor` on a worker's host does.
+    hello = m.Hello("client", C1, b"1", m.VERSION_MIN, m.VERSION_MAX, about, [])
+    asked = rights.refusal(hello, None, "worker", lone.core.peers.runs)
+    assert asked is not None and (asked.kind, asked.text) == (error.kind, error.text)
+    about["versions"] = {"python": "3.11.9"}
+    assert m.Welcome in [type(message) for _, message in lone.hello(W1, about=about)]
+    asked = rights.refusal(hello, None, "worker", lone.core.peers.runs)
+    assert asked is not None and asked.kind == "AccessDenied"
+
+
+def test_a_client_of_another_python_may_look_and_submits_nothing():
+    lone = LoneRouter()
+    lone.core.peers.runs = {"python": "3.11.2"}
+    assert kinds(lone.hello(C1, about={"versions": {"python": "3.9.7"}})) == [(C1, m.Welcome)]
+
+    assert kinds(lone.say(C1, m.Ask(1, "status", {}))) == [(C1, m.Tell)]
+    for message in (
+        m.Function(F, "sim:f", b"code", b"V"),
+        m.Submit([[0, F, {}, None, 0, [b"x"], None, None, None]]),
+        m.Put([[1, bytes([Kind.VALUE]), b"x", 0]]),
+    ):
+        [(_, error)] = lone.say(C1, message)
+        assert (type(error), error.kind) == (m.Error, "VersionMismatch")
+    assert not sum(lone.core.ledger.counts) and not lone.core.ledger.functions
 
 
 def test_garbage_is_answered_and_forgotten():
@@ -453,3 +492,27 @@ def test_what_comes_with_what_fails_at_once_names_its_cause():
     failures = [body for _, message in told for run in message.runs for body in run[3]]
     assert len(failures) == 3
     assert all(f"its input {C1}.99 is no task".encode() in body for body in failures)
+
+
+@pytest.mark.parametrize("mark", [b"m", b"another"])
+def test_who_takes_an_alias_of_its_own_block_takes_what_that_means(mark: bytes):
+    """The first of the block is an older task, or is refused; the second takes it."""
+    lone = LoneRouter()
+    lone.hello(C1)
+    lone.say(C1, m.Function(F, "sim:f", b"code", b"V"))
+    first, done = key(C1, 5), RECORD.pack(Kind.VALUE, 7, b"w" * 8) + body(0, 0, b"", b"V")
+    row = [5, F, {}, None, 0, [b"x"] * 2, ["a", "b"], [mark, b"m"], [b"", first]]
+    lone.say(C1, m.Submit([row]))
+    [(token, _, _)] = lone.lookups
+
+    older = {"a": ((W2, 3, "sim:f", b"code", b"m"), done)}
+    lone.do(Found(token, Answers(older, set(), {})))
+
+    [[inputs]] = [about[1:] for what, *about in lone.writes if what == "inputs"]
+    ended = [row for what, *about in lone.writes if what == "outcomes" for row in about[0]]
+    if mark == b"m":
+        assert (inputs, ended) == ([b"", key(W2, 3)], [])
+    else:
+        assert inputs == [b"", first]
+        assert [task for task, _ in ended] == [first, key(C1, 6)]
+        assert b"is sim:f with other arguments" in ended[1][1], "the first cause is named"

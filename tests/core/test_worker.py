@@ -27,11 +27,13 @@ from mesh.core.events import (
 )
 from mesh.core.gathering import ON_WAY_BYTES_MAX
 from mesh.core.guard import WEIGH_EVERY_S
+from mesh.core.reporting import REPORT_S
 from mesh.core.slots import RESTART_PAUSE_S, START_FAILURES_MAX
-from mesh.core.worker import LAST_ACK_S, REPORT_S, STALL_S, WorkerCore
+from mesh.core.term import LAST_ROUND_S
+from mesh.core.worker import LAST_ACK_S, STALL_S, WorkerCore
 from mesh.protocol import messages as m
 from mesh.protocol.link import Envelope
-from mesh.protocol.outcome import Ref
+from mesh.protocol.outcome import LOG_STORED, Ref, body, parse, parse_failure, refs_in
 from mesh.protocol.stores import GOES, STAYS
 from mesh.task import Kind, key
 
@@ -106,6 +108,18 @@ def test_it_begins_nothing_while_the_router_may_have_given_it_up():
     assert [row[0] for row in said(turn, m.Hello)[0].held] == [2], "the one that has begun"
     assert not lone.turn(SlotReady(0, 200)).tasks
     assert not lone.tick(0.0).tasks
+
+
+def test_what_came_before_it_was_stopped_is_not_begun_after():
+    lone = LoneWorker(slots=2)
+    tasks = m.Tasks([[C1, 1, 1, F, {}, [b"x"] * 2]])
+    lone.core.handle(
+        RouterHeard(Envelope(lone.core.link.session, lone.number + 1, 0, tasks)), lone.now
+    )
+    lone.now += 10.1  # amid the turn
+
+    assert not lone.core.settle(lone.now).tasks
+    assert said(lone.tick(0.0), m.Hello)[0].held == [], "what it has not begun is given out anew"
 
 
 def end(lone: LoneWorker, lease: int, body: bytes) -> list[Any]:
@@ -271,6 +285,34 @@ def test_what_uses_more_memory_than_it_may_is_killed():
 
     [done] = said(lone.turn(SlotExited(0, "was killed by SIGKILL", [])), m.Done)
     assert done.runs[0][3] == bytes([Kind.OUT_OF_MEMORY])
+
+
+def test_what_a_dead_slot_had_printed_is_in_the_outcome():
+    lone = LoneWorker()
+    lone.tasks(1, 1)
+
+    remains = {1: body(1700.0, 2.5, b"last words\n", b"")}
+    [done] = said(lone.turn(SlotExited(0, "was killed by SIGSEGV", [], remains)), m.Done)
+
+    found = parse(done.runs[0][4][0])
+    assert (found.begun, found.took_s, found.log) == (1700.0, 2.5, b"last words\n")
+    assert "took its slot down" in parse_failure(found.rest)[0].message
+
+
+def test_a_log_that_was_stored_by_what_was_interrupted_is_told_once_it_is_safe():
+    lone = LoneWorker()
+    lone.tasks(1, 1, time_limit=1.0)
+    assert lone.tick(1.0).kills == [(0, 1)]
+    assert lone.core.slots.struck(0, lone.now)
+    ref = Ref(key(C1, 1), 1, 1, 100, 7, b"w" * 8).packed
+    said_by_it = body(1700.0, 1.0, ref, b"\x80", LOG_STORED)
+
+    turn = lone.turn(SlotAnswered(0, [(1, Kind.VALUE, said_by_it, 1.0, True)]))
+    [(ticket, kind, stored)] = turn.store
+    assert kind == Kind.TIMED_OUT and said(turn, m.Done) == []
+    [done] = said(lone.turn(Committed(ticket)), m.Done)
+    assert done.runs[0][3] == bytes([Kind.TIMED_OUT])
+    assert done.runs[0][4] == [stored] and refs_in(kind, stored)[0].size == 100
 
 
 def test_a_limit_of_memory_does_not_keep_it_awake_for_the_next_task():
@@ -751,8 +793,8 @@ def test_when_its_time_is_over_it_goes():
     while lone.core.settle(lone.now).stop is None:
         lone.core.handle(Tick(), lone.now)
         lone.now = lone.core.deadline(lone.now) + 0.001
-        assert lone.now < 1005.1
-    assert lone.now >= 1005.0
+        assert lone.now < 1005.1 + LAST_ROUND_S
+    assert lone.now >= 1005.0 + LAST_ROUND_S
 
 
 @pytest.mark.parametrize("how", [{"within_s": 0.0}, {"mesh_ends": True}])

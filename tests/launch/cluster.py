@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from shell import Shell
+
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 PARTS = "munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel"
 
@@ -50,6 +52,12 @@ def missing() -> str | None:
     if lacking:
         return f"{', '.join(lacking)} are not installed"
     return None if os.getuid() == 0 else "slurmctld is run by root"
+
+
+def all_over(shell: Shell) -> bool:
+    """Whether nothing that was launched is known any more, nor what its workers read."""
+    left = (shell.home / ".mesh" / "launches").iterdir()
+    return [file.read_text() for file in left] == ["{}"]  # it remembers the number
 
 
 class Cluster:

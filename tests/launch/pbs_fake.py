@@ -2,7 +2,8 @@
 
 Jobs run at once, one process group each, on "nodes" that are all this host; state is in $PBS_FAKE.
 It knows the directives and options that are used here, and refuses others as qsub does. Output goes
-to the -o file when the job has ended; a job that has ended is told of by ``qstat -x`` alone.
+to the -o file when the job has ended; a job that has ended is told of by ``qstat -x`` alone. At the
+end of its walltime a job is sent SIGTERM, and SIGKILL after KILL_DELAY_S.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+KILL_DELAY_S = 10.0
 
 STATE = Path(os.environ["PBS_FAKE"])
 
@@ -44,6 +48,8 @@ def qsub(arguments: list[str]) -> None:
     job = f"{number}.fake"
     held = asked.get("-q") == "long"
     row = {"job_state": "Q"}
+    if "walltime" in asked:
+        row["Resource_List.walltime"] = asked["walltime"]
     if held:
         row["comment"] = "Not Running: not enough free nodes available"
     row_of(job).write_text(json.dumps(row))
@@ -63,13 +69,29 @@ def qsub(arguments: list[str]) -> None:
 
 def mom(job: str, output: str) -> None:
     """Run a job to its end."""
+    row = json.loads(row_of(job).read_text())
+    begun = {"job_state": "R", "stime": time.strftime("%a %b %d %H:%M:%S %Y")}
+    left_s = None
+    if "Resource_List.walltime" in row:
+        left_s = 0
+        for number in row["Resource_List.walltime"].split(":"):
+            left_s = 60 * left_s + int(number)
     with open(output, "wb") as out:
         script = row_of(job).with_suffix(".sh")
         running = subprocess.Popen(
             ["bash", "-l", script], stdout=out, stderr=out, start_new_session=True
         )
-        row_of(job).write_text(json.dumps({"job_state": "R", "session_id": running.pid}))
-        code = running.wait()
+        row |= begun | {"session_id": running.pid}
+        row_of(job).write_text(json.dumps(row))
+        for number, patience_s in ((signal.SIGTERM, KILL_DELAY_S), (signal.SIGKILL, None)):
+            try:
+                code = running.wait(left_s)
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, number)
+                left_s = patience_s
+        else:
+            code = running.wait()
     status = code if code >= 0 else 256 - code  # as PBS counts signals
     row_of(job).write_text(json.dumps({"job_state": "F", "Exit_status": status}))
 
@@ -104,7 +126,8 @@ def qdel(arguments: list[str]) -> None:
 def pbsdsh(arguments: list[str]) -> None:
     """On each node, with a bare environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "PBS_JOBID") if name in os.environ}
-    kept |= {name: value for name, value in os.environ.items() if name.startswith("MESH_TEST")}
+    ours = ("MESH_TEST", "PBS_FAKE")
+    kept |= {name: value for name, value in os.environ.items() if name.startswith(ours)}
     nodes = Path(os.environ["PBS_NODEFILE"]).read_text().split()
     tasks = [subprocess.Popen(arguments[arguments.index("--") + 1 :], env=kept) for _ in nodes]
     sys.exit(max(task.wait() for task in tasks))

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mesh.cli.launches import launches
+from mesh.errors import LaunchFailed
 from mesh.launch import launched
 from mesh.launch.process import Process
 from mesh.launch.register import all_launched
+from mesh.launch.slurm import SlurmJob, how_it_is
+from mesh.launch.ssh import Ssh
 from mesh.transport.access import Access
 from mesh.transport.keys import Ring
 
@@ -92,4 +97,65 @@ def test_the_access_file_goes_with_the_last_of_its_mesh(home: Path):
     first.forget()
     assert file.exists() and all_launched() == [second]
     second.forget()
-    assert list(home.iterdir()) == []
+    assert [row.read_text() for row in home.iterdir()] == ["{}"], "what remembers its number"
+
+
+def test_no_number_is_given_twice(home: Path):
+    first, second = known(1), known(2)
+    second.forget()
+    first.forget()
+    assert all_launched() == [] and known(3).number == 3
+    assert [file.name for file in home.iterdir()] == ["3.json"]
+    known(4).forget()
+    assert known(5).number == 5
+
+
+def test_of_a_second_worker_on_a_host_it_is_said_what_runs_there(
+    worker: subprocess.Popen[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    fails = tmp_path / "ssh"
+    fails.write_text("#!/bin/sh\nexit 255\n")
+    fails.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    here = ["sh", "-c"]  # as ssh would lead there
+    for where, pid in (("ann@n1", worker.pid), ("n2", worker.pid), ("n1:2222", worker.pid)):
+        Process("k3f9x2m7", "ssh", where, str(pid), HERE, False, "w.log", reach=here).write()
+    Process("k3f9x2m7", "ssh", "n1", str(os.getpid()), HERE, False, "w.log", reach=here).write()
+    to = Access("k3f9x2m7", ["tcp://10.0.0.1:5555"], keys=Ring.new("k3f9x2m7").admin())
+
+    with pytest.raises(LaunchFailed):
+        Ssh(["n1", "n3"]).launch(to)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"mesh: ann@n1: launch 1 (process {worker.pid}) runs there already")
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [("1:0", "NonZeroExitCode, exit code 1"), ("0:9", "NonZeroExitCode, signal 9")]
+    + [("1:15", "NonZeroExitCode, exit code 1, signal 15"), ("0:0", "NonZeroExitCode")],
+)
+def test_why_a_job_failed_is_told_without_what_it_was_not(code: str, why: str):
+    assert how_it_is("FAILED", "NonZeroExitCode", code).why == why
+    assert how_it_is("RUNNING", "None", "0:0").why == ""
+
+
+def test_what_died_in_the_queue_is_told_with_its_last_words(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text("#!/bin/sh\necho JobState=FAILED Reason=NonZeroExitCode ExitCode=1:0\n")
+    scontrol.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    log = home / "1.log"
+    job = SlurmJob("k3f9x2m7", "slurm", "2 nodes", "17", HERE, False, str(log))
+    job.write()
+    log.write_text("line 10: /no/python: No such file or directory\n")
+
+    shown = CliRunner().invoke(launches).output
+
+    assert "failed: NonZeroExitCode" in shown
+    assert shown.endswith("1 wrote last:\nline 10: /no/python: No such file or directory\n")
+    assert all_launched() == [] and not log.exists()

@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+from cluster import all_over
 from ending import await_end
 from shell import Shell
 
@@ -25,4 +26,4 @@ def test_ranks_are_workers_until_the_mesh_ends(shell: Shell) -> None:
     assert shell.mesh("launches", "--json").json["state"] == "running"
     shell.mesh("stop")
     assert await_end(int(told["job"])) and up.finish().code == 0
-    assert not list((shell.home / ".mesh" / "launches").iterdir())
+    assert all_over(shell)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cluster import all_over
 from ending import await_end
 from shell import Shell
 
@@ -48,7 +49,7 @@ def test_a_job_has_a_worker_on_each_node(shell: Shell, pbs: Path) -> None:
     assert (kept["number"], kept["state"]) == (3, "queued")
     shell.mesh("launches", "cancel", 3)
     assert json.loads((pbs / "3.json").read_text())["job_state"] == "F"
-    assert not list((shell.home / ".mesh" / "launches").iterdir())
+    assert all_over(shell)
 
 
 def test_a_job_that_fails_is_told_of_with_what_it_wrote(shell: Shell, pbs: Path) -> None:
@@ -60,5 +61,22 @@ def test_a_job_that_fails_is_told_of_with_what_it_wrote(shell: Shell, pbs: Path)
     ):
         assert why in shell.mesh("launch", "pbs", *arguments, code=1).err
     assert shell.mesh("launches", "--json").rows == []
+    shell.mesh("stop")
+    assert up.finish().code == 0
+
+
+def test_before_its_walltime_ends_a_job_has_left(shell: Shell, pbs: Path) -> None:
+    up = shell.up("--listen", "tcp://127.0.0.1:*", "--slots", 0)
+    given = ["launch", "pbs", "-c", 1, "-t", "00:00:40", "--worker-option=--leave-before=20"]
+    told = shell.mesh(*given, "--json").json
+    held = shell.held()
+    task = shell.submit(*held.call)
+    held.await_begin()
+    row = json.loads((pbs / "1.json").read_text())
+    held.let_go()
+    shell.mesh("wait", task)
+    assert await_end(row["session_id"], 60)
+    assert "says qstat: it leaves 20 s before" in (said := Path(told["log"]).read_text())
+    assert "leaves: its time ends" in said and shell.mesh("result", task).out == "held\n"
     shell.mesh("stop")
     assert up.finish().code == 0

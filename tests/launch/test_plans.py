@@ -13,7 +13,7 @@ from mesh import LaunchFailed, Local, Mpi, Pbs, Slurm, Ssh
 from mesh.launch import hosts
 from mesh.launch.hosts import Host
 from mesh.launch.launched import Handed, hand_over
-from mesh.launch.start import CHECK, Start
+from mesh.launch.start import CHECK, Start, advised
 from mesh.protocol.messages import VERSION_MAX, VERSION_MIN
 from mesh.transport.access import Access
 from mesh.transport.keys import Ring
@@ -85,6 +85,23 @@ def test_slurm_submits_a_script_with_a_worker_on_each_node():
         "# Said once, and not by each node",
         f"exec srun --cpu-bind=none py -m mesh worker --access {TO.access}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "managers"),
+    [("1h", "01:00:00"), ("90m", "01:30:00"), ("1.5h", "01:30:00"), ("2d", "48:00:00")]
+    + [("90s", "00:01:30"), ("1-02:03:04", "26:03:04"), ("1-02", "26:00:00")]
+    + [("01:00:00", "01:00:00"), ("30:00", "30:00"), ("5", "5"), ("UNLIMITED", "UNLIMITED")],
+)
+def test_managers_are_told_a_time_in_their_own_way(given: str, managers: str):
+    assert f"#SBATCH --time={managers}\n" in Slurm(time=given).plan(TO)[0].script
+    assert f"#PBS -l walltime={managers}\n" in Pbs(time=given).plan(TO)[0].script
+
+
+@pytest.mark.parametrize(("given", "error"), [(90, TypeError), ("0h", ValueError)])
+def test_a_time_is_a_text_and_more_than_nothing(given: Any, error: type[Exception]):
+    with pytest.raises(error, match="time"):
+        Slurm(time=given)
 
 
 def test_a_part_of_a_node_has_as_many_slots():
@@ -188,3 +205,26 @@ def test_another_python_or_protocol_is_refused_before_it_works():
     ):
         with pytest.raises(LaunchFailed, match=why):
             start.judge(said, "n1")
+
+
+def test_all_launchers_take_threads_for_workers():
+    for each in (Ssh(["n1"], threads=8), Local(threads=8), Slurm(threads=8), Mpi(threads=8)):
+        assert "--threads 8" in shown(each)[-1]
+    assert not any("--threads" in line for line in shown(Ssh(["n1"])))
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("bash: line 1: /opt/x/bin/python3.11: No such file or directory", "name the interpreter"),
+        ("zsh:1: no such file or directory: /opt/x/bin/python3.11", "name the interpreter"),
+        ("sh: 1: exec: python: not found", "name the interpreter"),
+        ("ModuleNotFoundError: No module named 'mesh'", "install Mesh"),
+        ("/usr/bin/python3: No module named mesh", "install Mesh"),
+        ("bash: line 1: module: command not found", ""),
+        ("ssh: connect to host n1 port 22: Connection refused", ""),
+    ],
+)
+def test_where_there_is_no_mesh_it_is_said_what_to_do(said: str, advice: str):
+    first, _, more = advised(said).partition("\n")
+    assert first == said and more.startswith(advice) and bool(more) == bool(advice)

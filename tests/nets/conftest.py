@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import hosts
 import numpy  # noqa: F401  # its threads and files are there before any test looks
 import pytest
+from alarm import ended_within
 from ending import await_end
 from leftovers import Leftovers, place_of_its_own
 
@@ -28,21 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
-def _too_long(number: int, frame: object) -> None:
-    raise TimeoutError(f"the test has not ended within {TEST_S} s")
-
-
 @pytest.fixture(autouse=True)
 def nothing_left_behind(tmp_path: Path) -> Iterator[Leftovers]:
     """Each test has a place of its own, leaves nothing there, and ends in time."""
-    before = signal.signal(signal.SIGALRM, _too_long)
-    with place_of_its_own(tmp_path) as leftovers:
-        signal.setitimer(signal.ITIMER_REAL, TEST_S, 5)  # and again, should leaving hang too
-        try:
-            yield leftovers
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+    with place_of_its_own(tmp_path) as leftovers, ended_within(TEST_S, 5):
+        yield leftovers
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import sample_tasks as tasks
@@ -31,3 +32,7 @@ class Held:
     def let_go(self) -> None:
         """Let it end, wherever it runs."""
         tasks.let_go(self._gate)
+
+    def let_all_go(self) -> AbstractContextManager[None]:
+        """Let all of its runs end, while this lasts."""
+        return tasks.open_gate(self._gate)

@@ -94,8 +94,9 @@ class Net:
         """)
         return self._add(Host(self, name, space, address, (self._switch, name)))
 
-    def behind_nat(self, name: str) -> Host:
-        """A host that can dial all others, and that none of them can dial."""
+    def behind_nat(self, name: str, *forwarded: int) -> Host:
+        """A host that can dial all others, and that none of them can dial, but for the `forwarded`
+        ports of its gateway."""
         gateway = self.host(f"{name}-gate")
         space = self._space(name)
         _run(f"""
@@ -109,6 +110,12 @@ class Net:
             ip -n {space} link set eth0 up
             ip -n {space} route add default via 192.168.7.1
         """)
+        for port in forwarded:
+            _run(f"""
+                ip netns exec {gateway.space} nft 'table ip nat {{ chain entering {{
+                    type nat hook prerouting priority -100;
+                    iifname eth0 tcp dport {port} dnat to 192.168.7.2; }}; }}'
+            """)
         return self._add(Host(self, name, space, "192.168.7.2", (gateway.space, "inside")))
 
     def _add(self, host: Host) -> Host:
@@ -153,11 +160,15 @@ class Host:
             "PYTHONPATH": str(Path(mesh.__file__).parents[1]),
         }
 
+    @property
+    def inside(self) -> list[str]:
+        """How a command begins that runs here."""
+        into = ["ip", "netns", "exec", self.space, "unshare", "--uts", "sh", "-euc"]
+        return [*into, f'hostname {self.name}; exec "$@"', "sh"]
+
     def start(self, *arguments: object) -> Command:
         """Start ``mesh ARGUMENTS`` here."""
-        into = ["ip", "netns", "exec", self.space, "unshare", "--uts", "sh", "-euc"]
-        named = f'hostname {self.name}; exec "$@"'
-        command = [*into, named, "sh", sys.executable, "-m", "mesh", *map(str, arguments)]
+        command = [*self.inside, sys.executable, "-m", "mesh", *map(str, arguments)]
         self.commands.append(Command(command, self.folder, os.environ | self.env))
         return self.commands[-1]
 

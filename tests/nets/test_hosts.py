@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,22 @@ def test_a_wall_before_a_data_port_is_gone_around_until_it_falls(net: Net) -> No
         m.stop()
 
 
+def test_what_is_put_goes_around_a_wall(net: Net) -> None:
+    a, b, d = map(net.host, "abd")
+    a.router("--no-home")
+    a.block(PORT)
+    a.worker(a.access, "--home", "--data-port", PORT)
+    b.worker(a.access)
+    with d.entered(), Mesh(access=a.access) as m:
+        m.wait_for_slots(2, 20)
+        content = os.urandom(20 * MB)
+        table = m.put(content)
+        assert table.result(20) == content
+        assert m.submit(length, table, content[1:]).result(20) == 40 * MB - 1
+        assert m.status()["router"]["memory_bytes"] < 100 * MB
+        m.stop()
+
+
 def test_a_host_that_can_only_dial_out_gives_its_results_by_way_of_the_router(
     net: Net, tmp_path: Path
 ) -> None:
@@ -121,6 +138,21 @@ def test_a_host_that_can_only_dial_out_gives_its_results_by_way_of_the_router(
         assert fetched_by(m, "n") == {"direct"}, "it may dial others"
         other.let_go()
         assert other.future.result(20) == "b"
+        m.stop()
+
+
+def test_behind_a_gateway_that_forwards_ports_what_is_advertised_is_reached(net: Net) -> None:
+    d = net.host("d")
+    inside = net.behind_nat("n", PORT, PORT + 1)
+    gateway = net.hosts[-2].address
+    inside.router("--listen", f"tcp://*:{PORT}", "--advertise", f"tcp://{gateway}:{PORT}")
+    with d.entered(), Mesh(access=file_of(inside, "admin", d)) as m:
+        data = f"tcp://{gateway}:{PORT + 1}"
+        inside.worker(inside.access, "--data-port", PORT + 1, "--advertise", data)
+        m.wait_for_slots(1, 20)
+        future = m.submit(made, 3 * MB)
+        assert len(future.result(20)) == 3 * MB
+        assert way_of(future) == "direct"
         m.stop()
 
 

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mesh.errors import PayloadError
+from mesh.errors import PayloadError, VersionMismatch
 from mesh.protocol import functions
 from mesh.protocol.code import code_of
 from mesh.protocol.functions import find, load, name_of, pack
+from mesh.protocol.version import PYTHON
 
 Edition = Callable[[str], Callable[..., Any]]
 
@@ -65,7 +66,7 @@ def test_what_every_host_has_travels_by_name(function: Callable[..., Any]):
 
     assert packed.by_name
     assert len(packed.payload) < 60
-    assert load(packed.payload) == function
+    assert load(packed.parcel.call) == function
 
 
 def test_what_only_this_process_has_travels_by_value(edition: Edition):
@@ -73,7 +74,7 @@ def test_what_only_this_process_has_travels_by_value(edition: Edition):
         packed = pack(function)
 
         assert not packed.by_name
-        assert load(packed.payload)(1) == 2
+        assert load(packed.parcel.call)(1) == 2
 
 
 def test_a_wrapper_that_took_the_name_of_an_installed_function_travels_by_value():
@@ -84,7 +85,7 @@ def test_a_wrapper_that_took_the_name_of_an_installed_function_travels_by_value(
     packed = pack(logged)
 
     assert not packed.by_name
-    assert load(packed.payload)(4.0) == 4.0
+    assert load(packed.parcel.call)(4.0) == 4.0
 
 
 def test_partials_methods_and_callable_objects_travel():
@@ -98,10 +99,27 @@ def test_partials_methods_and_callable_objects_travel():
         def __call__(self, x: int) -> int:
             return x + self.n
 
-    assert load(pack(functools.partial(pow, 2)).payload)(10) == 1024
-    assert load(pack(Model(3).step).payload)(5) == 15
-    assert load(pack(Model(3)).payload)(5) == 8
-    assert load(pack([3, 1, 2].index).payload)(1) == 1
+    assert load(pack(functools.partial(pow, 2)).parcel.call)(10) == 1024
+    assert load(pack(Model(3).step).parcel.call)(5) == 15
+    assert load(pack(Model(3)).parcel.call)(5) == 8
+    assert load(pack([3, 1, 2].index).parcel.call)(1) == 1
+
+
+def test_cached_functions_travel_and_keep_what_they_have_found(edition: Edition):
+    f = edition("""
+        import functools
+        @functools.lru_cache(maxsize=7)
+        def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+        @functools.cache
+        def table(): return [1]
+        def f(): return fib(6), fib.cache_parameters()["maxsize"], table() is table()
+    """)
+    f()
+    call = pack(f).parcel.call
+    del sys.modules["sim"]
+
+    assert load(call)() == (8, 7, True)
+    assert load(pack(functools.cache(abs)).parcel.call)(-1) == 1
 
 
 def test_names_are_shown_as_the_command_line_takes_them():
@@ -169,6 +187,7 @@ FOLDER = {
         "import package.inner\ndef f(x): return package.inner.shift(x) + x - 1",
         "import helpers\nf = helpers.Model().step; g = f\ndef f(x): return g(x) + x - 1",
         "import functools, helpers\nf = functools.partial(helpers.double)",
+        "import functools, helpers\nf = functools.cache(helpers.double)",
     ],
 )
 def test_local_modules_travel_with_a_function(call: str, tmp_path: Path):
@@ -179,7 +198,7 @@ def test_local_modules_travel_with_a_function(call: str, tmp_path: Path):
         file.write_text(textwrap.dedent(source))
     packing = "import sys\nsys.path.insert(0, '')\nfrom mesh.protocol.functions import pack\n"
     packed = run(
-        f"{packing}{call}\nsys.stdout.buffer.write(pack(f).payload)", cwd=tmp_path / "here"
+        f"{packing}{call}\nsys.stdout.buffer.write(pack(f).parcel.call)", cwd=tmp_path / "here"
     )
 
     # When its function is loaded where these modules are not
@@ -385,13 +404,21 @@ def test_the_digest_is_the_same_in_every_process(tmp_path: Path):
 def test_a_loaded_function_has_the_code_it_had(edition: Edition):
     function = edition(BASE)
 
-    assert code_of(load(pack(function).payload)) == code_of(function)
+    assert code_of(load(pack(function).parcel.call)) == code_of(function)
 
 
-def test_the_payload_is_a_plain_pickle_behind_one_letter(edition: Edition):
+def test_the_payload_is_a_plain_pickle_behind_a_letter_and_the_python_it_is_for(edition: Edition):
     packed = pack(edition("def f(x): return x + 1"))
 
-    assert packed.payload[:1] == b"V"
-    assert pickle.loads(packed.payload[1:])(1) == 2
+    assert packed.parcel.call[:3] == b"V" + bytes(sys.version_info[:2])
+    assert pickle.loads(packed.parcel.call[3:])(1) == 2
     assert len(packed.digest) == functions.DIGEST_BYTES
     assert len(packed.code) == functions.CODE_BYTES
+
+
+def test_the_bytecode_of_another_python_is_refused_by_name(edition: Edition):
+    call = pack(edition("def f(x): return x + 1")).parcel.call
+    other = call[:1] + bytes([3, 99]) + call[3:]
+
+    with pytest.raises(VersionMismatch, match=rf"by Python 3\.99, and this is Python {PYTHON}"):
+        load(other)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.protocol import packets
-from mesh.protocol.packets import File
+from mesh.protocol.packets import File, Head
 
 leases = st.integers(0, 2**63 - 1)
 tasks = st.lists(st.tuples(leases, st.booleans(), st.binary(max_size=50)), max_size=8)
@@ -28,7 +28,7 @@ def test_a_function_comes_back(number: int, by_path: bool, payload: bytes):
 def test_a_packet_says_which_files_it_speaks_of():
     rows = [(1, True, b"/a"), (2, False, b"/b"), (3, True, "/é".encode())]
 
-    assert packets.paths_of(packets.pack_tasks(0, 0, b"", rows)) == ["/a", "/é"]
+    assert packets.paths_of(packets.pack_tasks(Head(0, 0, bytes(16), b""), rows)) == ["/a", "/é"]
     assert packets.paths_of(packets.pack_function(0, True, b"/f")) == ["/f"]
     assert packets.paths_of(packets.pack_function(0, False, b"/f")) == []
 
@@ -39,19 +39,24 @@ def test_why_a_result_waits_comes_back():
     assert (packet[0], packets.parse_stuck(packet)) == (packets.STUCK, "no room in /é")
 
 
-@given(
-    st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.binary(min_size=16, max_size=16), tasks
+heads = st.builds(
+    Head,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.binary(min_size=16, max_size=16),
+    st.binary(max_size=300),
 )
-def test_tasks_come_back_in_order(
-    number: int, inline: int, first: bytes, sent: list[tuple[int, bool, bytes]]
-):
-    rows = [(lease, by_path, memoryview(raw)) for lease, by_path, raw in sent]
-    packet = packets.pack_tasks(number, inline, first, rows)
 
-    *head, got = packets.parse_tasks(packet)
+
+@given(heads, tasks)
+def test_tasks_come_back_in_order(head: Head, sent: list[tuple[int, bool, bytes]]):
+    rows = [(lease, by_path, memoryview(raw)) for lease, by_path, raw in sent]
+    packet = packets.pack_tasks(head, rows)
+
+    got, tasks = packets.parse_tasks(packet)
 
     assert packet[0] == packets.TASKS
-    assert (head, list(got)) == ([number, inline, first], sent)
+    assert (got, list(tasks)) == (head, sent)
     assert packets.leases_of(packet) == [lease for lease, _, _ in sent]
 
 
@@ -84,7 +89,7 @@ def test_what_a_slot_has_not_read_can_be_taken_back_whole():
     kept = theirs.dup()
     with ours, theirs, kept:
         for lease in range(3):
-            ours.send(packets.pack_tasks(0, 0, b"", [(lease, False, b"x" * 1000)]))
+            ours.send(packets.pack_tasks(Head(0, 0, bytes(16), b""), [(lease, False, b"x" * 1000)]))
         theirs.recv(packets.PACKET_BYTES_MAX)
 
         unread = [kept.recv(packets.PACKET_BYTES_MAX) for _ in range(2)]

@@ -50,7 +50,8 @@ def test_whatever_else_comes_is_no_part(frames: list[bytes]) -> None:
 
 @given(long, long)
 def test_answers_come_back(token: int, offset: int) -> None:
-    assert upload.parse_answer(upload.pack_held(token, offset)) == (HELD, token, offset)
+    for op in (HELD, upload.BUSY, upload.AWAY):
+        assert upload.parse_answer(upload.pack_answer(op, token, offset)) == (op, token, offset)
     assert upload.parse_answer(upload.pack_full(token)) == (FULL, token, 0)
     with pytest.raises(DecodeError):
         upload.parse_answer(upload.pack_full(token)[:-1])

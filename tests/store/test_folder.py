@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,7 +21,9 @@ from mesh.store.folder import (
     Lock,
     Share,
     file_system_of,
+    is_abandoned,
     prepare,
+    vacate,
 )
 
 MOUNTS = """\
@@ -233,3 +236,50 @@ def test_an_owner_waits_for_who_reads(tmp_path: Path):
     thread.join(folder.READ_S / 2)
     [owner] = owners
     owner.release()
+
+
+def test_a_full_disk_takes_no_lock_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        lock = Lock(tmp_path)
+    with pytest.raises(InUse):
+        Lock(tmp_path)
+    lock.release()
+
+
+def test_a_lock_that_cannot_be_made_is_told_with_its_place(tmp_path: Path):
+    (tmp_path / "owner").mkdir()
+    with pytest.raises(StoreError, match="owner cannot be made: Is a directory"):
+        Lock(tmp_path)
+
+
+def test_a_lock_that_was_let_go_closes_nothing_of_others(tmp_path: Path):
+    lock = Lock(tmp_path)
+    lock.release()
+    with (tmp_path / "other").open("w") as other:  # has the number that the lock had
+        lock.release()
+        other.write("whole")
+    assert (tmp_path / "other").read_text() == "whole"
+
+
+def test_a_folder_is_abandoned_if_its_owner_is_gone(tmp_path: Path):
+    assert not is_abandoned(tmp_path), "nobody ever owned it"
+    lock = Lock(tmp_path)
+    assert not is_abandoned(tmp_path)
+    lock.release()
+    assert is_abandoned(tmp_path)
+
+
+def test_who_begins_in_a_folder_waits_for_what_its_former_owner_ran(tmp_path: Path):
+    vacate(tmp_path, "router", "worker")
+    for name in ("router", "worker"):
+        (tmp_path / name).mkdir()
+        held = Lock(tmp_path / name)
+        waiting = threading.Thread(target=vacate, args=[tmp_path, "router", "worker"])
+        waiting.start()
+        held.release()
+        waiting.join(20)
+        assert not waiting.is_alive()

@@ -639,10 +639,10 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone(
     with store.tables.begin(write=True) as txn:
         txn.put("meta", b"schema", msgpack.packb(module.SCHEMA + 1))
 
-    with pytest.raises(StoreError, match="has schema 5, this Mesh reads schema 4: use the Mesh"):
+    with pytest.raises(StoreError, match="has schema 6, this Mesh reads schema 5: use the Mesh"):
         reopen()
 
-    monkeypatch.setattr(module, "SCHEMA", 5)
+    monkeypatch.setattr(module, "SCHEMA", 6)
     assert reopen().restore().epoch == 1
 
 
@@ -650,7 +650,7 @@ def test_a_store_of_schema_1_is_refused(tmp_path: Path):
     shutil.copy(FIXTURES / "schema1.mdb", tmp_path)
     tables = LmdbTables(tmp_path / "schema1.mdb", TABLES, durability="process")
 
-    with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 4: use the Mesh"):
+    with pytest.raises(StoreError, match="has schema 1, this Mesh reads schema 5: use the Mesh"):
         Records(tables, b"", "")
     tables.close()
 

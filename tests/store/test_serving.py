@@ -40,11 +40,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def said(server: Server, get: transfer.Get) -> tuple[int, int, int, int]:
-    return transfer.parse_reply(bytes(server.answer(get, transfer.DIRECT)[0]))
+    return transfer.parse_reply(bytes(server.relayed(transfer.pack_get(get), b"")[0]))
 
 
 def test_a_chunk_is_answered_with_its_bytes(server: Server) -> None:
-    head, chunk = server.answer(GET._replace(offset=8), transfer.DIRECT)
+    head, chunk = server.relayed(transfer.pack_get(GET._replace(offset=8)), b"")
     assert transfer.parse_reply(head) == (transfer.CHUNK, 5, 8, len(CONTENT))
     assert bytes(chunk) == CONTENT[8 : 8 + 4096]
 

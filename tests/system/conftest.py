@@ -5,7 +5,6 @@ Linux: they wait for processes by pidfd and look for what is left in /proc.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy  # noqa: F401  # its threads and files are there before any test looks
 import pytest
 import sample_tasks as tasks
+from alarm import ended_within
 from leftovers import Leftovers, place_of_its_own
 from matrix import LONG
 from scripts import Script
@@ -34,21 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="waits on pidfds and reads /proc"))
 
 
-def _too_long(number: int, frame: object) -> None:
-    raise TimeoutError(f"the test has not ended within {TEST_S} s")
-
-
 @pytest.fixture(autouse=True)
 def nothing_left_behind(tmp_path: Path) -> Iterator[Leftovers]:
     """Each test has a place of its own, leaves nothing there, and ends in time."""
-    before = signal.signal(signal.SIGALRM, _too_long)
-    with place_of_its_own(tmp_path) as leftovers:
-        signal.setitimer(signal.ITIMER_REAL, TEST_S, 5)  # and again, should leaving hang too
-        try:
-            yield leftovers
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+    with place_of_its_own(tmp_path) as leftovers, ended_within(TEST_S, 5):
+        yield leftovers
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +52,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         tasks.let_go(gate)
         assert len(m.submit(bytes, 100_000).result(20)) == 100_000 and called.wait(20)
         assert m.submit(len, bytes(100_000)).result(20) == 100_000
+        m.submit(print, "what tasks print is shown").result(20)
         yield m
 
 

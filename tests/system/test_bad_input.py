@@ -42,6 +42,10 @@ def test_without_an_access_file_it_is_said_how_to_start_a_mesh(tmp_path: Path) -
     for missing in (tmp_path / "no.json", tmp_path, "no-such-name"):
         with pytest.raises(RouterUnreachable, match=r"no access file .*: start a mesh with"):
             Mesh(access=missing)
+    with pytest.raises(RouterUnreachable, match=f"start a mesh with `mesh up --dir {tmp_path}`$"):
+        Mesh(access=tmp_path)
+    with pytest.raises(RouterUnreachable, match="in Python access=, dir="):
+        Mesh(access="no-such-name")
 
 
 def test_an_access_file_that_others_can_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -304,6 +308,31 @@ def test_a_hello_of_another_protocol_is_told_both_versions(
     answer = answer_to(stranger, encode(hello(version_min=7, version_max=9)))
     assert isinstance(answer, m.Error) and answer.kind == VersionMismatch.__name__
     assert "7 to 9" in answer.text
+
+
+def test_who_runs_another_python_is_told_before_anything_of_it_is_unpickled(
+    client: Mesh, stranger: zmq.Socket
+) -> None:
+    about = {"slots": 1, "window": 1, "versions": {"python": "3.99.1", "mesh": "9.9"}}
+    refused = answer_to(stranger, encode(hello("worker", "wrkr4567", about=about)))
+    assert isinstance(refused, m.Error) and refused.kind == VersionMismatch.__name__
+    assert "you run 3.99.1" in refused.text and "Start this one with Python 3." in refused.text
+    foreign = hello(who="strangr4", about={"versions": about["versions"]})
+    assert isinstance(answer_to(stranger, encode(foreign)), m.Welcome)
+    function = m.Function(b"p" * 16, "x", b"c", b"V\x03\x63nonsense")
+    refused = answer_to(stranger, encode(Envelope(1, 1, 0, function)))
+    assert isinstance(refused, m.Error) and refused.kind == VersionMismatch.__name__
+
+
+def test_what_a_client_of_another_python_submits_fails_with_the_reason(
+    client: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {"mesh": "9.9", "python": "3.99.1"}
+    monkeypatch.setattr("mesh.protocol.version.own", lambda: runs)
+    with Mesh(access=client.folder) as other:
+        assert other.status()["mesh"] == client.status()["mesh"], "it may look"
+        with pytest.raises(VersionMismatch, match=r"runs Python 3\.\d+ .*, and you run 3\.99\.1"):
+            other.submit(pow, 2, 3).result(20)
 
 
 @pytest.mark.parametrize(("role", "who"), [("king", "strangr2"), ("client", "x"), ("worker", "")])

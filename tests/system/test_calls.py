@@ -266,6 +266,22 @@ def test_map_takes_from_an_endless_source_only_what_its_window_holds(mesh: Mesh)
     results.close()
 
 
+def test_map_that_is_left_cancels_all_that_is_open_at_once(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[int] = []
+    cancel = mesh._connection.cancel
+    monkeypatch.setattr(
+        mesh._connection,
+        "cancel",
+        lambda spans, **more: orders.append(len(spans)) or cancel(spans, **more),
+    )
+    results = mesh.map(add, range(20_000))
+    assert next(results) == 0
+    results.close()
+    assert len(orders) == 1, "what is cancelled by a later order begins meanwhile"
+
+
 def test_map_gives_each_result_as_soon_as_it_is_there(mesh: Mesh, tmp_path: Path) -> None:
     gate = tasks.pipe_at(tmp_path / "gate")
     results = mesh.map(lambda path: path and tasks.hold(path, "held"), [None, gate])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sample_tasks as tasks
 
-from mesh import Mesh, TaskNotFound
+from mesh import Future, Mesh, TaskNotFound
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def busy(own_mesh: Mesh, tmp_path: Path):
 def test_a_result_can_be_waited_for_too_shortly(busy: Mesh) -> None:
     future = busy.submit(pow, 2, 3)
     for wait in (future.result, future.exception):
-        with pytest.raises(concurrent.futures.TimeoutError):
+        with pytest.raises(concurrent.futures.TimeoutError, match=f"{future.id} .*within 0.01 s"):
             wait(timeout=0.01)
     assert not future.done()
     assert future.cancel()
@@ -327,8 +327,14 @@ def speak() -> None:
     libc.fflush(None)
 
 
+def log_of(future: Future) -> str:
+    """What a task has printed when it has ended."""
+    assert future.wait(20)
+    return future.logs()
+
+
 def test_logs_hold_all_that_a_task_printed(mesh: Mesh) -> None:
-    log = mesh.submit(speak).logs()
+    log = log_of(mesh.submit(speak))
     for line in ("print", "a descriptor", "a command", "C"):
         assert f"from {line}\n" in log
     assert "to stderr\n" in log
@@ -336,8 +342,8 @@ def test_logs_hold_all_that_a_task_printed(mesh: Mesh) -> None:
 
 def test_logs_are_a_tasks_own(mesh: Mesh) -> None:
     futures = [mesh.submit(print, "line", i) for i in range(100)]
-    assert [future.logs() for future in futures] == [f"line {i}\n" for i in range(100)]
-    assert mesh.submit(pow, 2, 2).logs() == ""
+    assert [log_of(future) for future in futures] == [f"line {i}\n" for i in range(100)]
+    assert log_of(mesh.submit(pow, 2, 2)) == ""
 
 
 def test_logs_of_a_task_that_failed_are_kept(mesh: Mesh) -> None:
@@ -346,7 +352,7 @@ def test_logs_of_a_task_that_failed_are_kept(mesh: Mesh) -> None:
         raise ValueError("after them")
 
     future = mesh.submit(speak_and_fail)
-    assert future.logs() == "last words\n"
+    assert log_of(future) == "last words\n"
     with pytest.raises(ValueError, match="after them"):
         future.result(20)
 
@@ -358,20 +364,20 @@ def test_of_a_flood_of_output_head_and_tail_are_kept(mesh: Mesh) -> None:
             print("x" * 99_999)  # ten megabytes
         print("the end")
 
-    log = mesh.submit(flood).logs()
+    log = log_of(mesh.submit(flood))
     assert log.startswith("the beginning\n") and log.endswith("the end\n")
     assert "bytes left out" in log and len(log) < 1_200_000
-    assert mesh.submit(print, "next").logs() == "next\n"
+    assert log_of(mesh.submit(print, "next")) == "next\n"
 
 
 def test_output_that_is_no_text_is_shown_as_far_as_it_is(mesh: Mesh) -> None:
-    assert "a\N{REPLACEMENT CHARACTER}b" in mesh.submit(os.write, 1, b"a\xffb").logs()
-    assert mesh.submit(print, "\udcff").logs() == "\\udcff\n"
+    assert "a\N{REPLACEMENT CHARACTER}b" in log_of(mesh.submit(os.write, 1, b"a\xffb"))
+    assert log_of(mesh.submit(print, "\udcff")) == "\\udcff\n"
 
 
 def test_logs_of_a_middle_sized_output_are_whole(mesh: Mesh) -> None:
     for size in (4095, 4096, 4097, 100_000):
-        assert mesh.submit(print, "x" * size, end="").logs() == "x" * size
+        assert log_of(mesh.submit(print, "x" * size, end="")) == "x" * size
 
 
 def test_a_task_may_close_or_replace_its_output(mesh: Mesh) -> None:
@@ -388,7 +394,7 @@ def test_a_task_may_close_or_replace_its_output(mesh: Mesh) -> None:
     for spoil in (close_it, replace_it, close_it, replace_it):
         assert mesh.submit(spoil).result(20) in ("closed", "replaced")
         later = [mesh.submit(print, "heard") for _ in range(10)]
-        assert [future.logs() for future in later] == ["heard\n"] * 10
+        assert [log_of(future) for future in later] == ["heard\n"] * 10
 
 
 # -- by id ----------------------------------------------------------------------------------------

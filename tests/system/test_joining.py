@@ -262,7 +262,8 @@ def test_a_client_whose_mesh_is_gone_is_told_who_where_and_how_long(script, tmp_
     group = joined.submit_many(tasks.nap, [600] * 3)
     assert done.result(20) == 8
     joined.flush(20)
-    for pid in (each.pid, *pids):
+    os.kill(each.pid, signal.SIGSTOP)  # who sees its owner go says so before it dies
+    for pid in (*pids, each.pid):
         os.kill(pid, signal.SIGKILL)
     for ask in (
         open_.result,
@@ -318,5 +319,6 @@ def test_a_mesh_without_a_worker_says_what_waits(monkeypatch: pytest.MonkeyPatch
         m.submit(pow, 2, 3)
         line = said.get(timeout=20)
         assert "tasks wait (1), and the mesh has had no worker with a slot for" in line
+        assert line.endswith("; Ctrl-C cancels those of this script")
         assert f"`mesh worker --access {m.folder}`" in line
         m.shutdown(cancel_futures=True)

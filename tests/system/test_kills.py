@@ -456,4 +456,5 @@ def test_a_task_may_change_its_process_without_harm_to_the_next(mesh: Mesh, tmp_
     for _ in range(4):
         mesh.submit(misbehave, str(tmp_path)).result(20)
     assert len(mesh.submit(bytes, 1_000_000).result(20)) == 1_000_000
-    assert mesh.submit(print, "x" * 10_000).logs() == "x" * 10_000 + "\n"
+    printed = mesh.submit(print, "x" * 10_000)
+    assert printed.wait(20) and printed.logs() == "x" * 10_000 + "\n"

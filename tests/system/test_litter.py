@@ -154,9 +154,9 @@ def test_an_interrupt_at_any_moment_of_a_start_leaves_nothing(
             import signal, sys
             import mesh.processes.local
             from mesh import Mesh
-            signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
             signal.signal(signal.SIGALRM, signal.default_int_handler)
             print("starts", flush=True)
+            signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
             with Mesh(slots=1):
                 print("started", flush=True)
             """,

@@ -143,13 +143,15 @@ def test_what_a_task_takes_is_made_again_with_all_that_it_needs(
     assert tasks.runs(traces) == {"a": 2, "b": 2, "c": 1, "d": 1}
 
 
-def test_what_is_spoilt_after_it_was_taken_is_made_again_for_the_next_slot(
-    mesh_dir: Path, traces: Path
+@pytest.mark.parametrize("another", [True, False], ids=["another slot", "the same slot"])
+def test_what_is_spoilt_after_it_was_taken_is_made_again_for_the_next_one(
+    mesh_dir: Path, traces: Path, another: bool
 ) -> None:
     with Mesh(dir=mesh_dir, slots=1) as m:
         one = m.submit(made, str(traces), "a")
         assert m.submit(len, one).result(20) == SIZE
-        assert m.submit(tasks.exit_at_once).wait(30)  # what this slot has seen goes with it
+        if another:
+            assert m.submit(tasks.exit_at_once).wait(30)  # what this slot has seen goes with it
         spoil_all(mesh_dir)
         assert m.submit(len, one).result(30) == SIZE
     assert tasks.runs(traces) == {"a": 2}

@@ -43,7 +43,7 @@ LIMITED = """
 
 @pytest.mark.parametrize(
     ("soft", "hard", "slots"),
-    [(256, 256, 8), (64, 64, 4), (40, 40, 1), (40, 256, 8), (20, 64, 1)],
+    [(256, 256, 8), (64, 64, 4), (44, 44, 1), (40, 256, 8), (20, 64, 1)],
 )
 def test_few_descriptors_are_enough_or_more_are_taken(
     script, soft: int, hard: int, slots: int
@@ -82,6 +82,24 @@ def test_a_client_that_has_none_left_is_told(mesh: Mesh, script) -> None:
         mesh.folder,
     ).finish()
     assert said.startswith("a client needs ") and said.endswith("\n8\n")
+
+
+def test_routers_and_workers_take_all_that_is_allowed_and_tasks_what_the_user_has(script) -> None:
+    said = script(
+        """
+        import json, resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))
+        from mesh import Mesh
+        with Mesh(slots=1) as m:
+            m.wait_for_slots(1, 20)
+            told = m.status()
+            task = m.submit(resource.getrlimit, resource.RLIMIT_NOFILE).result(20)
+        [worker] = told["workers"]
+        print(told["router"]["descriptors"][1], worker["descriptors"][1], *task)
+        print(0 < told["router"]["descriptors"][0] < 100, 0 < worker["descriptors"][0] < 100)
+        """
+    ).finish()
+    assert said == "300 300 100 300\nTrue True\n"
 
 
 def test_a_task_that_opens_all_it_may_fails_alone(own_mesh: Mesh, tmp_path: Path) -> None:

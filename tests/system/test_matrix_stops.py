@@ -163,10 +163,14 @@ def test_of_two_leases_that_both_finish_one_result_is_taken(
             assert bare.result(future.id, 20) == slots[first]
 
 
+@pytest.mark.parametrize(
+    "options", [{"time_limit": 60}, {}], ids=["given one by one", "given many at once"]
+)
 def test_a_worker_that_stood_still_for_too_long_begins_nothing_of_before(
-    bare: Mesh, tmp_path: Path
+    bare: Mesh, tmp_path: Path, options: dict[str, float]
 ) -> None:
-    """What its slot had begun ends there, to no avail; what waited at it others have run."""
+    """What its slot had begun ends there, to no avail; what waited at it, or there, others have
+    run."""
     traces = tmp_path / "traces"
     traces.mkdir()
     begun, gate, over = (tasks.pipe_at(tmp_path / name) for name in ("begun", "gate", "over"))
@@ -189,7 +193,7 @@ def test_a_worker_that_stood_still_for_too_long_begins_nothing_of_before(
         while max((each["window"] for each in bare.status()["workers"]), default=0) < WIDE:
             quick += 1000  # until it is trusted with many at once
             submit(range(quick, quick + 1000)).results(timeout=20)
-        group = submit(range(30), time_limit=60)  # and yet its slot gets them one by one
+        group = submit(range(30), **options)  # with a limit its slot gets them one by one
         tasks.heard_at(begun)
         await_status(bare, lambda s: s["tasks"]["running"] >= WIDE)
         with another_worker(bare.folder, tmp_path / "b", 1), stopped(a.pid):

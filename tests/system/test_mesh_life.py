@@ -19,6 +19,7 @@ from leftovers import Leftovers
 
 from mesh import Mesh, MeshError, RouterUnreachable, WorkerLost
 from mesh.processes import local, spawn
+from mesh.store.folder import InUse, Lock
 
 #: After its script was killed, a mesh is gone within this.
 GONE_S = 5.0
@@ -54,6 +55,24 @@ def test_leaving_by_an_error_cancels_what_runs_and_what_waits(tmp_path: Path) ->
     assert running.cancelled()
     assert all(isinstance(error, CancelledError) for error in waiting.errors().values())
     assert len(waiting.errors()) == 10
+
+
+def test_what_leaving_cancels_may_clean_up(tmp_path: Path) -> None:
+    begun, trace = tasks.pipe_at(tmp_path / "begun"), tmp_path / "trace"
+
+    def stay(begun: str, trace: str) -> None:
+        try:
+            tasks.say_and_sleep(begun, 600)
+        except KeyboardInterrupt:
+            time.sleep(0.2)
+            with open(trace, "w") as file:
+                file.write("saved")
+
+    with pytest.raises(KeyError), Mesh(slots=1) as m:
+        m.submit(stay, begun, str(trace))
+        tasks.heard_at(begun)
+        raise KeyError
+    assert trace.read_text() == "saved"
 
 
 def test_shutdown_can_cancel_instead_of_waiting(tmp_path: Path) -> None:
@@ -241,6 +260,14 @@ def test_a_fork_of_the_script_can_have_a_mesh_of_its_own() -> None:
     with Mesh(slots=1) as m:
         assert in_a_fork(work) == "32"
         assert m.submit(pow, 2, 4).result(20) == 16
+
+
+def test_a_fork_beside_a_mesh_that_could_not_begin_knows_of_it(tmp_path: Path) -> None:
+    owned = Lock(tmp_path)
+    with pytest.raises(InUse) as kept:
+        local.LocalMesh(local.Plan(tmp_path, 0), print)
+    assert in_a_fork(local._forked) == "None" and kept.traceback
+    owned.release()
 
 
 # -- scripts --------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
 
 def test_two_that_write_to_one_file_are_not_in_each_others_way(tmp_path: Path) -> None:
     file = tmp_path / "value"
-    with saving._target(str(file)) as first, saving._target(str(file)) as second:
+    with saving.target(str(file)) as first, saving.target(str(file)) as second:
         first.write(b"first" * 1000)
         second.write(b"second")
     assert file.read_bytes() == b"first" * 1000  # it was done last

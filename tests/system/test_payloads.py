@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 from mesh.core.events import Slice
-from mesh.processes.router import CACHE_BYTES, Payloads
+from mesh.processes.payloads import CACHE_BYTES, Payloads
 from mesh.store.records import TABLES, Records
 from mesh.store.tables import MemoryTables
 from mesh.task import key

@@ -66,6 +66,52 @@ def test_what_runs_at_the_second_signal_runs_again_and_that_counts_nothing(tmp_p
             assert future.result(20) == "whole"
 
 
+@pytest.mark.parametrize("warning", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
+def test_a_warning_to_all_of_a_job_is_a_drain_however_often(tmp_path: Path, warning: int) -> None:
+    begun, gate = tasks.pipe_at(tmp_path / "begun"), tasks.pipe_at(tmp_path / "gate")
+    with Mesh(dir=tmp_path / "own", slots=0, settings=STRICT) as m:
+        future = m.submit(tasks.say_and_hold, begun, gate, "whole")
+        with another_worker(m.folder, tmp_path / "first", 1, "--drain-timeout", 0.5) as worker:
+            slot = int(tasks.heard_at(begun))
+            for pid in (worker.pid, slot, worker.pid, slot):
+                os.kill(pid, warning)
+            assert worker.wait(20) == 0
+        with another_worker(m.folder, tmp_path / "second", 1):
+            tasks.heard_at(begun)
+            tasks.let_go(gate)
+            assert future.result(20) == "whole"
+
+
+def test_before_its_time_ends_a_worker_leaves_and_that_counts_nothing(tmp_path: Path) -> None:
+    begun, gate = tasks.pipe_at(tmp_path / "begun"), tasks.pipe_at(tmp_path / "gate")
+    time_is_short = ("--time-limit", "00:00:14", "--leave-before", 4)
+    with Mesh(dir=tmp_path / "own", slots=0, settings=STRICT) as m:
+        with another_worker(m.folder, tmp_path / "first", 2, *time_is_short) as worker:
+            large = m.submit(bytes, 100_000)
+            assert large.wait(20)
+            future = m.submit(tasks.say_and_hold, begun, gate, "whole")
+            tasks.heard_at(begun)
+            [left_s] = [row["ends_s"] for row in m.status()["workers"] if not row["home"]]
+            assert left_s <= 12
+            assert worker.wait(20) == 0
+        assert large.result(20) == bytes(100_000), "it went home"
+        assert "counts as nothing" in str(future.explain())
+        with another_worker(m.folder, tmp_path / "second", 1):
+            tasks.heard_at(begun)
+            tasks.let_go(gate)
+            assert future.result(20) == "whole"
+
+
+def test_a_worker_that_has_nothing_to_do_leaves(tmp_path: Path) -> None:
+    with Mesh(dir=tmp_path / "own", slots=0) as m:
+        with another_worker(m.folder, tmp_path / "first", 1, "--idle-timeout", 0.5) as worker:
+            assert worker.wait(20) == 0
+        future = m.submit(time.sleep, 1.0)
+        with another_worker(m.folder, tmp_path / "second", 1, "--idle-timeout", 0.5) as worker:
+            assert worker.wait(20) == 0
+        assert future.done() and future.result(20) is None
+
+
 def test_a_task_that_minds_sigterm_may_do_so(own_mesh: Mesh) -> None:
     def own_handler() -> list[str]:
         seen: list[str] = []

@@ -12,6 +12,7 @@ from ending import await_end
 from leftovers import Leftovers
 
 from mesh import Mesh, TaskConflict, TaskNotFound
+from mesh.processes import local
 
 TOTAL = 60
 
@@ -82,8 +83,10 @@ def test_a_sweep_killed_half_way_goes_on_where_it_was(
     assert 0 < len(ran_before) <= half + 2, "two slots"
 
     arguments = (tmp_path / "own", traces, tmp_path / "stop")
-    whole, found, done = script(SWEEP, *arguments).finish().split()[1:]
+    second = script(SWEEP, *arguments)
+    whole, found, done = second.finish().split()[1:]
     assert whole == "True" and int(done) == TOTAL
+    assert f"tasks go on that an earlier script has left in {tmp_path / 'own'}" in second.errors()
     again = {name for name, count in tasks.runs(traces).items() if count > 1}
     assert all(count <= 2 for count in tasks.runs(traces).values())
     # What was running runs again, and what ended in the last milliseconds, before it was on disk.
@@ -92,8 +95,10 @@ def test_a_sweep_killed_half_way_goes_on_where_it_was(
     assert len(ran_before) - len(again) <= int(found) <= TOTAL
     assert sum(tasks.runs(traces).values()) == TOTAL + len(again)
 
-    _, found, done = script(SWEEP, *arguments).finish().split()[1:]
+    third = script(SWEEP, *arguments)
+    _, found, done = third.finish().split()[1:]
     assert int(found) == int(done) == TOTAL, "the third time all is there"
+    assert "earlier script" not in third.errors()
     assert sum(tasks.runs(traces).values()) == TOTAL + len(again)
 
 
@@ -195,7 +200,9 @@ def test_an_id_with_another_call_is_refused_and_the_others_go_on(tmp_path: Path)
         assert "'b'" in str(error) and "other arguments" in str(error) and "pow" in str(error)
 
         other = m.options(id="a").submit(cube, 1)
-        with pytest.raises(TaskConflict, match=r"'a' is a call of builtins:pow.*not of .*cube"):
+        with pytest.raises(
+            TaskConflict, match=r"'a' is a call of builtins:pow.*not of .*cube.*forget"
+        ):
             other.result(20)
         assert m.result("a", 20) == 1 and m.result("b", 20) == 4, "the first ones stay"
 
@@ -313,3 +320,39 @@ def test_a_folder_left_by_a_killed_mesh_is_taken_over_even_if_its_pid_lives_on(
     with Mesh(dir=tmp_path / "own", slots=1) as m:
         assert "embedded" in repr(m)
         assert m.submit(pow, 2, 3).result(20) == 8
+
+
+def test_run_again_at_once_a_script_waits_for_the_end_of_the_mesh_it_had(
+    script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_left_behind: Leftovers
+) -> None:
+    killed = script(
+        """
+        import signal, sys
+        from mesh import Mesh
+        with Mesh(dir=sys.argv[1], slots=1) as m:
+            m.wait_for_slots(1)
+            f = m.submit(pow, 2, 10)
+            f.result()
+            print(f.id)
+            status = m.status()
+            print(status["router"]["pid"], status["workers"][0]["pid"], flush=True)
+            signal.pause()
+        """,
+        tmp_path / "own",
+    )
+    task, parts = killed.line(), [int(each) for each in killed.line().split()]
+    for pid in parts:
+        os.kill(pid, signal.SIGSTOP)  # they have not heard yet that their owner is gone
+    killed.kill()
+    vacate = local.store_folder.vacate
+
+    def waits(folder: Path, *names: str) -> None:
+        for pid in parts:
+            os.kill(pid, signal.SIGCONT)
+        vacate(folder, *names)
+
+    monkeypatch.setattr(local.store_folder, "vacate", waits)
+    with Mesh(dir=tmp_path / "own", slots=1) as again:
+        assert "where a mesh is alive" not in repr(again)
+        assert again.result(task) == 1024
+        assert again.submit(pow, 2, 11).result() == 2048

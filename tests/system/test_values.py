@@ -182,13 +182,6 @@ class Overheated(Exception):
         self.degrees = degrees
 
 
-class TakesTwo(Exception):
-    """Pickles, and cannot be rebuilt: its constructor wants what `args` does not hold."""
-
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(f"{what} because of {why}")
-
-
 class HoldsAFile(Exception):
     """Cannot be pickled."""
 
@@ -243,7 +236,6 @@ def test_causes_notes_and_chains_of_an_error_are_in_its_text(mesh: Mesh) -> None
 @pytest.mark.parametrize(
     ("error", "args", "text"),
     [
-        (TakesTwo, ("stop", "heat"), "TakesTwo: stop because of heat"),
         (HoldsAFile, ("held",), "HoldsAFile: held"),
         (Unspeakable, (), "its message cannot be had"),
     ],

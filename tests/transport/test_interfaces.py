@@ -29,6 +29,18 @@ def test_an_address_is_host_and_port(address: str, parts: tuple[str, int] | None
         assert interfaces.show(*parts) == address
 
 
+@pytest.mark.parametrize(
+    ("address", "can_be"),
+    [("tcp://10.0.0.1:5555", True), ("tcp://mesh.example.org:5555", True)]
+    + [("tcp://[fd00::2]:5555", True), ("tcp://login_1:5555", True), ("tcp://*:5555", False)]
+    + [("tcp://0.0.0.0:5555", False), ("tcp://[::]:5555", False), ("tcp://10.0.0.1:*", False)]
+    + [("tcp://10.0.0.1:0", False), ("mesh.example.org:5555", False), ("any", False)]
+    + [("tcp://a;b:5555", False), ("tcp://a b:5555", False), ("tcp://a#b:5555", False)],
+)
+def test_what_others_dial_is_one_host_and_one_port(address: str, can_be: bool) -> None:
+    assert interfaces.is_dialled(address) == can_be
+
+
 def test_a_name_is_looked_up_once_and_here() -> None:
     assert interfaces.numeric("tcp://localhost:5555") in (
         "tcp://127.0.0.1:5555",
@@ -51,7 +63,7 @@ def test_what_is_bound_to_all_is_published_as_each_the_loopback_last() -> None:
 @pytest.mark.parametrize(
     ("address", "is_loopback"),
     [("tcp://127.0.0.2:1", True), ("tcp://[::1]:1", True), ("tcp://10.0.0.1:1", False)]
-    + [("tcp://*:1", False), ("tcp://[fd00::2]:1", False)],
+    + [("tcp://*:1", False), ("tcp://[fd00::2]:1", False), ("tcp://login1:1", False)],
 )
 def test_what_only_this_host_reaches(address: str, is_loopback: bool) -> None:
     assert interfaces.is_loopback(address) == is_loopback

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.core.block import Block
-from mesh.core.ready import Ready
+from mesh.core.queue import Queue
 from mesh.task import State
 
 QUEUED, RUNNING = int(State.QUEUED), int(State.RUNNING)
@@ -20,7 +20,7 @@ def block(session: str, size: int, priority: int = 0, first: int = 0) -> Block:
     return Block(session, first, size, b"f", options, None, 0, None, 0)
 
 
-def taken(ready: Ready, most: int = 1) -> Iterator[str]:
+def taken(ready: Queue, most: int = 1) -> Iterator[str]:
     """Who is taken, as a dispatcher takes: each at once begins to run."""
     while (found := ready.take(most)) is not None:
         made, low, high = found
@@ -29,16 +29,16 @@ def taken(ready: Ready, most: int = 1) -> Iterator[str]:
         yield made.session[0] * (high - low)
 
 
-def queue(*blocks: Block) -> Ready:
-    ready = Ready()
+def queue(*blocks: Block) -> Queue:
+    ready = Queue()
     for each in blocks:
         ready.push(each, 0, each.size)
     return ready
 
 
 def test_nothing_is_ready_at_first():
-    assert Ready().take(1) is None
-    assert Ready().tasks == 0
+    assert Queue().take(1) is None
+    assert Queue().tasks == 0
 
 
 def test_the_oldest_of_a_session_goes_first():
@@ -114,7 +114,7 @@ def test_what_is_promised_twice_is_given_once():
 @given(st.data())
 def test_it_does_as_a_naive_list_does(data: st.DataObject):
     # Given sessions with a few blocks each, and a list that does the same slowly
-    ready = Ready()
+    ready = Queue()
     model: dict[tuple[int, str], list[tuple[Block, int, int]]] = {}  # with the number of a push
     pushes = itertools.count()
     turns: dict[int, list[str]] = {}
