@@ -14,7 +14,6 @@ from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
 from .group import Group
 from .outbox import MESSAGE_BYTES
-from .puts import Puts
 
 #: Positional and keyword arguments.
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -88,30 +87,30 @@ def checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
 
 
 def encoded(
-    rows: Iterator[Call], marked: bool, dump: Callable[..., tuple[list[Any], bytes]], puts: Puts
+    rows: Iterator[Call], marked: bool, encode: Callable[..., tuple[bytes, bytes]]
 ) -> Iterator[Encoded]:
-    """Calls whose arguments `dump` pickles, block by block; what is too large for one goes to
-    `puts`."""
+    """Calls whose arguments `encode` makes a payload and inputs of, block by block."""
     index = 0
     row = next(rows, None)
     while row is not None:
         block = Encoded(index, [], [], [], [])
+        payloads, inputs = block.payloads, block.inputs
         size = 0
-        while row is not None and len(block.payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
+        while row is not None and len(payloads) < BLOCK_TASKS_MAX and size < MESSAGE_BYTES:
             args, kwargs = row
             try:
-                arguments, inputs = puts.fit(*dump(args, kwargs))
+                arguments, taken = encode(args, kwargs)
             except PayloadError as error:
-                block.broken.append((len(block.payloads), error))
-                arguments = inputs = b""
+                block.broken.append((len(payloads), error))
+                arguments = taken = b""
             if marked:
                 block.marks.append(mark(args, kwargs))
-            block.payloads.append(arguments)
-            block.inputs.append(inputs)
-            size += len(arguments) + len(inputs)
+            payloads.append(arguments)
+            inputs.append(taken)
+            size += len(arguments) + len(taken)
             row = next(rows, None)
         yield block
-        index += len(block.payloads)
+        index += len(payloads)
 
 
 def whole_runs(count: int, holes: list[int]) -> Iterator[tuple[int, int]]:

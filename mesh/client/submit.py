@@ -66,12 +66,22 @@ class Submitter:
             return self._own
         return over(over(self._own, given), options)
 
-    def _dump(
+    def _encode(
         self, packed: Packed, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[list[Any], bytes]:
-        """The arguments of a call of `packed`; see `payload.dump_arguments`."""
-        mesh = self._connection.access.mesh
-        return payload.dump_arguments(args, kwargs, mesh, self._with_modules, packed.parcel.sources)
+    ) -> tuple[bytes, bytes]:
+        """The payload and the inputs of a call of `packed`; large arguments are put.
+
+        Raises:
+            PayloadError: one of the arguments cannot be pickled.
+            QueueFull: the mesh has had no room for large ones for too long.
+        """
+        plain = payload.plain_arguments(args, kwargs)
+        if plain is not None:
+            return plain, b""
+        connection = self._connection
+        mesh, sources = connection.access.mesh, packed.parcel.sources
+        parts, inputs = payload.dump_arguments(args, kwargs, mesh, self._with_modules, sources)
+        return connection.puts.fit(parts, inputs)
 
     def submit(
         self,
@@ -90,8 +100,7 @@ class Submitter:
         if kwargs and not OPTIONS.keys().isdisjoint(kwargs):
             calls.check_names(fn, kwargs)
         connection = self._connection
-        parts, inputs = self._dump(packed, args, kwargs)
-        arguments, inputs = connection.puts.fit(parts, inputs)
+        arguments, inputs = self._encode(packed, args, kwargs)
         made: list[Future] = []
         connection.outbox.add(
             packed,
@@ -176,8 +185,8 @@ class Submitter:
     ) -> Iterator[int]:
         """Encode and send the members of a group, block by block; how many have been."""
         connection = self._connection
-        dump = partial(self._dump, packed)
-        for part in calls.encoded(rows, aliases is not None, dump, connection.puts):
+        encode = partial(self._encode, packed)
+        for part in calls.encoded(rows, aliases is not None, encode):
             index, count = part.index, len(part.payloads)
             for i, error in part.broken:
                 counter = group.first + index + i
@@ -261,8 +270,7 @@ class Submitter:
         connection = self._connection
         counter = connection.outbox.reserve(len(rows) + 1)
         group = Group(connection, connection.session, counter, len(rows))
-        fit = connection.puts.fit
-        encoded = [fit(*self._dump(packed, args, kwargs)) for args, kwargs in rows]
+        encoded = [self._encode(packed, args, kwargs) for args, kwargs in rows]
         payloads, inputs = [each[0] for each in encoded], [each[1] for each in encoded]
         connection.waiting.add(group)
         taken = inputs if any(inputs) else None

@@ -1,5 +1,5 @@
-"""Slate: what a slot notes of what it runs, in memory that its worker sees: lease, when that began,
-and where its output begins in the file that catches it (capture.py).
+"""Slate: what a slot notes of what it runs, in memory that its worker sees: lease, and when that
+began.
 
 In the other direction its worker notes which lease is to be interrupted, where that is one of
 several which a process runs; and until when tasks may begin. A worker that stands still cannot say
@@ -19,11 +19,10 @@ import tempfile
 import time
 from typing import NamedTuple
 
-_NOTE = struct.Struct("=QdQ")
+_NOTE = struct.Struct("=Qd")
 _STRUCK = struct.Struct("=Q")
-_UNTIL = struct.Struct("=d")
 _UNTIL_AT = _NOTE.size + _STRUCK.size
-_BYTES = _UNTIL_AT + _UNTIL.size
+_BYTES = _UNTIL_AT + struct.calcsize("d")
 
 
 class Note(NamedTuple):
@@ -31,7 +30,6 @@ class Note(NamedTuple):
 
     lease: int
     begun: float
-    at: int
 
 
 class Slate:
@@ -48,14 +46,15 @@ class Slate:
             os.ftruncate(descriptor, _BYTES)
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, _BYTES)
+        self._until = memoryview(self._map)[_UNTIL_AT:].cast("d")
 
     def given(self) -> None:
         """Who was to have the descriptor has it, or never will; the memory stays."""
         os.close(self.descriptor)
 
-    def write(self, lease: int, begun: float, at: int) -> None:
+    def write(self, lease: int, begun: float) -> None:
         """`lease` begins."""
-        self._map[: _NOTE.size] = _NOTE.pack(lease, begun, at)
+        self._map[: _NOTE.size] = _NOTE.pack(lease, begun)
 
     def read(self) -> Note:
         """What is noted. The other side may be writing: what is the same twice is whole."""
@@ -75,15 +74,16 @@ class Slate:
 
     def allow(self, until: float) -> None:
         """Tasks may begin until then, as `time.monotonic` tells time to all on this host."""
-        self._map[_UNTIL_AT:_BYTES] = _UNTIL.pack(until)
+        self._until[0] = until
 
     @property
     def is_late(self) -> bool:
         """Whether tasks may no longer begin."""
-        return time.monotonic() >= _UNTIL.unpack(self._map[_UNTIL_AT:_BYTES])[0]
+        return time.monotonic() >= self._until[0]
 
     def close(self) -> None:
         """Free the memory."""
+        self._until.release()
         self._map.close()
 
 

@@ -65,6 +65,8 @@ class Surroundings:
 
     def leave(self) -> None:
         """Put the environment back; the folder is the next task's business."""
+        if not self._before:
+            return
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)

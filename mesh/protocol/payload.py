@@ -68,7 +68,7 @@ def dump(value: Any, *, with_modules: bool = False, but: Collection[str] = ()) -
         Exception: whatever pickling raises; the callers say what it was they pickled.
     """
     if type(value) in ATOMS:
-        if not _is_raw(value):
+        if type(value) is not bytes or not _is_raw(value):
             return [pickle.dumps(value, protocol=5)]
         value = _Raw(value)
     buffers: list[Any] = []
@@ -252,6 +252,18 @@ def _segments(view: memoryview) -> list[memoryview]:
     return segments
 
 
+def plain_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+    """The payload of a call's arguments, if they are what most are: a few positional atoms, small
+    enough to travel with the call. The others are for `dump_arguments`.
+    """
+    if kwargs or not ATOMS.issuperset(map(type, args)):
+        return None
+    if not args:
+        return NO_ARGUMENTS
+    pickled = pickle.dumps((args, kwargs), protocol=5)
+    return pickled if len(pickled) <= ARGUMENTS_BYTES_MAX else None
+
+
 def dump_arguments(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -268,15 +280,9 @@ def dump_arguments(
     whole = _without_raw(args, kwargs)
     if whole is not None:
         args, kwargs = whole
-    kinds = frozenset(map(type, args))
-    if not kwargs:
-        if not args:
-            return [NO_ARGUMENTS], b""
-        if ATOMS.issuperset(kinds):
-            return [pickle.dumps((args, kwargs), protocol=5)], b""
     with inputs.Gathering(mesh) as gathered:
         try:
-            if not kwargs and kinds <= ATOMS | inputs.REFERRING:
+            if not kwargs and (ATOMS | inputs.REFERRING).issuperset(map(type, args)):
                 return [pickle.dumps((args, kwargs), protocol=5)], b"".join(gathered)
             parts = dump((args, kwargs), with_modules=with_modules, but=but)
             return parts, b"".join(gathered)

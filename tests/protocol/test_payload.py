@@ -175,8 +175,19 @@ def test_arguments_come_back():
 
 
 def test_no_arguments_are_always_the_same_bytes():
-    assert dump_arguments((), {})[0] == [payload.NO_ARGUMENTS]
+    assert payload.plain_arguments((), {}) == payload.NO_ARGUMENTS
     assert load(payload.NO_ARGUMENTS) == ((), {})
+
+
+def test_plain_arguments_are_few_small_atoms_by_position():
+    plain = payload.plain_arguments((1, "two", 3.0, None, b"five"), {})
+    assert plain is not None and load(plain) == ((1, "two", 3.0, None, b"five"), {})
+    for args, kwargs in [
+        ((1, [2]), {}),
+        ((1,), {"k": 2}),
+        (("long" * payload.ARGUMENTS_BYTES_MAX,), {}),
+    ]:
+        assert payload.plain_arguments(args, kwargs) is None
 
 
 @pytest.mark.parametrize(

@@ -391,10 +391,27 @@ def test_a_task_may_close_or_replace_its_output(mesh: Mesh) -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
         return "replaced"
 
-    for spoil in (close_it, replace_it, close_it, replace_it):
-        assert mesh.submit(spoil).result(20) in ("closed", "replaced")
+    def lead_it_elsewhere() -> str:
+        elsewhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(elsewhere, 1)
+        os.dup2(elsewhere, 2)
+        os.close(elsewhere)
+        return "elsewhere"
+
+    for spoil in (close_it, replace_it, lead_it_elsewhere, close_it, replace_it):
+        assert mesh.submit(spoil).result(20) in ("closed", "replaced", "elsewhere")
         later = [mesh.submit(print, "heard") for _ in range(10)]
         assert [log_of(future) for future in later] == ["heard\n"] * 10
+
+
+def test_what_is_written_to_dev_stdout_is_the_task_s(mesh: Mesh) -> None:
+    def write(text: str) -> None:
+        subprocess.run(f"echo {text} >/dev/stdout", shell=True, check=True)
+
+    for text in ("from a shell", "f", "from another shell"):
+        assert log_of(mesh.submit(write, text)) == text + "\n"
+        assert log_of(mesh.submit(abs, -1)) == ""
+        assert log_of(mesh.submit(print, "from Python")) == "from Python\n"
 
 
 # -- by id ----------------------------------------------------------------------------------------
