@@ -137,7 +137,7 @@ def _arguments(told: dict[str, Any], signatures: _Signatures) -> dict[str, Any]:
     if raw[:1] == payload.LAST_INPUT:
         return dict.fromkeys(signature.parameters, "(large)")
     try:
-        with inputs.Given(lambda number: names[number]):
+        with inputs.Given(names):
             args, kwargs = payload.load(raw)
         given = signature.bind(*args, **kwargs).arguments
     except Exception as error:

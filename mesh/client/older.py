@@ -37,6 +37,8 @@ class Older:
     def task(self, index: int) -> tuple[str, int] | None:
         """The session and counter of a member that is an older task."""
         runs = self._runs
+        if not runs:
+            return None
         at = bisect_right(runs, index, key=lambda run: run[0])
         if not at:
             return None

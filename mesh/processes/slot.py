@@ -319,7 +319,7 @@ class Slot:
         given, arguments = packets.parse_bundle(arguments)
         if arguments == payload.LAST_INPUT:
             arguments = given.pop()
-        with inputs.Given(lambda number: self._value_of(given[number])):
+        with inputs.Given([self._value_of(each) for each in given]):
             args, kwargs = self._value_of(arguments)
         return args, kwargs
 

@@ -11,8 +11,10 @@ inside objects that this module has never heard of.
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from ..errors import PayloadError
@@ -81,6 +83,28 @@ def refer(task: bytes, mesh: object, who: object) -> tuple[Callable[[int], Any],
     return value, (number,)
 
 
+def references(args: tuple[Any, ...]) -> bytes:
+    """The pickle of the arguments of a call that are nothing but REFERRING."""
+    return _references(tuple([each.__reduce__()[1][0] for each in args]))
+
+
+@lru_cache(maxsize=64)  # the rows of a graph are alike: two futures, say
+def _references(numbers: tuple[int, ...]) -> bytes:
+    return pickle.dumps((tuple(map(_Reference, numbers)), {}), protocol=5)
+
+
+class _Reference:
+    """What stands for an input in a pickle."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> Any:
+        return value, (self._number,)
+
+
 def value(number: int) -> Any:
     """The value of an input of the task that is being unpickled."""
     if _here.load is None:
@@ -89,21 +113,15 @@ def value(number: int) -> Any:
 
 
 class Given:
-    """While this lasts, arguments may be unpickled; `load` gives the value of an input."""
+    """While this lasts, arguments may be unpickled that take inputs of these `values`."""
 
-    __slots__ = ("_load", "_values")
+    __slots__ = ("_values",)
 
-    def __init__(self, load: Callable[[int], Any]) -> None:
-        self._load = load
-        self._values: dict[int, Any] = {}
-
-    def _once(self, number: int) -> Any:
-        if number not in self._values:
-            self._values[number] = self._load(number)
-        return self._values[number]
+    def __init__(self, values: list[Any]) -> None:
+        self._values = values
 
     def __enter__(self) -> None:
-        _here.load = self._once
+        _here.load = self._values.__getitem__
 
     def __exit__(self, *about: object) -> None:
         _here.load = None

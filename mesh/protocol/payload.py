@@ -132,11 +132,11 @@ def _is_raw(value: Any) -> bool:
 
 def _without_raw(
     args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The arguments of a call with `_Raw` in place of large bytes, if there are any: each once."""
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with `_Raw` in place of large bytes: each once."""
     raw = {id(each): _Raw(each) for each in (*args, *kwargs.values()) if _is_raw(each)}
     if not raw:
-        return None
+        return args, kwargs
     return (
         tuple(raw.get(id(each), each) for each in args),
         {name: raw.get(id(each), each) for name, each in kwargs.items()},
@@ -277,11 +277,11 @@ def dump_arguments(
     Raises:
         PayloadError: one of them cannot be pickled; it is named.
     """
-    whole = _without_raw(args, kwargs)
-    if whole is not None:
-        args, kwargs = whole
     with inputs.Gathering(mesh) as gathered:
         try:
+            if not kwargs and inputs.REFERRING.issuperset(map(type, args)):
+                return [inputs.references(args)], b"".join(gathered)
+            args, kwargs = _without_raw(args, kwargs)
             if not kwargs and (ATOMS | inputs.REFERRING).issuperset(map(type, args)):
                 return [pickle.dumps((args, kwargs), protocol=5)], b"".join(gathered)
             parts = dump((args, kwargs), with_modules=with_modules, but=but)
