@@ -51,8 +51,9 @@ NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
 LAST_INPUT = b"\x02"
 
 #: Larger arguments do not travel in a SUBMIT: they would fill the router's memory and records. That
-#: is what decides: for a single task they are quicker there up to some 200 kB.
-ARGUMENTS_BYTES_MAX = 64 * 1024
+#: is what decides: for a single task they are quicker there up to some 200 kB. 64 KiB is a size that
+#: arrays and buffers have; what a pickle adds to it must not make the difference.
+ARGUMENTS_BYTES_MAX = 64 * 1024 + 1024
 
 
 def dump(value: Any, *, with_modules: bool = False, but: Collection[str] = ()) -> list[Any]:
