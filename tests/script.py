@@ -27,7 +27,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from fakes import Client, Worker, World, span
+from fakes.client import Client
+from fakes.words import span
+from fakes.worker import Worker
+from fakes.world import World
 
 from mesh.core.ledger import RECORD
 from mesh.protocol import messages as m

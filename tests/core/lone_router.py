@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakes import BIRTH
+from fakes.router import BIRTH
 
 from mesh.core.events import Committed, Heard, Settings, Tick
 from mesh.core.restored import Restored

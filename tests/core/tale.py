@@ -10,18 +10,10 @@ import math
 import random
 from collections.abc import Callable
 
-from fakes import (
-    ERROR,
-    FLAKY,
-    FOREVER,
-    KILLER,
-    OK,
-    STORED,
-    Client,
-    Worker,
-    World,
-    outcome_of,
-)
+from fakes.client import Client
+from fakes.deeds import ERROR, FLAKY, FOREVER, KILLER, OK, STORED, outcome_of
+from fakes.worker import Worker
+from fakes.world import World
 
 from mesh.core.events import Settings
 from mesh.protocol import messages as m

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakes import BIRTH
+from fakes.router import BIRTH
 from lone_router import C1, W1, W2
 from test_pruning import LOST_AFTER_S, Mesh
 

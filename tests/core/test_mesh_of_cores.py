@@ -12,7 +12,10 @@ import os
 from collections import Counter
 
 import pytest
-from fakes import ERROR, FLAKY, OK, STORED, Client, Task, World, placeless
+from fakes.client import Client, Task
+from fakes.deeds import ERROR, FLAKY, OK, STORED
+from fakes.router import placeless
+from fakes.world import World
 from tale import Tale
 
 from mesh.core import pace

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import shapes
-from fakes import World, on_wire
+from fakes.wire import on_wire
+from fakes.world import World
 from hypothesis import given
 from hypothesis import strategies as st
 from lone_router import C1, W1, W2, F, LoneRouter

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from fakes import World
+from fakes.world import World
 
 from mesh.core import pace
 from mesh.core.events import (

@@ -1,0 +1,1 @@
+"""Fakes: a mesh without sockets, threads, disks or time; see world.py."""
