@@ -44,6 +44,8 @@ RAW_BYTES_MIN = 128 * 1024
 #: Values of these types have no buffers and nothing of `__main__` in them: the plain pickle does.
 ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
+_OF_ANY_SIZE = frozenset({str, bytes})
+
 #: ``((), {})`` pickled: the arguments of every call without any.
 NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
 
@@ -261,6 +263,9 @@ def plain_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | No
         return None
     if not args:
         return NO_ARGUMENTS
+    for each in args:  # a large one is not to be copied for nothing
+        if type(each) in _OF_ANY_SIZE and len(each) > ARGUMENTS_BYTES_MAX:
+            return None
     pickled = pickle.dumps((args, kwargs), protocol=5)
     return pickled if len(pickled) <= ARGUMENTS_BYTES_MAX else None
 
