@@ -232,7 +232,7 @@ class Children:
         note = child.slate.read()
         if note.lease != lease:
             return b""
-        log = last_words(child.output)
+        log = last_words(child.output, note.at)
         remains = outcome.body(note.begun, max(0.0, time.time() - note.begun), log, b"")
         self._log_output(lease, remains)
         return remains

@@ -1,5 +1,5 @@
-"""Slate: what a slot notes of what it runs, in memory that its worker sees: lease, and when that
-began.
+"""Slate: what a slot notes of what it runs, in memory that its worker sees: lease, when that began,
+and where its output begins in the file that catches it (capture.py).
 
 In the other direction its worker notes which lease is to be interrupted, where that is one of
 several which a process runs; and until when tasks may begin. A worker that stands still cannot say
@@ -19,7 +19,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-_NOTE = struct.Struct("=Qd")
+_NOTE = struct.Struct("=QdQ")
 _STRUCK = struct.Struct("=Q")
 _UNTIL_AT = _NOTE.size + _STRUCK.size
 _BYTES = _UNTIL_AT + struct.calcsize("d")
@@ -30,6 +30,7 @@ class Note(NamedTuple):
 
     lease: int
     begun: float
+    at: int
 
 
 class Slate:
@@ -52,9 +53,9 @@ class Slate:
         """Who was to have the descriptor has it, or never will; the memory stays."""
         os.close(self.descriptor)
 
-    def write(self, lease: int, begun: float) -> None:
+    def write(self, lease: int, begun: float, at: int) -> None:
         """`lease` begins."""
-        self._map[: _NOTE.size] = _NOTE.pack(lease, begun)
+        self._map[: _NOTE.size] = _NOTE.pack(lease, begun, at)
 
     def read(self) -> Note:
         """What is noted. The other side may be writing: what is the same twice is whole."""

@@ -98,8 +98,6 @@ class Slot:
         initializers: Initializers,
     ) -> None:
         self.pid = os.getpid()
-        self._is_fork = False
-        os.register_at_fork(after_in_child=self._note_fork)
         self.number, self.pair, self._slate = seat
         self.folder = folder
         self.store = store
@@ -219,7 +217,7 @@ class Slot:
         begun = time.time()
         self._began = start = time.perf_counter()
         self._lease = lease
-        self._slate.write(lease, begun)
+        self._slate.write(lease, begun, self.capture.begin)
         try:
             self._surroundings.enter(self._context.env, self._context.cwd, self._parcel.home)
             return self._in_place(number, lease, arguments, how, begun, start)
@@ -295,11 +293,8 @@ class Slot:
 
     def _end_fork(self) -> None:
         """A task may fork, and both return from it: the slot is the one that was there before."""
-        if self._is_fork:
+        if os.getpid() != self.pid:
             os._exit(0)
-
-    def _note_fork(self) -> None:
-        self._is_fork = True
 
     def is_struck(self) -> bool:
         """Whether what runs here is to end."""

@@ -46,11 +46,11 @@ class Tail:
         share = min(READ_BYTES_MAX, LOOK_BYTES_MAX // max(1, len(found)))
         pieces: list[Printed] = []
         for child, note, begin in found:
-            at, text = self._new(child, begin or 0, share)
+            at, text = self._new(child, note.at if begin is None else begin, share)
             if child.slate.read() == note:  # else it may be another's
                 self._read[child.name] = note.lease, at + len(text)
                 if text or begin is None:  # who has just come hears of it, if it was nothing
-                    pieces.append(Printed(note.lease, note.begun, at, text))
+                    pieces.append(Printed(note.lease, note.begun, at - note.at, text))
         return pieces
 
     def _new(self, child: Child, begin: int, most: int) -> tuple[int, bytes]:

@@ -85,12 +85,16 @@ def refer(task: bytes, mesh: object, who: object) -> tuple[Callable[[int], Any],
 
 def references(args: tuple[Any, ...]) -> bytes:
     """The pickle of the arguments of a call that are nothing but REFERRING."""
-    return _references(tuple([each.__reduce__()[1][0] for each in args]))
+    numbers = tuple([each.__reduce__()[1][0] for each in args])
+    return (_known if len(numbers) <= 8 else _pickled)(numbers)
 
 
-@lru_cache(maxsize=64)  # the rows of a graph are alike: two futures, say
-def _references(numbers: tuple[int, ...]) -> bytes:
+def _pickled(numbers: tuple[int, ...]) -> bytes:
     return pickle.dumps((tuple(map(_Reference, numbers)), {}), protocol=5)
+
+
+#: The rows of a graph are alike: two futures, say.
+_known = lru_cache(maxsize=256)(_pickled)
 
 
 class _Reference:

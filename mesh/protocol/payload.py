@@ -53,8 +53,8 @@ NO_ARGUMENTS = pickle.dumps(((), {}), protocol=5)
 LAST_INPUT = b"\x02"
 
 #: Larger arguments do not travel in a SUBMIT: they would fill the router's memory and records. That
-#: is what decides: for a single task they are quicker there up to some 200 kB. 64 KiB is a size that
-#: arrays and buffers have; what a pickle adds to it must not make the difference.
+#: is what decides: for a single task they are quicker there up to some 200 kB. Arrays and buffers
+#: are often of 64 KiB; what a pickle adds to that must not make the difference.
 ARGUMENTS_BYTES_MAX = 64 * 1024 + 1024
 
 
@@ -256,8 +256,8 @@ def _segments(view: memoryview) -> list[memoryview]:
 
 
 def plain_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
-    """The payload of a call's arguments, if they are what most are: a few positional atoms, small
-    enough to travel with the call. The others are for `dump_arguments`.
+    """The payload of a call's arguments, if they are what most are: positional atoms, small enough
+    to travel with the call. The others are for `dump_arguments`.
     """
     if kwargs or not ATOMS.issuperset(map(type, args)):
         return None
