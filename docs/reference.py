@@ -54,9 +54,9 @@ PYTHON = {
 #: What other parts of Mesh call, and no script: by class.
 INTERNAL = {
     "Mesh": {"submitter", "unfinished", "renew_keys"},
-    "Future": {"meaning", "outcome", "settle", "is_older", "fail", "stop"},
+    "Future": {"meaning", "reference", "outcome", "settle", "is_older", "fail", "stop"},
     "Group": {
-        "key", "task_of", "alias_of", "members", "refer", "value", "outcome", "value_in_time",
+        "key", "task_of", "alias_of", "members", "reference", "value", "outcome", "value_in_time",
         "ends_within", "end", "ended", "take", "give_up", "own_left", "is_older", "raw",
         "open_spans", "fail", "is_own", "first_failed", "error_of", "catch_up", "look",
         "stop", "listen", "unlisten", "broken",

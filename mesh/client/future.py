@@ -285,8 +285,11 @@ class Future(NoValue, concurrent.futures.Future):
 
     def __reduce__(self) -> Any:
         """As an argument of a task it stands for its value there."""
-        task = key(self._session, self._counter)
-        return inputs.refer(task, self._connection.access.mesh, self)
+        return inputs.refer(*self.reference(), self)
+
+    def reference(self) -> tuple[bytes, str]:
+        """Which task of which mesh it is."""
+        return key(self._session, self._counter), self._connection.access.mesh
 
     @property
     def meaning(self) -> str:

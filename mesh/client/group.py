@@ -16,7 +16,6 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, overload
 
-from ..protocol import inputs
 from ..protocol.messages import BLOCK_TASKS_MAX
 from ..protocol.outcome import failure_body
 from ..task import SUCCESS, Kind, key, show
@@ -119,10 +118,9 @@ class Group(Account):
         """The members as arguments."""
         return map(Member, itertools.repeat(self), range(len(self)))
 
-    def refer(self, index: int) -> Any:
-        """What a member is pickled as, among the arguments of a task."""
-        task = key(*self.task_of(index))
-        return inputs.refer(task, self._connection.access.mesh, self)
+    def reference(self, index: int) -> tuple[bytes, str]:
+        """The id of a member, and the mesh that it is of."""
+        return key(*self.task_of(index)), self._connection.access.mesh
 
     # -- results -----------------------------------------------------------------------------
 

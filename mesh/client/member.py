@@ -19,8 +19,12 @@ class Member:
     def __init__(self, group: Group, index: int) -> None:
         self._group, self._index = group, index
 
+    def reference(self) -> tuple[bytes, str]:
+        """Which task of which mesh it is."""
+        return self._group.reference(self._index)
+
     def __reduce__(self) -> Any:
-        return self._group.refer(self._index)
+        return inputs.refer(*self.reference(), self._group)
 
     @property
     def meaning(self) -> str:

@@ -314,7 +314,10 @@ class Slot:
         given, arguments = packets.parse_bundle(arguments)
         if arguments == payload.LAST_INPUT:
             arguments = given.pop()
-        with inputs.Given([self._value_of(each) for each in given]):
+        values = [self._value_of(each) for each in given]
+        if inputs.are_in_order(arguments, len(values)):
+            return tuple(values), {}
+        with inputs.Given(values):
             args, kwargs = self._value_of(arguments)
         return args, kwargs
 

@@ -286,7 +286,8 @@ def dump_arguments(
     with inputs.Gathering(mesh) as gathered:
         try:
             if not kwargs and inputs.REFERRING.issuperset(map(type, args)):
-                return [inputs.references(args)], b"".join(gathered)
+                pickled, ids = inputs.references(args, mesh)
+                return [pickled], ids
             args, kwargs = _without_raw(args, kwargs)
             if not kwargs and (ATOMS | inputs.REFERRING).issuperset(map(type, args)):
                 return [pickle.dumps((args, kwargs), protocol=5)], b"".join(gathered)

@@ -20,13 +20,16 @@ class Promise:
     def __init__(self, counter: int, mesh: object = MESH) -> None:
         self.task, self.mesh = key("k3f9x2m7", counter), mesh
 
+    def reference(self) -> tuple[bytes, object]:
+        return self.task, self.mesh
+
     def __reduce__(self) -> Any:
-        return inputs.refer(self.task, self.mesh, self)
+        return inputs.refer(*self.reference(), self)
 
 
 @pytest.fixture(autouse=True)
 def refers() -> Iterator[None]:
-    """Promises call `refer`, and have no buffers."""
+    """Promises refer to tasks, and have no buffers."""
     inputs.REFERRING.add(Promise)
     yield
     inputs.REFERRING.discard(Promise)
@@ -71,9 +74,21 @@ def test_calls_of_futures_alone_are_alike_but_for_their_ids() -> None:
     assert given(twice, "once") == (("once", "once"), {})
 
 
+def test_arguments_that_are_all_inputs_in_order_are_known_by_their_pickle() -> None:
+    one, two = Promise(1), Promise(2)
+    assert inputs.are_in_order(memoryview(dumped(one, two)[0]), 2)
+    assert inputs.are_in_order(dumped(two)[0], 1)
+    for args in [(one, two, one), (one, two, 3), (one, [two]), ([one, two],)]:
+        assert not inputs.are_in_order(dumped(*args)[0], 2), args
+    assert not inputs.are_in_order(dumped(one, key=two)[0], 2)
+    assert not inputs.are_in_order(dumped(one, two)[0], 3)
+    many = list(map(Promise, range(100)))
+    assert given(dumped(*many)[0], *range(100)) == (tuple(range(100)), {})
+
+
 @pytest.mark.parametrize("beside", [(), (5,), ([],)], ids=["alone", "an atom", "a list"])
 def test_a_future_of_another_mesh_is_refused(beside: tuple[Any, ...]) -> None:
-    with pytest.raises(PayloadError, match="another mesh"):
+    with pytest.raises(PayloadError, match=r"argument 2 .* another mesh"):
         dumped(Promise(1), Promise(2, mesh=object()), *beside)
 
 
