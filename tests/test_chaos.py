@@ -15,6 +15,7 @@ from bench.chaos import calls, faults, load
 from bench.chaos.checker import check
 from bench.chaos.harness import await_audit
 from bench.chaos.history import History, read
+from bench.chaos.logs import alarming
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,6 +27,16 @@ RUN_S = 400
 
 #: With the next answer of the auditor below.
 PATIENCE_S = 2.0
+
+#: What a log holds of a task that was interrupted where Python raises nothing.
+IGNORED = """\
+09:00:01 k3f9x2m7.4: Exception ignored in: <function cb at 0x7fb7ccbd5da0>
+09:00:01 k3f9x2m7.4: Traceback (most recent call last):
+09:00:01 k3f9x2m7.4:   File "<frozen importlib._bootstrap>", line 199, in cb
+09:00:01 k3f9x2m7.4:     raise KeyboardInterrupt
+09:00:01 k3f9x2m7.4: KeyboardInterrupt:\x20
+09:00:02 slot 1, process 17, was killed by SIGTERM; it was ended: cancelled
+"""
 
 #: Says a few things, and then nothing more, unless it was all.
 AUDITOR = """
@@ -362,3 +373,12 @@ def test_a_short_run_is_clean(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     tally = json.loads(report.read_text())
     assert tally["acknowledged"] and tally["faults"] and not tally["found"]
+
+
+def test_a_log_gives_alarm_by_what_none_should_say() -> None:
+    assert not [*alarming(IGNORED)]
+    assert [*alarming(IGNORED.replace("KeyboardInterrupt:", "ValueError:"))]
+    assert [*alarming(IGNORED.replace("Exception ignored in", "An error"))]
+    assert [*alarming("\n".join(IGNORED.splitlines()[:4]))], "cut short: nobody knows"
+    said = "worker-1 died (exit code 1)\nslot 2 is not started again\nall is well"
+    assert [*alarming(said)] == said.splitlines()[:2]

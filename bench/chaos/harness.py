@@ -28,6 +28,7 @@ from .. import procfs
 from .cast import Cast, Part, Size, await_end, strike
 from .faults import LOST_AFTER_S, Fault, plan
 from .history import History
+from .logs import alarming
 from .record import MAIN
 from .spoiling import spoil, wipe
 
@@ -49,9 +50,6 @@ GOING_S = 5.0
 
 #: What a fault does to processes; all others stop them.
 SIGNALS = {"kill": signal.SIGKILL, "wipe": signal.SIGKILL, "leave": signal.SIGTERM}
-
-#: What no log of a mesh may hold.
-ALARMING = ("Traceback (most recent call last)", "died (exit code", "is not started again")
 
 
 class Harness:
@@ -304,9 +302,8 @@ class Harness:
             for path in sorted(folder.rglob("*")):
                 self.history("leftover", what=f"file {path}")
         for log in sorted(cast.home.glob("**/*.log")):
-            for said in log.read_text(errors="replace").splitlines():
-                if any(word in said for word in ALARMING):
-                    self.history("said", who=str(log.relative_to(cast.home)), line=said)
+            for line in alarming(log.read_text(errors="replace")):
+                self.history("said", who=str(log.relative_to(cast.home)), line=line)
 
 
 def await_audit(pid: int, history: Path, patience_s: float) -> bool:
