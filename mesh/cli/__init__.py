@@ -5,8 +5,10 @@ A command's module is loaded when the command is: ``mesh --help`` must not wait 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -73,6 +75,7 @@ class Commands(click.Group):
         """Run the command that `args` say and exit as it ended."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
+        _open_streams()
         given = sys.argv[1:] if args is None else list(args)
         told: dict[str, Any] = extra.setdefault("obj", {})
         told["args"] = given
@@ -86,6 +89,16 @@ class Commands(click.Group):
 
             code = report(error, as_json=told.get("json", "--json" in given))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """Have standard streams, all three: cron and daemons may begin with some of them closed, and
+    what is opened next would be taken for those."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 @click.group(

@@ -32,7 +32,7 @@ def cancel(place: Place, ids: tuple[str, ...], as_json: bool) -> None:
                 unknown = unknown or error  # the others are cancelled all the same
     if as_json and unknown is None:
         print_json({"cancelled": cancelled})
-    elif not as_json:
+    elif not as_json and (cancelled or unknown is None):
         click.echo(f"cancelled {many(cancelled, 'task')}")
     if unknown is not None:
         raise unknown

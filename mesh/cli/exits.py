@@ -9,11 +9,12 @@ from __future__ import annotations
 import concurrent.futures
 import sys
 import traceback
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 
 from ..errors import (
+    DISK_FULL,
     AccessDenied,
     MeshError,
     RemoteTraceback,
@@ -67,7 +68,14 @@ HINTS = {
 
 def code_of(error: BaseException) -> int:
     """The exit code that `error` means."""
+    if _is_full(error):
+        return FAILED
     return next((code for kinds, code in CODES if isinstance(error, kinds)), BUG)
+
+
+def _is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether there was no room for what was printed: who writes files says which."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None
 
 
 def is_of_the_task(error: BaseException) -> bool:
@@ -92,7 +100,8 @@ def report(error: BaseException, *, as_json: bool) -> int:
     elif code == INTERRUPTED:
         click.echo("interrupted", err=True)
     elif code != BUG:
-        click.echo(f"error: {error}", err=True)
+        what = f"standard output: {error.strerror}" if _is_full(error) else error
+        click.echo(f"error: {what}", err=True)
     sys.stderr.flush()
     return code
 

@@ -41,7 +41,7 @@ def forget(place: Place, ids: tuple[str, ...], as_json: bool) -> int:
     told = {word: tally[word] for word in ("forgotten", "open", "needed")}
     if as_json and unknown is None:
         print_json(told)
-    elif not as_json:
+    elif not as_json and (any(told.values()) or unknown is None):
         click.echo(f"forgot {many(told['forgotten'], 'task')}")
     if told["open"] and not as_json:
         click.echo(f"{many(told['open'], 'task')} not: still to end; `mesh cancel` first", err=True)

@@ -40,10 +40,10 @@ class Joblog:
                 self._read(file)
             how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if goes_on else os.O_TRUNC)
             self._file = os.open(file, how | os.O_CLOEXEC, 0o666)
+            if not os.fstat(self._file).st_size:
+                self._write(COLUMNS)
         except OSError as error:
             raise click.UsageError(f"{self}: {error.strerror}") from None
-        if not os.fstat(self._file).st_size:
-            self._write(COLUMNS)
 
     def __str__(self) -> str:
         return self._option

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CommandFailed, RouterUnreachable
+from .exits import is_of_the_task
 
 if TYPE_CHECKING:
     from ..client.future import Future
@@ -86,10 +87,11 @@ def ending_of(future: Future) -> Ending:
         error = raised
     if done is not None:
         return Ending(done.stdout, done.stderr, 0, None, done.host, done.begun, done.took_s, None)
+    failure = getattr(error, "failure", None)
+    host = "" if failure is None else failure.host
     if isinstance(error, CommandFailed):
-        log = _log_of(future)
+        log, _, _ = _last_words(future)
         size = len(log) if error.stdout_bytes is None else error.stdout_bytes
-        host = "" if error.failure is None else error.failure.host
         return Ending(
             log[:size],
             log[size:],
@@ -100,15 +102,20 @@ def ending_of(future: Future) -> Ending:
             error.took_s,
             error,
         )
-    return Ending(b"", b"", None, None, "", 0.0, 0.0, error)
+    if error is None or not is_of_the_task(error):
+        return Ending(b"", b"", None, None, "", 0.0, 0.0, error)
+    log, begun, took_s = _last_words(future)
+    return Ending(log, b"", None, None, host, begun, took_s, error)
 
 
-def _log_of(future: Future) -> bytes:
-    """What a task has printed, as bytes: a command writes what it likes."""
+def _last_words(future: Future) -> tuple[bytes, float, float]:
+    """What a task has printed, as bytes: a command writes what it likes; when it began, and how
+    many seconds it ran, if it did."""
     from ..protocol import outcome
 
     ended = future.outcome()
     found = outcome.parse(ended.body)
-    if not found.flags & outcome.LOG_STORED:
-        return found.log
-    return bytes(ended.fetch(outcome.parse_ref(found.log), None))
+    log = found.log
+    if found.flags & outcome.LOG_STORED:
+        log = bytes(ended.fetch(outcome.parse_ref(log), None))
+    return log, found.begun, found.took_s

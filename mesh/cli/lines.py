@@ -87,7 +87,13 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
 
 
 def _cell(value: Any) -> str:
-    return "-" if value is None else str(value)
+    """What a cell shows: in one line, and nothing that a terminal would obey."""
+    text = "-" if value is None else str(value)
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(each: str) -> str:
+    return each if each.isprintable() else each.encode("unicode_escape").decode()
 
 
 def many(count: int, noun: str) -> str:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -290,4 +291,5 @@ def _no_nan(ctx: click.Context, parameter: click.Parameter, value: float | None)
 
 def import_from_here() -> None:
     """Let modules of the current folder be found first, as a script's are."""
-    sys.path.insert(0, os.getcwd())
+    with suppress(FileNotFoundError):  # it is gone
+        sys.path.insert(0, os.getcwd())

@@ -61,6 +61,15 @@ mesh run --name sweep --resume ./simulate {1} {2} ::: 0.1 0.2 ::: a b
 """
 
 
+def _folder(ctx: click.Context, option: click.Parameter, folder: str) -> str:
+    try:
+        return os.path.abspath(folder)
+    except FileNotFoundError:
+        raise click.UsageError(
+            "the current folder is gone: change to another, or give --cwd"
+        ) from None
+
+
 def _array(ctx: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> list[Array]:
     try:
         return [Array(text) for text in texts]
@@ -211,7 +220,7 @@ def _task_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--cwd",
     default=".",
-    callback=lambda ctx, option, folder: os.path.abspath(folder),
+    callback=_folder,
     metavar="DIR",
     help="Run in DIR. Default: the current folder.",
 )

@@ -21,8 +21,13 @@ from .resources import task_resource_option
 
 
 def _checked_id(ctx: click.Context, option: click.Parameter, id: str | None) -> str | None:
-    if id is not None and not 0 < len(id) <= 256:
-        raise click.BadParameter("an id has 1 to 256 characters")
+    from ..client.calls import check_word
+
+    if id is not None:
+        try:
+            check_word("an id", id)
+        except (TypeError, ValueError) as error:
+            raise click.BadParameter(str(error)) from None
     return id
 
 

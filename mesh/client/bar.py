@@ -224,8 +224,10 @@ def _width(to: TextIO) -> dict[str, Any]:
     return {"dynamic_ncols": True} if is_known else {"ncols": COLUMNS, "nrows": ROWS}
 
 
-def _painter(to: TextIO) -> _Painter:
-    """What shows progress on `to`."""
+def _painter(to: TextIO | None) -> _Painter:
+    """What shows progress on `to`, if there is such a thing."""
+    if to is None:
+        return Lines(lambda line: None)  # a program without a console
     if (is_notebook := _is_notebook()) or to.isatty():
         try:
             if is_notebook and find_spec("ipywidgets") is not None:  # without them it would warn

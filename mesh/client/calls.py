@@ -15,6 +15,12 @@ from ..protocol.messages import BLOCK_TASKS_MAX
 from .group import Group
 from .outbox import MESSAGE_BYTES
 
+#: What a user calls a task or group is at most so long.
+WORD_CHARS_MAX = 256
+
+#: What this means is what was submitted last.
+LAST = "last"
+
 #: Positional and keyword arguments.
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -73,13 +79,25 @@ def check_names(fn: Callable[..., Any], kwargs: dict[str, Any]) -> None:
             )
 
 
+def check_word(what: str, word: Any) -> None:
+    """See that a task or group may be called so.
+
+    Raises:
+        TypeError: it is no string, or too long or short.
+        ValueError: it is a word that means another task.
+    """
+    if not isinstance(word, str) or not 0 < len(word) <= WORD_CHARS_MAX:
+        raise TypeError(f"{what} is a string of 1 to {WORD_CHARS_MAX} characters, not {word!r:.80}")
+    if word == LAST:
+        raise ValueError(f"{what} cannot be {LAST!r}: that means what was submitted last")
+
+
 def checked_ids(ids: Iterable[str], size: int) -> list[str | None]:
     checked: list[str | None] = list(ids)
     if len(checked) != size:
         raise ValueError(f"{len(checked)} ids for {size} calls")
     for each in checked:
-        if not isinstance(each, str) or not 0 < len(each) <= 256:
-            raise TypeError(f"an id is a string of 1 to 256 characters, not {each!r}")
+        check_word("an id", each)
     if len(set(checked)) != size:
         twice = next(each for each in checked if checked.count(each) > 1)
         raise ValueError(f"ids must differ; {twice!r} is there twice")

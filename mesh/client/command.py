@@ -137,7 +137,10 @@ class Command:
                     _pass_on({process.stdout: out, process.stderr: err})
                 code = process.wait()
             except BaseException:  # it was interrupted as well: it ends by itself, or is killed
+                told = [] if self.live else [_tell(file) for file in (out, err)]
                 process.wait()
+                for file, at in zip((out, err), told):
+                    _tell(file, at)
                 raise
             took_s = time.perf_counter() - start
             if code:
@@ -157,7 +160,7 @@ class Command:
         name = argv[-1] if self.template.is_line else " ".join(argv)
         name = name if len(name) <= TOLD_CHARS else f"{name[:TOLD_CHARS]} …"
         how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
-        written, complaints = _clipped(out), _clipped(err)
+        written, complaints = _clipped(out, 0, _size(out)), _clipped(err, 0, _size(err))
         said = complaints.decode("utf-8", "replace").strip().splitlines()[-TOLD_LINES:]
         told = "\n".join(said)[-TOLD_CHARS:]
         failed = CommandFailed(f"{name}: {how}" + (f": {told}" if told else ""))
@@ -223,18 +226,28 @@ def _say(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def _tell(file: IO[bytes], at: int = 0) -> int:
+    """Have the task print what is in a file from `at` on; up to where that is."""
+    end = _size(file)
+    _say(_clipped(file, at, end))
+    return end
+
+
+def _size(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
 def _all(file: IO[bytes]) -> bytes:
     file.seek(0)
     return file.read()
 
 
-def _clipped(file: IO[bytes]) -> bytes:
-    """What is in a file; of much, head and tail."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
+def _clipped(file: IO[bytes], begin: int, end: int) -> bytes:
+    """That stretch of a file; of much, head and tail. The file's position stays, which is also that
+    of the command: it may still write."""
+    descriptor, size = file.fileno(), end - begin
     if size <= FAILED_BYTES_MAX:
-        return file.read()
+        return os.pread(descriptor, max(0, size), begin)
     half = FAILED_BYTES_MAX // 2
-    head = file.read(half)
-    file.seek(size - half)
-    return head + f"\n[... {size - 2 * half} bytes left out ...]\n".encode() + file.read()
+    head, tail = os.pread(descriptor, half, begin), os.pread(descriptor, half, end - half)
+    return head + f"\n[... {size - 2 * half} bytes left out ...]\n".encode() + tail

@@ -210,7 +210,14 @@ class Echo:
                 self._waiting_bytes -= len(piece.text)
             try:
                 self._take(piece)
-            except BaseException:  # a closed pipe, or the user's own function
+            except BrokenPipeError:
+                self.close()  # nobody reads: who prints next is told
+                return
+            except OSError as error:
+                LOGGER.warning("what tasks print cannot be shown any more: %s", error.strerror)
+                self.close()
+                return
+            except BaseException:  # the user's own function
                 LOGGER.exception("what tasks print cannot be shown any more")
                 self.close()
                 return

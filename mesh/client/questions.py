@@ -6,6 +6,7 @@ answered. Who waits no more is not answered later, and what was not sent by then
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future as PlainFuture
@@ -44,7 +45,7 @@ class Questions:
         answer: PlainFuture[Any] = PlainFuture()
         with self._lock:
             if self._ended is not None:
-                raise self._ended
+                raise copy.copy(self._ended)  # with a traceback of its own
             self._token += 1
             token = self._token
             self._answers[token] = answer

@@ -147,8 +147,8 @@ class Submitter:
         """See `Mesh.submit_many`."""
         if not iterables and kwargs is None:
             raise TypeError("submit_many() takes at least one iterable of arguments, or kwargs=")
-        if name is not None and not (isinstance(name, str) and 0 < len(name) <= 256):
-            raise ValueError(f"name= is a string of 1 to 256 characters, not {name!r:.80}")
+        if name is not None:
+            calls.check_word("name=", name)
         packed = self._pack(fn)
         options = self._options(fn, options)
         if "id" in options:
@@ -220,6 +220,8 @@ class Submitter:
         progress: bool,
     ) -> Iterator[Any]:
         """See `Mesh.map`."""
+        if not iterables:
+            raise TypeError("map() takes at least one iterable of arguments")
         if chunksize < 1:
             raise ValueError(f"chunksize must be 1 or more, not {chunksize}")
         if buffersize is not None and buffersize < 1:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..options import options_of, over
+from .calls import check_word
 from .future import Future
 from .group import Group
 from .unknown import BOUND, IN_KWARGS, refuse
@@ -26,8 +27,8 @@ class View(concurrent.futures.Executor):
 
     def __init__(self, mesh: Mesh, options: dict[str, Any]) -> None:
         alias = options.pop("id", None)
-        if alias is not None and (not isinstance(alias, str) or not 0 < len(alias) <= 256):
-            raise TypeError(f"id is a string of 1 to 256 characters, not {alias!r:.80}")
+        if alias is not None:
+            check_word("id", alias)
         self._mesh = mesh
         self._options = options_of(options) | ({} if alias is None else {"id": alias})
 

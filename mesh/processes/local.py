@@ -37,9 +37,10 @@ from .interrupts import put_off
 READY_S = 30.0
 
 #: A child that dies this often within RESTART_WINDOW_S is not started again. More often than
-#: `worker_losses_max`: a task that takes its worker along has to come to its own end first.
+#: `worker_losses_max`: a task that takes its worker along has to come to its own end first. It is
+#: long, for a worker takes five seconds to find that no slot starts.
 RESTARTS_MAX = 15
-RESTART_WINDOW_S = 60.0
+RESTART_WINDOW_S = 120.0
 
 #: How long children have to leave in order before they are ended.
 LEAVE_S = 10.0
@@ -266,7 +267,8 @@ class LocalMesh:
                         f"is not started again; see {self._log_of(name)}"
                     )
                     return
-                self._warn(f"the {name} died ({_how(code)}) and is started again")
+                why = _how(code) if code < 0 else f"{_how(code)}: {self._tail(name)}"
+                self._warn(f"the {name} died ({why}) and is started again")
                 try:
                     if name == "router":
                         self._spawn_router()

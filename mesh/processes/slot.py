@@ -393,9 +393,13 @@ class Alone(Slot):
 
     def __init__(self, *args: Any, folder: Path, **about: Any) -> None:
         capture = Capture(spool.output(folder, spool.name(os.getpid(), args[0].number)))
-        surroundings = Surroundings(spool.shelter(folder, os.getpid()), capture.say)
+        try:
+            surroundings = Surroundings(spool.shelter(folder, os.getpid()), capture.say)
+            self._signals = Signals(folder, self._interrupt)
+        except BaseException as error:  # from here on nobody reads what is printed
+            capture.say(f"cannot start: {error!r}")
+            raise
         super().__init__(*args, folder=folder, capture=capture, surroundings=surroundings, **about)
-        self._signals = Signals(folder, self._interrupt)
 
     def _interrupt(self) -> None:
         raise KeyboardInterrupt

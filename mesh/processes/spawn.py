@@ -77,7 +77,7 @@ def service(
 ) -> subprocess.Popen[bytes]:
     """Start a router or worker that lives until the first of `pipes` reaches its end."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    paths = "\n".join(map(os.path.abspath, sys.path))
+    paths = "\n".join(path for path in map(_absolute, sys.path) if path)
     with open(log, "ab") as file:
         return subprocess.Popen(
             command(name, json.dumps(options | {"pipe": pipes[0], "log": str(log)})),
@@ -88,3 +88,11 @@ def service(
             start_new_session=True,
             env=os.environ | {PATH_VARIABLE: paths},
         )
+
+
+def _absolute(path: str) -> str:
+    """An entry of `sys.path`, whoever reads it; "" if it is relative to a folder that is gone."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        return ""

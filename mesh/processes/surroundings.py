@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,17 @@ class Surroundings:
         self._shelter, self._say = shelter, say
         self._missing: set[str] = set()  # folders that were not here, once that was said
         self._before: dict[str, str | None] = {}  # what is to be put back
-        self._begin = self._folder = os.getcwd()
+        self._begin = self._folder = self._here()
         os.chdir = self._noticing(os.chdir)
         os.fchdir = self._noticing(os.fchdir)
+
+    def _here(self) -> str:
+        """Where this process is: in the shelter, if the folder that it was started in is gone."""
+        with suppress(FileNotFoundError):
+            return os.getcwd()
+        self._shelter.mkdir(exist_ok=True)
+        os.chdir(self._shelter)
+        return str(self._shelter)
 
     def _noticing(self, change: Callable[..., None]) -> Callable[..., None]:
         def changed(*args: Any, **kwargs: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,45 @@ def test_a_job_whose_results_cannot_be_kept_is_not_in_the_log(shell: Shell) -> N
     assert (shell.work / "log").read_text() == "\t".join(COLUMNS) + "\n"
     (shell.work / "tree" / "1").unlink()
     assert shell.mesh(*line[:1], "--resume", *line[1:]).out == "a\n"
+
+
+def test_a_job_that_is_stopped_keeps_what_it_wrote(shell: Shell) -> None:
+    line = "echo out; echo err >&2; exec sleep"
+    kept = ["--results", "tree", "--joblog", "log"]
+
+    done = shell.mesh("run", "--time-limit", "1s", *kept, line, ":::", "300", code=1)
+
+    assert done.out == "out\nerr\n", "both: they are in one log"
+    assert (shell.work / "tree" / "1" / "300" / "stdout").read_text() == done.out
+    _, host, begun, took_s, *_ = (shell.work / "log").read_text().splitlines()[1].split("\t")
+    assert host == socket.gethostname()
+    assert float(begun) > 0 and float(took_s) >= 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_may_be_closed(shell: Shell, closed: str) -> None:
+    line = f"exec {sys.executable} -m mesh run --joblog log 'echo {{}}' ::: a b {closed}"
+    done = Command(["sh", "-c", line], shell.work, shell.env).finish()
+    assert done.code == 0 and "Traceback" not in done.err
+    assert sorted(done.out.split()) == ([] if ">&-" in closed.split() else ["a", "b"])
+    assert len((shell.work / "log").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("what", ["run --array 1-3 echo", "run --joblog /dev/full echo ::: a"])
+def test_a_full_disk_is_told_in_a_line(shell: Shell, what: str) -> None:
+    line = f"exec {sys.executable} -m mesh {what} >/dev/full"
+    done = Command(["sh", "-c", line], shell.work, shell.env).finish()
+    assert done.code in (1, 2) and "Traceback" not in done.err
+    assert "No space left on device" in done.err.splitlines()[-1]
+
+
+def test_a_folder_that_is_gone(shell: Shell) -> None:
+    line = f"mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} -m mesh run"
+    told = Command(["sh", "-c", f"{line} echo ::: a"], shell.work, shell.env).finish()
+    assert told.code == 2 and "the current folder is gone" in told.err
+    there = f"{line} --cwd {shell.home} pwd ::: ''"
+    done = Command(["sh", "-c", there], shell.work, shell.env).finish()
+    assert (done.code, done.out) == (0, f"{shell.home}\n")
 
 
 def test_who_reads_no_further_ends_it(shell: Shell) -> None:

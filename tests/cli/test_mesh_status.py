@@ -8,6 +8,7 @@ import socket
 import pytest
 from shell import Shell
 
+from mesh.cli.lines import print_table
 from mesh.options import show_seconds
 from mesh.task import State
 
@@ -141,6 +142,13 @@ def test_tasks(meshed: Shell) -> None:
     assert meshed.mesh("tasks", "--state", "waiting", "--json").out == ""
     for wrong in (["--state", "lost"], ["--limit", 0], ["--limit", "x"]):
         meshed.mesh("tasks", *wrong, code=2)
+
+
+def test_a_name_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["ID", "OWN ID"], [("k3f9x2m7.4", "a\nb\x1b[31mé"), (7, None)])
+    _, line, last = capsys.readouterr().out.splitlines()
+    assert line == "k3f9x2m7.4  a\\nb\\x1b[31mé"
+    assert last.split() == ["7", "-"]
 
 
 def test_all_tasks_are_listed_however_many(meshed: Shell) -> None:

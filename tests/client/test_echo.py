@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import threading
@@ -154,9 +155,19 @@ def test_who_waits_goes_on_when_all_is_shown_that_was_there(shown: Shown):
     assert not waited.is_alive() and shown.texts == [(OURS, "log\n")]
 
 
-def test_one_that_cannot_show_ends_and_holds_nobody_up(caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize(
+    ("error", "lines", "has_traceback"),
+    [
+        (BrokenPipeError(), 0, False),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, False),
+        (ValueError("the user's own"), 1, True),
+    ],
+)
+def test_one_that_cannot_show_ends_and_holds_nobody_up(
+    caplog: pytest.LogCaptureFixture, error: Exception, lines: int, has_traceback: bool
+):
     def fail(task: str, text: str) -> None:
-        raise BrokenPipeError
+        raise error
 
     echo = Echo(S, fail, lambda ref: b"", print)
     for counter in range(3):
@@ -164,7 +175,8 @@ def test_one_that_cannot_show_ends_and_holds_nobody_up(caplog: pytest.LogCapture
         echo.shown()
     echo.close()
 
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == lines
+    assert all(bool(record.exc_info) == has_traceback for record in caplog.records)
 
 
 def test_what_an_encoding_has_no_word_for_is_shown(monkeypatch: pytest.MonkeyPatch):

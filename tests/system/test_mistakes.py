@@ -80,6 +80,14 @@ def test_a_call_that_is_not_quite_one(mesh: Mesh) -> None:
         mesh.options(retries=3).submit_many(add, [1], y=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"no argument 'y'.*functools\.partial"):
         mesh.map(add, [1], y=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="at least one iterable"):
+        mesh.map(add)
+    with pytest.raises(ValueError, match="id cannot be 'last': that means"):
+        mesh.options(id="last")
+    with pytest.raises(ValueError, match="an id cannot be 'last'"):
+        mesh.submit_many(add, [1], ids=["last"])
+    with pytest.raises(ValueError, match="name= cannot be 'last'"):
+        mesh.submit_many(add, [1], name="last")
     with pytest.raises(TypeError, match="'slot': did you mean 'slots'"):
         Mesh(slot=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'n_jobs': slots= is how many"):

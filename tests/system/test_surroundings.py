@@ -171,6 +171,25 @@ def test_a_task_runs_where_it_was_submitted_and_the_next_is_not_led_astray(
     assert printed.splitlines() == ["['one', 'one', 'two', 'two', 'one', 'one']", "True"]
 
 
+def test_a_script_runs_in_a_folder_that_is_gone(script: type[Script]) -> None:
+    printed = script(
+        """
+        import os, sys
+        sys.path.insert(0, "")         # as in a session
+        os.mkdir("gone")
+        os.chdir("gone")
+        os.rmdir("../gone")
+        from mesh import Mesh
+        with Mesh(slots=1) as m:
+            print(os.path.isdir(m.submit(os.getcwd).result()))
+        with Mesh(slots=1, threads=2) as m:
+            print(m.submit(len, "abc").result())
+        """
+    ).finish()
+
+    assert printed.splitlines() == ["True", "3"]
+
+
 def test_a_command_is_told_the_same(own_mesh: Mesh) -> None:
     line = "echo $MESH_TASK_ID $MESH_SLOT_NUMBER; cd $MESH_SCRATCH && pwd"
     future = own_mesh.submit(Command(line))
