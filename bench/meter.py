@@ -9,11 +9,13 @@ from pathlib import Path
 
 READ_BYTES = 1 << 16
 
-IPC = "ipc://"
+TCP = "tcp://"
+
+HOST = "127.0.0.1"
 
 
 class Meter:
-    """Stands before the router of the mesh that `access` leads to.
+    """Stands before the router of the mesh that `access` leads to, which listens on TCP.
 
     Args:
         folder: for the access file that leads here.
@@ -25,13 +27,13 @@ class Meter:
 
     def __init__(self, access: Path, folder: Path) -> None:
         told = json.loads(access.read_text())
-        self._target = told["addresses"][0].removeprefix(IPC)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(folder / "meter.sock"))
-        self._listener.listen()
+        address = next(each for each in told["addresses"] if each.startswith(TCP))
+        self._target = HOST, int(address.rpartition(":")[2])
+        self._listener = socket.create_server((HOST, 0))
+        here = f"{TCP}{HOST}:{self._listener.getsockname()[1]}"
         self.access = folder / "access.json"
         self.access.touch(0o600)
-        self.access.write_text(json.dumps(told | {"addresses": [f"{IPC}{folder}/meter.sock"]}))
+        self.access.write_text(json.dumps(told | {"addresses": [here]}))
         self.passed = 0
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -42,8 +44,7 @@ class Meter:
                 peer, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            router = socket.socket(socket.AF_UNIX)
-            router.connect(self._target)
+            router = socket.create_connection(self._target)
             for source, target in ((peer, router), (router, peer)):
                 threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 

@@ -43,10 +43,12 @@ def durable_mesh(parent: str, slots: int = SLOTS, **options: Any) -> Iterator[Me
 
 @contextmanager
 def router_alone(parent: str) -> Iterator[Mesh]:
-    """`Mesh(slots=0, dir=…)`: a router for workers that join, and a home worker."""
+    """`Mesh(slots=0, dir=…)`: a router for workers that join, and a home worker. It has keys, which
+    the data ports of workers take."""
     from mesh import Mesh
 
-    with Mesh(slots=0, dir=tempfile.mkdtemp(dir=parent, prefix="mesh-")) as mesh:
+    folder = tempfile.mkdtemp(dir=parent, prefix="mesh-")
+    with Mesh(slots=0, dir=folder, listen="tcp://127.0.0.1:0") as mesh:
         yield mesh
 
 
