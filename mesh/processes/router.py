@@ -45,6 +45,9 @@ from .writer import Writer
 #: How long the router looks for more before it sleeps.
 SPIN_S = 0.000_5
 
+#: What comes by the clock, and nothing follows: a thousand idle workers must not keep it awake.
+QUIET = (m.Beat, m.Report)
+
 #: The quota of the records is at most this part of what they can ever take (where address space is
 #: limited that is 1 GiB): full to the last page they could not even forget.
 QUOTA_PART = 0.5
@@ -171,18 +174,18 @@ class Router:
             if within_s is not None:
                 self.core.stop(within_s, now, orphaned=self._life.owner_gone)
 
-    def _receive(self, now: float) -> int:
-        """Feed what has come in to the core; how much."""
-        count = 0
+    def _receive(self, now: float) -> bool:
+        """Feed what has come in to the core; whether more is to be expected."""
+        is_busy = False
         for peer, frames, role, far in self.entrance.receive():
-            count += 1
             try:
                 envelope = decode(frames)
             except DecodeError as error:
                 self.core.handle(Garbled(peer, str(error)), now)
             else:
+                is_busy = is_busy or type(envelope.message) not in QUIET
                 self.core.handle(Heard(peer, envelope, role, far), now)
-        return count
+        return is_busy
 
     def _settle(self, now: float) -> bool:
         """Carry out a turn; whether it was the last."""
