@@ -18,6 +18,9 @@ SESSION_CHARS = 8
 #: A counter of more digits than this is nobody's: it would not fit eight bytes.
 COUNTER_CHARS_MAX = 18
 
+#: In place of an id: what was submitted last.
+LAST = "last"
+
 _COUNTER = struct.Struct(">Q")
 
 

@@ -16,7 +16,11 @@ from bench import procfs, scale, table
 from bench.forwarder import Forwarder
 from bench.fresh import fresh
 from bench.measure import Spread, interleave, percentile
+from bench.meter import Meter
+from bench.peers import another_worker
 from bench.row import Goal, Row
+from bench.subject import router_alone
+from mesh import Mesh
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -170,3 +174,18 @@ def test_a_crowd_joins_and_works(tmp_path: Path, capsys: pytest.CaptureFixture[s
     heading, _, row = capsys.readouterr().out.splitlines()
     assert heading.startswith("| workers |") and row.startswith("| 5 |")
     assert row.count("|") == heading.count("|")
+
+
+def test_further_workers_join_through_a_meter_as_from_other_hosts(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    with router_alone(str(tmp_path)) as owner:
+        meter = Meter(Path(str(owner.folder)) / "access.json", tmp_path)
+        try:
+            joins = another_worker(str(meter.access), str(store), host="host-1", port=0)
+            with joins, Mesh(access=meter.access) as mesh:
+                mesh.wait_for_slots(1, 60)
+                assert mesh.submit(pow, 2, 10).result(60) == 1024
+        finally:
+            meter.close()
+    assert meter.passed > 0

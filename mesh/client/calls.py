@@ -12,14 +12,12 @@ from ..errors import PayloadError
 from ..options import OPTIONS
 from ..protocol.marks import mark
 from ..protocol.messages import BLOCK_TASKS_MAX
+from ..task import LAST
 from .group import Group
 from .outbox import MESSAGE_BYTES
 
 #: What a user calls a task or group is at most so long.
 WORD_CHARS_MAX = 256
-
-#: What this means is what was submitted last.
-LAST = "last"
 
 #: Positional and keyword arguments.
 Call = tuple[tuple[Any, ...], dict[str, Any]]

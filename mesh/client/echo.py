@@ -210,15 +210,11 @@ class Echo:
                 self._waiting_bytes -= len(piece.text)
             try:
                 self._take(piece)
-            except BrokenPipeError:
-                self.close()  # nobody reads: who prints next is told
-                return
-            except OSError as error:
-                LOGGER.warning("what tasks print cannot be shown any more: %s", error.strerror)
-                self.close()
-                return
-            except BaseException:  # the user's own function
-                LOGGER.exception("what tasks print cannot be shown any more")
+            except BaseException as error:
+                if not isinstance(error, OSError):  # the user's own function
+                    LOGGER.exception("what tasks print cannot be shown any more")
+                elif not isinstance(error, BrokenPipeError):  # else nobody reads
+                    LOGGER.warning("what tasks print cannot be shown any more: %s", error)
                 self.close()
                 return
             with self._changed:

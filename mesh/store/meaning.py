@@ -6,7 +6,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-from ..task import COUNTER_CHARS_MAX, SESSION_CHARS, key, show, unkey
+from ..task import COUNTER_CHARS_MAX, LAST, SESSION_CHARS, key, show, unkey
 from . import groups
 from .rows import TEXT_ERRORS, unpack
 from .tables import KEY_BYTES_MAX, Transaction
@@ -34,7 +34,7 @@ def _meaning(txn: Transaction, text: str, parsed: tuple[str, int] | None) -> lis
     """["task" | "group", session, counter, size] of what a user's text means: never a task that
     is an older one, of which no news would come. ["several", …] with some of the ids, one more than
     are told if there are more, of which it is a prefix."""
-    if text == "last":
+    if text == LAST:
         last = txn.get("meta", b"last")
         parsed = unkey(last) if last is not None else None
     else:
