@@ -5,14 +5,19 @@ from __future__ import annotations
 import gc
 import math
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 Sample = TypeVar("Sample")
 
 SETTLE_S = 0.2
+
+#: Written at a time, as a chunk is: Linux has lists of free memory by the size of its pieces.
+BRING_BYTES = 512 * 1024
 
 
 class Spread(NamedTuple):
@@ -55,6 +60,17 @@ def seconds_of(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def bring_in(folder: Path, size: int) -> None:
+    """Have so many bytes of memory at hand for files in `folder`.
+
+    A virtual machine gives free memory back to its host. To have a page of it again, which the
+    kernel of a machine never notices, takes longer than to copy ten; who comes first would pay.
+    """
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(-(-size // BRING_BYTES)):
+            file.write(bytes(BRING_BYTES))
 
 
 class Peak:

@@ -12,7 +12,6 @@ import queue
 import socket
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..errors import MeshError, ResultLost, ResultUnreachable
 from ..processes.carrier import Carrier, reachable
 from ..protocol import messages as m
 from ..protocol import transfer
+from ..protocol.checksum import crc32
 from ..protocol.outcome import RESULT, Ref, stored_name
 from ..store import content as stored
 from ..task import show, unkey
@@ -135,7 +135,7 @@ class Fetcher:
             raise TimeoutError(f"{ref.size} bytes from store {ref.holder} took too long") from None
         finally:
             thread.end(job)
-        if zlib.crc32(content) != ref.crc:
+        if crc32(content) != ref.crc:
             raise ResultLost(f"the result in store {ref.holder} is damaged: its checksum differs")
         self._count(ref, way)
         return content

@@ -14,7 +14,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,8 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import QueueFull
 from ..processes import spool
 from ..processes.carrier import reachable
+from ..protocol import checksum, outcome, payload
 from ..protocol import messages as m
-from ..protocol import outcome, payload
 from ..protocol.outcome import RESULT
 from ..store import deposits
 from ..task import Kind, key
@@ -162,7 +161,7 @@ class Puts:
         known."""
         with self._lock:
             alike = [known for known in self._known.get(size, ()) if known.sample == sample]
-        crc = _checksum(parts) if alike else 0
+        crc = checksum.of_parts(parts) if alike else 0
         return [known for known in alike if known.crc == crc]
 
     def _remember(self, size: int, known: Known) -> Known:
@@ -228,7 +227,7 @@ class Puts:
         content = contents.setdefault(store, Content(parts))
         addresses = reachable(address, is_here=host == self._host, own=self._own)
         self._uploader.send(store, addresses, task, lease, content)
-        return _checksum(parts)
+        return checksum.of_parts(parts)
 
     def _lodge(self, store: str, place: Path) -> None:
         """Have a place of our own at a home worker."""
@@ -275,13 +274,5 @@ def _sample(parts: list[Any]) -> int:
     for part in parts:
         view = memoryview(part).cast("B")
         for at in {0, len(view) // 2, max(len(view) - SAMPLE_BYTES, 0)}:
-            crc = zlib.crc32(view[at : at + SAMPLE_BYTES], crc)
-    return crc
-
-
-def _checksum(parts: list[Any]) -> int:
-    """The crc32 of `parts`, one after the other."""
-    crc = 0
-    for part in parts:
-        crc = zlib.crc32(part, crc)
+            crc = checksum.crc32(view[at : at + SAMPLE_BYTES], crc)
     return crc

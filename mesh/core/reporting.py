@@ -47,6 +47,16 @@ class Reporting:
         self._core.send(m.Beat() if about == self._said else m.Report(about), now)
         self._said = about
 
+    def answer(self, now: float, last_sent: float) -> None:
+        """The router has nothing to say but that it is there: it hears the same, if that is due
+        soon. It says so to many at once, and what comes in answer it takes in at one go; a thousand
+        that speak each in its own time would wake it as often."""
+        if (
+            self._core.welcome is not None
+            and now - last_sent >= self._core.settings.heartbeat_s / 2
+        ):
+            self.beat(now)
+
     def time_left(self, event: TimeLeft, now: float) -> None:
         """Who gives it its time has been asked: what begins now may run longer, or not so long."""
         core = self._core

@@ -126,7 +126,7 @@ class WorkerCore:
         }
         self._take: dict[type[m.Message], Callable[[Any, float], None]] = {
             m.Welcome: self._take_welcome,
-            m.Beat: lambda message, now: None,
+            m.Beat: lambda message, now: self.reporting.answer(now, self._last_sent),
             m.Resync: lambda message, now: self._hello(now),
             m.Error: self._take_error,
             m.Function: self._take_function,

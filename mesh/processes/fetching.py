@@ -12,7 +12,6 @@ It runs in the worker's loop: it never waits.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,9 @@ from ..core.worker import WorkerCore
 from ..errors import DISK_FULL, ResultLost
 from ..protocol import messages as m
 from ..protocol import transfer
+from ..protocol.checksum import crc32
 from ..protocol.outcome import Ref, stored_name
+from ..store.content import write_at
 from ..store.results import Results
 from ..store.writes import Copy, Own, Write
 from ..task import unkey
@@ -53,9 +54,9 @@ class _Coming:
         Raises:
             OSError: there is no room.
         """
-        _write_at(self.file, content, offset)
+        write_at(self.file, content, offset)
         if offset == self.summed:
-            self.crc = zlib.crc32(content, self.crc)
+            self.crc = crc32(content, self.crc)
             self.summed += len(content)
 
     def close(self) -> None:
@@ -280,15 +281,3 @@ class Fetching:
         for token in list(self._coming):
             self._end(token)
         self._carrier.close()
-
-
-def _write_at(file: int, content: Any, offset: int) -> None:
-    """Write all of `content` where it belongs.
-
-    Raises:
-        OSError: there is no room for it.
-    """
-    view = memoryview(content)
-    while len(view):
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import zlib
 from pathlib import Path
 
 from ..protocol import packets
+from ..protocol.checksum import crc32
 from ..store import content
 
 #: So many inputs are remembered as having been whole; then all are looked at anew.
@@ -43,7 +43,7 @@ class InputFiles:
         if len(view) != file.size:
             raise InputAstray(file.path, f"has {len(view)} bytes instead of {file.size}")
         if self._seen.get(file.path) != written:
-            if zlib.crc32(view) != file.crc:
+            if crc32(view) != file.crc:
                 raise InputAstray(file.path, "is damaged: its checksum differs")
             if len(self._seen) >= SEEN_MAX:
                 self._seen.clear()

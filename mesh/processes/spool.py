@@ -8,10 +8,10 @@ worker's store as it is.
 from __future__ import annotations
 
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
+from ..protocol.checksum import crc32
 from ..protocol.outcome import stored_key
 from ..store import content
 
@@ -58,7 +58,7 @@ def write(file: Path, parts: list[Any]) -> tuple[int, int]:
             size += len(view)
             for at in range(0, len(view), STEP_BYTES):
                 step = view[at : at + STEP_BYTES]
-                crc = zlib.crc32(step, crc)
+                crc = crc32(step, crc)
                 while len(step):
                     step = step[os.write(descriptor, step) :]
     except OSError:

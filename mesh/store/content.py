@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import mmap
 import os
-import zlib
 from pathlib import Path
+from typing import Any
+
+from ..protocol.checksum import crc32
 
 #: A smaller file is read: a mapping costs more to set up, and a process has 65,530 of them.
 MAPPED_BYTES_MIN = 256 * 1024
+
+#: Written at a time of what comes in parts. For more Linux takes larger folios of memory, and those
+#: a virtual machine has given back to its host: to have them again takes longer than the copy.
+PIECE_BYTES = 64 * 1024
 
 
 def mapped(file: str | os.PathLike[str]) -> memoryview:
@@ -39,7 +45,19 @@ def whole(file: Path, size: int, crc: int) -> memoryview | None:
             found = memoryview(_read(file, size))
         except OSError:
             return None
-    return found if len(found) == size and zlib.crc32(found) == crc else None
+    return found if len(found) == size and crc32(found) == crc else None
+
+
+def write_at(descriptor: int, part: Any, at: int) -> None:
+    """Write all of a `part` of content to where it belongs in an open file.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    view = memoryview(part)
+    while len(view):
+        written = os.pwrite(descriptor, view[:PIECE_BYTES], at)
+        view, at = view[written:], at + written
 
 
 def _read(file: Path, size: int) -> bytearray:

@@ -23,6 +23,7 @@ from typing import Any
 from ..protocol.outcome import RESULT, stored_key
 from ..protocol.upload import Part
 from ..task import unkey
+from .content import write_at
 
 #: What a client's folder is named after, besides its session.
 PREFIX = "put-"
@@ -54,10 +55,7 @@ def write_part(incoming: Path, part: Part, content: Any) -> None:
     file.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        view, at = memoryview(content), part.offset
-        while len(view):
-            written = os.pwrite(descriptor, view, at)
-            view, at = view[written:], at + written
+        write_at(descriptor, content, part.offset)
     finally:
         os.close(descriptor)
 

@@ -26,13 +26,13 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import DISK_FULL, ResultLost, StoreError
+from ..protocol.checksum import crc32
 from ..protocol.outcome import LOG, RESULT, Ref, parse_key, stored_key, stored_name
 from ..task import show, unkey
 from . import deposits
@@ -426,7 +426,7 @@ def _checksum(file: Path, summed: int = 0, crc: int = 0) -> int:
     with open(file, "rb") as content:
         content.seek(summed)
         while part := content.read(_READ_BYTES):
-            crc = zlib.crc32(part, crc)
+            crc = crc32(part, crc)
     return crc
 
 

@@ -51,7 +51,7 @@ ZAP_DOMAIN = b"mesh"
 ROOT_CHARS_MAX = 70
 
 #: As plain numbers: see poller.py.
-_DONTWAIT, _SNDMORE, _RCVMORE = int(zmq.DONTWAIT), int(zmq.SNDMORE), int(zmq.RCVMORE)
+_DONTWAIT, _SNDMORE = int(zmq.DONTWAIT), int(zmq.SNDMORE)
 _MORE_DONTWAIT = _SNDMORE | _DONTWAIT
 
 #: What becomes of a connection that is dialled, by libzmq's event.
@@ -154,13 +154,10 @@ class Listener:
         """What has come in, all of it if `most` is None: routing id, frames, and the public key of
         the connection; None: it came to the path, which only its owner reaches."""
         while most != 0 and has_input(self.socket):
-            key = None
-            if self._encrypts:  # a routing id proves nothing: who connects may choose it
-                first = self.socket.recv(_DONTWAIT, copy=False)
-                peer, key = first.bytes, _key_of(first)
-            else:
-                peer = self.socket.recv(_DONTWAIT)
-            yield peer, _rest(self.socket), key
+            id, *frames = _message(self.socket)
+            # A routing id proves nothing: who connects may choose it.
+            key = _key_of(id) if self._encrypts else None
+            yield id.bytes, [frame.bytes for frame in frames], key
             most = None if most is None else most - 1
 
     def send(self, peer: bytes, frames: list[Any]) -> bool:
@@ -242,17 +239,15 @@ class Dialer:
         for _ in range(RECEIVE_MAX):
             if not has_input(self.socket):
                 return
-            yield _rest(self.socket)
+            yield [frame.bytes for frame in _message(self.socket)]
 
     def receive_large(self) -> Iterator[list[Any]]:
         """The same; large frames behind the first are views of what libzmq has, not copies."""
         for _ in range(RECEIVE_MAX):
             if not has_input(self.socket):
                 return
-            frames: list[Any] = [self.socket.recv(_DONTWAIT)]
-            while self.socket.get(_RCVMORE):
-                frames.append(self.socket.recv(_DONTWAIT, copy=False).buffer)
-            yield frames
+            first, *others = _message(self.socket)
+            yield [first.bytes, *(frame.buffer for frame in others)]
 
     def send(self, frames: list[Any]) -> bool:
         """Send; False if not even the pipe takes it."""
@@ -285,11 +280,12 @@ def _key_of(frame: zmq.Frame) -> str | None:
         return None  # nobody was asked: it came to the path
 
 
-def _rest(socket: zmq.Socket[bytes]) -> list[bytes]:
-    """The frames of a message that is there, or what is left of them."""
-    frames: list[bytes] = []
-    while not frames or socket.get(_RCVMORE):
-        frames.append(socket.recv(_DONTWAIT))
+def _message(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
+    """The frames of a message that is there. Each says itself whether others follow it: to ask the
+    socket takes as long as to receive."""
+    frames = [socket.recv(_DONTWAIT, copy=False)]
+    while frames[-1].more:
+        frames.append(socket.recv(_DONTWAIT, copy=False))
     return frames
 
 
