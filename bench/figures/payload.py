@@ -6,8 +6,9 @@ import os
 from collections import deque
 from concurrent.futures import Executor, Future
 from functools import partial
+from pathlib import Path
 
-from ..measure import interleave, seconds_of
+from ..measure import bring_in, interleave, seconds_of
 from ..reference import PROCESS_POOL, warm_pool
 from ..row import Goal, Row
 from ..settings import Settings
@@ -31,10 +32,12 @@ ARRAY_TASKS = 10
 BACK_AT_FULL_SIZE = Goal(target=1.5, aim=4.0, better="more")
 
 
-def echo(pool: Executor, size: int, count: int) -> float:
+def echo(pool: Executor, folder: str, size: int, count: int) -> float:
     """Tasks per second with `WINDOW` in flight; every result is fetched and looked at. All bytes
-    are new, as results mostly are: the same ones a mesh need not store twice."""
+    are new, as results mostly are: the same ones a mesh need not store twice. What they take in
+    files is at hand in `folder`."""
     given = [os.urandom(size) for _ in range(count)]
+    bring_in(Path(folder), 2 * size * count)
 
     def run() -> None:
         flying: deque[Future[bytes]] = deque()
@@ -66,19 +69,19 @@ def bring_back(pool: Executor, size: int, count: int) -> float:
 
 
 def measure(settings: Settings) -> list[Row]:
-    rows = []
+    rows, folder = [], settings.folder
     with (
         warm_pool(PROCESS_POOL) as pool,
-        durable_mesh(settings.folder) as durable,
+        durable_mesh(folder) as durable,
         temporary_mesh() as temporary,
     ):
         for label, size, usual in SIZES:
             count = settings.pick(usual, quick=usual // QUICK_SHARE)
             samples = interleave(
                 {
-                    f"{label}, folder": partial(echo, durable, size, count),
-                    f"{label}, no folder": partial(echo, temporary, size, count),
-                    PROCESS_POOL: partial(echo, pool, size, count),
+                    f"{label}, folder": partial(echo, durable, folder, size, count),
+                    f"{label}, no folder": partial(echo, temporary, folder, size, count),
+                    PROCESS_POOL: partial(echo, pool, folder, size, count),
                 },
                 settings.repeat,
             )

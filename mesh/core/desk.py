@@ -326,7 +326,7 @@ class Desk:
         if not is_session(store):
             raise ValueError(f"no store {store!r}")
         self.core.ledger.writes.append(("lost", task, lease, store))
-        self.core.puts.forget(task)
+        self.core.ledger.recent.forget(task)
 
         def look(now: float) -> None:
             self.core.lookups.ask("why lost", (task, lease), told)

@@ -45,7 +45,7 @@ class Eviction:
         for held, row in zip(rows, fates, strict=True):
             if row[3] == GOES:
                 self._core.ledger.writes.append(("evicted", held.task, held.lease, who))
-                self._core.puts.forget(held.task)
+                self._core.ledger.recent.forget(held.task)
 
         def told(now: float) -> None:
             if self._core.peers.by_id.get(peer.id) is peer:

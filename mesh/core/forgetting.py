@@ -89,7 +89,7 @@ class Forgetting:
                     tally["needed"] += 1
                     continue
                 gone.append(i)
-                self._core.puts.forget(task)
+                ledger.recent.forget(task)
                 ledger.counts[counted] -= 1
                 in_memory = ledger.blocks.find(session, first + i)
                 if in_memory is not None:

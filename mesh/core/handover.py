@@ -178,7 +178,7 @@ class Handover:
                 ledger.writes.append(("drop", taker, *name, 0.0))
             else:
                 self.left.add(source)
-                self._core.puts.forget(held.task)
+                ledger.recent.forget(held.task)
                 self._core.holders.moved(held.task, held.lease, source, taker)
                 ledger.kept.append((held.task, held.record))
                 if ledger.journal.on:

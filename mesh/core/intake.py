@@ -100,7 +100,9 @@ class Intake:
             new.append((key(peer.who, block.first), key(peer.who, end)))
         first = min(new)[0] if new else b""  # most inputs are of a message before
         others = [t for t in inputs if t < first or not any(low <= t < high for low, high in new)]
-        told = Answers({}, set(), self._core.puts.outcomes(others))
+        recent = self._ledger.recent.of(others)
+        self._ledger.kept += recent  # they may not be on disk yet
+        told = Answers({}, set(), {task: (task, outcome) for task, outcome in recent})
         self._submit(peer, message, (names, doubtful, others), told, now)
 
     def _submit(
@@ -118,6 +120,7 @@ class Intake:
         if not peer.is_parked:
             peer.parked = deque()
         self._asking += 1
+        self._ledger.recent.takes_tasks |= bool(asked)
 
         def found(answer: Answers, now: float) -> None:
             self._asking -= 1

@@ -21,6 +21,7 @@ from .journal import Journal
 from .life import Cause, step
 from .peers import Peer, Peers
 from .ready import Ready
+from .recent import Recent
 
 if TYPE_CHECKING:
     from .recovery import Recovery
@@ -73,6 +74,7 @@ class Ledger:
         late: stored results that came when their task had ended: (session, counter, lease, store).
         inputs: which tasks take the results of which.
         recovery: what is made again. Set by who makes the ledger.
+        recent: how tasks ended lately, for what takes their results next.
         kept: outcomes in `writes` that tasks take which have not ended.
         journal: what happened, for who wants to read it.
         ahead_s: how far the wall clock is ahead of the core's own. For display alone.
@@ -103,6 +105,7 @@ class Ledger:
         self.late: list[tuple[str, int, int, str]] = []
         self.inputs = Inputs(self)
         self.recovery: Recovery
+        self.recent = Recent()
         self.kept: list[tuple[bytes, bytes]] = []
         self.journal = Journal()
         self.ahead_s = 0.0
@@ -272,6 +275,7 @@ class Ledger:
         self.counts[_DONE] += len(records)
         self.write_bytes += size
         self.writes.append(("outcomes", records))
+        self.recent.ended(records)
         if self.journal.on:
             for nth in told:
                 self.journal.note(

@@ -210,7 +210,7 @@ class Pruning:
         rows = [(old.place, old.block, old.ended_s + after_s) for old in gone]
         if rows:
             ledger.writes.append(("prune", rows))
+            ledger.recent.clear()
         for old in gone:
-            self._core.puts.forget(old.block)
             for nth, count in enumerate(old.counts):
                 ledger.counts[ENDED + nth] -= count

@@ -12,7 +12,7 @@ What was put lately memory knows: tasks that take it need not ask the store.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,6 @@ PATIENCE_S = 1.0
 
 #: In place of a function's digest.
 PUT = b"put"
-
-#: Puts that memory knows: some hundred bytes each.
-RECENT_MAX = 4096
 
 
 @dataclass(slots=True)
@@ -58,16 +55,6 @@ class Puts:
         self._waits: dict[bytes, _Wait] = {}
         self._heads: dict[Peer, list[list[Any]]] = {}  # the PUT at the head of each line
         self._slow: set[Peer] = set()  # whose line waits for longer than PATIENCE_S
-        self._recent: OrderedDict[bytes, bytes] = OrderedDict()  # task → its outcome
-
-    def outcomes(self, tasks: list[bytes]) -> dict[bytes, tuple[bytes, bytes | None]]:
-        """The ids and outcomes of those of `tasks` that were put lately."""
-        recent = self._recent
-        return {task: (task, recent[task]) for task in tasks if task in recent} if recent else {}
-
-    def forget(self, task: bytes) -> None:
-        """A put is not what it was: it was lost, or history has no such put any more."""
-        self._recent.pop(task, None)
 
     # -- from clients ------------------------------------------------------------------------
 
@@ -234,9 +221,7 @@ class Puts:
         ledger.kept.append((task, record))
         ledger.counts[PUTS] += 1
         ledger.sessions[peer.who] = max(counter, ledger.sessions.get(peer.who, -1))
-        self._recent[task] = record
-        if len(self._recent) > RECENT_MAX:
-            self._recent.popitem(last=False)
+        ledger.recent.put(task, record)
 
 
 def _is_value(kind: bytes, body: Any) -> bool:

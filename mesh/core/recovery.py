@@ -78,7 +78,7 @@ class Recovery:
     def lost(self, task: bytes, lease: int, store: str) -> None:
         """What `lease` of a task left in `store` is not there."""
         self._ledger.writes.append(("lost", task, lease, store))
-        self._core.puts.forget(task)
+        self._ledger.recent.forget(task)
         if self._ledger.inputs.lose(task, lease, store):
             self._want(task)
 

@@ -181,3 +181,25 @@ def test_it_does_as_a_naive_list_does(data: st.DataObject):
 
         promised = sum(made.states[i] == QUEUED for lane in model.values() for made, i, _ in lane)
         assert ready.tasks >= promised
+
+
+def test_what_becomes_ready_in_a_block_that_waits_joins_it():
+    """As of two layers of a graph: their tasks become ready in turns, and travel in long runs."""
+    one, two = block("a", 6), block("a", 6, first=6)
+    ready = Queue()
+    for low in (0, 2, 4):
+        ready.push(one, low, low + 2)
+        ready.push(two, low, low + 2)
+    assert ready.tasks == 12
+    assert [ready.take(9), ready.take(9)] == [(one, 0, 6), (two, 0, 6)]
+    assert ready.take(1) is None and not ready.has_any()
+
+
+def test_what_comes_back_goes_before_other_blocks():
+    one, two = block("a", 2), block("a", 3, first=2)
+    ready = queue(one)
+    ready.push(two, 0, 2)
+    assert ready.take(2) == (one, 0, 2)
+    ready.push(two, 2, 3, first=True)
+    ready.push(one, 1, 2, first=True)
+    assert [ready.take(9) for _ in range(3)] == [(one, 1, 2), (two, 2, 3), (two, 0, 2)]
