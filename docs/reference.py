@@ -53,7 +53,7 @@ PYTHON = {
 
 #: What other parts of Mesh call, and no script: by class.
 INTERNAL = {
-    "Mesh": {"submitter", "unfinished", "renew_keys"},
+    "Mesh": {"submitter", "unfinished", "renew_keys", "dial"},
     "Future": {"meaning", "reference", "outcome", "settle", "is_older", "fail", "stop"},
     "Group": {
         "key", "task_of", "alias_of", "members", "reference", "value", "outcome", "value_in_time",

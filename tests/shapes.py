@@ -57,6 +57,8 @@ BASIC: dict[Any, st.SearchStrategy[Any]] = {
     shape.is_blobs: st.lists(blobs, max_size=5),
     shape.is_kinds: st.lists(st.integers(0, 8), max_size=5).map(bytes),
     shape.is_session: sessions,
+    shape.is_texts: st.lists(texts, max_size=3),
+    shape.is_dialled: st.dictionaries(texts, texts | st.floats(0, 1e6), max_size=3),
     shape.is_names: st.lists(st.none() | texts.filter(bool), max_size=5),
     shape.is_about: st.fixed_dictionaries(
         {"slots": st.integers(0, 64), "window": st.integers(0, 4096)},

@@ -10,20 +10,25 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AccessDenied, MeshError, VersionMismatch
 from ..processes.carrier import reachable
+from ..processes.serve import DataPort, data_address
 from ..protocol import version
 from ..transport.access import Access, check_protocol
 from ..transport.descriptors import is_scarce
 from ..transport.interfaces import is_loopback
 from ..transport.keys import ADMIN, WORKER
 from ..transport.probe import probe
+from ..transport.target import Target
 from .finding import FAIL, OK, WARN, Finding
 from .lines import many
 from .machine import check_folder, is_old
 from .place import Place
+
+if TYPE_CHECKING:
+    from ..client.mesh import Mesh
 
 #: Nothing of a mesh depends on clocks that agree; who reads its logs does.
 SKEW_S = 2.0
@@ -33,10 +38,11 @@ DIALLED_MAX = 32
 
 
 class Checkup:
-    """All checks of the mesh of `place`. One that fails ends what depends on it."""
+    """All checks of the mesh of `place`. One that fails ends what depends on it. `data_port` is
+    that which a worker here would have: 0 for any, NO_PORT for none."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, data_port: int) -> None:
+        self._place, self._data_port = place, data_port
 
     def findings(self) -> Iterator[Finding]:
         """What is found, as it is found."""
@@ -61,6 +67,7 @@ class Checkup:
                 before = time.time()
                 told = mesh.status()
                 clock_s = (before + time.time()) / 2
+                back = list(_way_back(mesh, access, self._data_port))
         except VersionMismatch as error:
             yield Finding("python", FAIL, str(error), "see --python and --setup of mesh launch")
             return
@@ -73,6 +80,7 @@ class Checkup:
             yield Finding("router", FAIL, str(error), "see router.log in the mesh's folder")
             return
         yield from _told(access, told, clock_s)
+        yield from back
 
 
 def _access(access: Access) -> Finding:
@@ -221,3 +229,30 @@ def _data_ports(access: Access, workers: list[dict[str, Any]]) -> Iterator[Findi
     if ways and not shut:
         tried = "" if len(workers) == len(ways) else f", {len(ways)} of them tried"
         yield Finding("data ports", OK, f"{many(len(workers), 'worker')} can be reached{tried}")
+
+
+def _way_back(mesh: Mesh, access: Access, data_port: int) -> Iterator[Finding]:
+    """Whether the workers of a mesh on several hosts could fetch from one on this host."""
+    listen = None if access.keys is None else data_address(access, DataPort(data_port))
+    if listen is None:
+        return
+    try:
+        with Target(access.mesh, listen) as target:
+            told = mesh.dial(target.addresses, target.visitor)
+    except MeshError as error:
+        advice = "nobody knows whether others could fetch from a worker here; see --data-port"
+        yield Finding("way back", WARN, str(error), advice)
+        return
+    where = ", ".join(each.partition("#")[0] for each in target.addresses)
+    shut = 0
+    for who, (host, came) in told.items():
+        if came and any(isinstance(each, float) for each in came.values()):
+            continue
+        shut += 1
+        tried = {each.partition("#")[0]: why for each, why in (came or {}).items()}
+        why = ", ".join(f"{each}: {why}" for each, why in tried.items()) or "it has not said why"
+        text = f"worker {who} on {host} does not reach this host ({why})"
+        advice = "it gets results from a worker here through the router, slower: open a port to it"
+        yield Finding("way back", WARN, text, f"{advice}, and try that with --data-port")
+    if told and not shut:
+        yield Finding("way back", OK, f"{many(len(told), 'host')} can reach {where}")

@@ -10,7 +10,7 @@ import click
 
 from .exits import FAILED
 from .lines import json_option, print_json
-from .place import Place, place_options
+from .place import DATA_PORT, Place, place_options
 
 if TYPE_CHECKING:
     from .finding import Finding
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 @place_options
-def doctor(place: Place, as_json: bool) -> int:
+@click.option(
+    "--data-port",
+    type=DATA_PORT,
+    default=0,
+    metavar="PORT|off",
+    help="Have workers try this TCP port of this host, which must be free; 0, the default, is any.",
+)
+def doctor(place: Place, data_port: int, as_json: bool) -> int:
     """Look for what is wrong: on this host, and with a mesh if there is one.
 
     A line for each check: ok, warn (it works, but), or FAIL, with what to do about it. The exit
     code is 1 if anything fails. With the access file of a mesh also the way to its router and
-    workers from here, their versions, clocks and descriptors.
+    workers from here, and from them to a port here, as if that were a worker's; and their versions,
+    clocks and descriptors.
 
     \b
     mesh doctor
@@ -33,7 +41,7 @@ def doctor(place: Place, as_json: bool) -> int:
     from .finding import FAIL
 
     is_well = True
-    for finding in _findings(place):
+    for finding in _findings(place, data_port):
         is_well &= finding.verdict != FAIL
         if as_json:
             print_json(finding.as_json())
@@ -42,7 +50,7 @@ def doctor(place: Place, as_json: bool) -> int:
     return 0 if is_well else FAILED
 
 
-def _findings(place: Place) -> Iterator[Finding]:
+def _findings(place: Place, data_port: int) -> Iterator[Finding]:
     from ..transport.access import ENVIRONMENT
     from .checkup import Checkup
     from .finding import OK, Finding
@@ -52,6 +60,6 @@ def _findings(place: Place) -> Iterator[Finding]:
         yield from check()
     is_named = any((place.access, place.name, place.folder, os.environ.get(ENVIRONMENT)))
     if is_named or place.file.exists():
-        yield from Checkup(place).findings()
+        yield from Checkup(place, data_port).findings()
     else:
         yield Finding("mesh", OK, "none is named, and there is no default: this host alone")

@@ -273,10 +273,13 @@ class _DataPort(click.ParamType):
         return int(value)
 
 
+#: What ``--data-port`` takes.
+DATA_PORT = _DataPort()
+
 #: ``--data-port``, as the argument `data_port`.
 data_port_option = click.option(
     "--data-port",
-    type=_DataPort(),
+    type=DATA_PORT,
     metavar="PORT|off",
     help="Serve results to peers on this TCP port of this host; 0 is any. Default: any if the "
     "router listens on TCP, else none.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.client import pages
 from ..errors import TaskNotFound
@@ -18,8 +18,14 @@ from .group import Group
 from .named import Named
 from .source import Source
 
+if TYPE_CHECKING:
+    from ..transport.keys import Pair
+
 #: How long pruning may take: it goes through all that is old.
 PRUNED_S = 600.0
+
+#: Workers give up an address after four seconds, and the router those that say nothing after six.
+DIALLED_S = 15.0
 
 
 class Asking:
@@ -238,6 +244,15 @@ class Asking:
         """
         self._check_open()
         self._connection.ask("renew", {})
+
+    def dial(self, addresses: Sequence[str], own: Pair) -> dict[str, list[Any]]:
+        """Have workers try, one of each host, whether they get in at `addresses` with the key pair
+        `own`: by worker, its host, and by address after how many seconds it did, or why it did not;
+        None if it did not say."""
+        self._check_open()
+        about = {"addresses": list(addresses), "public": own.public, "secret": own.secret}
+        told: dict[str, list[Any]] = self._connection.ask("dial", about, DIALLED_S)
+        return told
 
     def prune(self, older_than: float | None = None, *, dry_run: bool = False) -> dict[str, int]:
         """Forget all tasks that ended long ago, as the mesh does by itself.

@@ -18,6 +18,7 @@ from ..protocol.inputs import INPUT_BYTES, are_inputs
 from ..protocol.shape import is_int, is_seconds, is_session, is_text
 from ..task import ENDED, State, key, parse, show, unkey
 from . import roll, story
+from .dialling import Dialling
 from .forgetting import Forgetting
 from .ledger import PUTS, RECORD
 from .orders import SPAN_TASKS_MAX
@@ -68,8 +69,9 @@ class Desk:
             "forget": self._ask_forget,
             "prune": self._ask_prune,
             "forget workers": self._ask_forget_workers,
+            "dial": self._ask_dial,
         }
-        self.forgetting = Forgetting(core)
+        self.forgetting, self.dialling = Forgetting(core), Dialling(core)
         self.renews = False  # somebody says that there are other keys
 
     def take_ask(self, peer: Peer, message: m.Ask, now: float) -> None:
@@ -224,7 +226,9 @@ class Desk:
         self.tick(now)
 
     def tick(self, now: float) -> None:
-        """Answer who waits for stores, if they are there or have had their time."""
+        """Answer who waits for stores, if they are there or have had their time; and for those that
+        dial."""
+        self.dialling.tick(now)
         waiting, self._want_stores = self._want_stores, []
         for peer, token, stores, until in waiting:
             places = {store: self.core.fleet.place_of(store) for store in stores}
@@ -402,6 +406,11 @@ class Desk:
     def _ask_renew(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         self._tell(peer, token, now, True)
         self.renews = True
+
+    def _ask_dial(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
+        """What of the asker's addresses can be reached from where workers are: by worker, its host
+        and what came of each address; None if it has not said."""
+        self.dialling.ask(about, partial(self._tell, peer, token), now)
 
     def _ask_stop(self, peer: Peer, token: int, about: dict[str, Any], now: float) -> None:
         within_s = about.get("within_s", math.inf)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..protocol.data import Relay
+from ..protocol.dialling import Dial
 from ..protocol.link import Envelope
 from ..protocol.outcome import Ref
 from .arrivals import Order
@@ -137,6 +138,14 @@ class TimeLeft:
 
 
 @dataclass(slots=True)
+class Dialled:
+    """It was tried to reach others, for the DIAL of this token: what came of each address."""
+
+    token: int
+    came: dict[str, str | float]
+
+
+@dataclass(slots=True)
 class SlotReady:
     """A slot has started and waits for work."""
 
@@ -260,6 +269,7 @@ class WorkerTurn:
     oldest_behind: tuple[int, bytes] | None = None  # the same of the oldest: lease, task
     warning: str | None = None  # for people, once
     ask_time: bool = False  # ask who gives it its time whether there is more
+    dial: list[Dial] = field(default_factory=list)  # others that are to be tried to be reached
     own: list[tuple[int, list[Ref]]] = field(default_factory=list)  # ticket, copies that it keeps
     stop: str | None = None  # leave the mesh, and why
 

@@ -39,7 +39,7 @@ _MAY_SAY: dict[str, frozenset[type[m.Message]]] = {
     WORKER: frozenset(
         {
             *(*_BOTH, m.Done, m.Returned, m.Report, m.Dropped, m.Copied, m.Where, m.Lost, m.Taken),
-            *(m.Offer, m.Adopted, m.Closed, m.Printed),
+            *(m.Offer, m.Adopted, m.Closed, m.Printed, m.Dialled),
         }
     ),
 }

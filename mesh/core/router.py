@@ -5,9 +5,8 @@ gathers a turn's messages and writes. Between them there is no clock, socket, di
 
 Invariants (`check`): a running task is held by exactly one lease of one worker or awaited from a
 worker that may rejoin; an ended task never changes; what is dispatched or told is handed to the
-store in the same turn or before; an acknowledgement leaves only after `Committed`.
-
-It must not look into payloads or outcome bodies.
+store in the same turn or before; an acknowledgement leaves only after `Committed`. It must not
+look into payloads or outcome bodies.
 """
 
 from __future__ import annotations
@@ -133,6 +132,7 @@ class RouterCore:
             m.Taken: self.puts.taken,
             m.Offer: self.handover.eviction.take_offer,
             m.Adopted: self.handover.adopted,
+            m.Dialled: self.desk.dialling.take,
             m.Closed: lambda worker, message, now: self.holders.forget(worker.who, now),
         }
 

@@ -396,6 +396,10 @@ class Slots:
         piece = self.held.pop(lease)
         self._gathered.add(piece.session, piece.counter(lease), lease, kind, body)
 
+    def take_in(self, rows: list[list[Any]]) -> None:
+        """What clients have left here goes to the store."""
+        self.orders.take.append((self.next_ticket(), rows))
+
     def next_ticket(self) -> int:
         """For what is handed to the store from now on."""
         self._ticket += 1

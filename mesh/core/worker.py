@@ -24,6 +24,7 @@ from .events import (
     Arrived,
     Committed,
     Connected,
+    Dialled,
     Listed,
     Missed,
     Oldest,
@@ -123,13 +124,17 @@ class WorkerCore:
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
             TimeLeft: self.reporting.time_left,
+            Dialled: lambda event, now: self.send(m.Dialled(event.token, event.came), now),
         }
-        self._take: dict[type[m.Message], Callable[[Any, float], None]] = {
+        self._take = self._from_router()
+
+    def _from_router(self) -> dict[type[m.Message], Callable[[Any, float], None]]:
+        return {
             m.Welcome: self._take_welcome,
             m.Beat: lambda message, now: self.reporting.answer(now, self._last_sent),
             m.Resync: lambda message, now: self._hello(now),
             m.Error: self._take_error,
-            m.Function: self._take_function,
+            m.Function: lambda message, now: self.functions.update({message.digest: message}),
             m.Inputs: self.supply.take_inputs,
             m.Holders: self.supply.take_holders,
             m.Relay: lambda message, now: self.slots.orders.relayed.append(message),
@@ -137,11 +142,12 @@ class WorkerCore:
             m.Recall: self._take_recall,
             m.Kill: self._take_kill,
             m.Drop: lambda message, now: self.clearing.drop(message.leases, told=True),
-            m.Take: self._take_take,
+            m.Take: lambda message, now: self.slots.take_in(message.rows),
             m.Adopt: self.adoption.take_adopt,
             m.Settled: self.parting.settled,
             m.Leave: self._take_leave,
             m.Keys: self._take_keys,
+            m.Dial: lambda message, now: self.slots.orders.dial.append(message),
             m.Listen: self.tails.take_listen,
         }
 
@@ -286,9 +292,6 @@ class WorkerCore:
     def _take_keys(self, message: m.Keys, now: float) -> None:
         self.slots.orders.let_in = message.roles
 
-    def _take_function(self, message: m.Function, now: float) -> None:
-        self.functions[message.digest] = message
-
     def _take_recall(self, message: m.Recall, now: float) -> None:
         self._recalled, self._wanted = message.count, message.leases
         self.slots.take_back_unread(None if message.count else set(message.leases))
@@ -301,9 +304,6 @@ class WorkerCore:
         """What has not begun the router gets back: there is no room for what comes of it."""
         if self.welcome is not None:
             self._recalled = len(self.slots.held)
-
-    def _take_take(self, message: m.Take, now: float) -> None:
-        self.slots.orders.take.append((self.slots.next_ticket(), message.rows))
 
     def _on_taken_in(self, event: TakenIn, now: float) -> None:
         if self.welcome is not None:  # else it is asked for again

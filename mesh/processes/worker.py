@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from . import LEAVING_FILE, facts
 from .allocator import Allocator
 from .children import Children
 from .deposits import Deposits
-from .extension import Extension
+from .errands import Errands
 from .fetching import Fetching
 from .garbage import collect_seldom
 from .life import Life, tell_owner
@@ -60,7 +61,6 @@ OLDEST_ROWS = 1024
 
 #: Of so many outcomes the store need not know any more that they are to be told.
 TOLD_MAX = 256
-
 
 #: Options of a worker that `Worker` takes as they are, if they are given.
 PASSED = (
@@ -118,9 +118,8 @@ class Worker:
         descriptors.reserve(descriptors.of_worker(slots * threads), who, sockets.SOCKETS_MAX)
         self.log, self.life = log, life
         self._allocator = Allocator()
-        self._patience = Patience(
-            router_timeout_s, join_timeout_s, lambda said: log(said, "silent")
-        )
+        silent = partial(log, event="silent")
+        self._patience = Patience(router_timeout_s, join_timeout_s, silent)
         self.router_lost = False
         self._data = data
         self._home = home
@@ -141,7 +140,7 @@ class Worker:
         self.writer = Writer(
             self.results.apply, self.results.look_up, self.wake, look_up_amid=self._look_up_amid
         )
-        self._extension = Extension(self.wake, lambda said: log(said, "time"))
+        self._errands = Errands(self.wake, partial(log, event="time"))
         self._joined = ExitStack()
         self.mesh = ""
         self._told: list[Told] = []  # no commit of their own for a few
@@ -230,7 +229,7 @@ class Worker:
                 self.wake.clear()
                 for event in self.writer.done():
                     self._handle_written(event, now)
-                for told in self._extension.told():
+                for told in self._errands.told():
                     core.handle(told, now)
             if now >= due:
                 core.handle(events.Tick(), now)
@@ -295,8 +294,7 @@ class Worker:
             self._list(turn.list_behind, now)
         if turn.oldest_behind is not None:
             self.writer.submit(0, [], [(0, "oldest", (turn.oldest_behind, OLDEST_ROWS))])
-        if turn.ask_time:
-            self._extension.ask()
+        self._errands.send(turn)
         if turn.warning is not None:
             self.log(turn.warning, "no room")
         for order in turn.fetch:

@@ -23,6 +23,8 @@ from .data import Inputs as Inputs
 from .data import Lost as Lost
 from .data import Relay as Relay
 from .data import Where as Where
+from .dialling import Dial as Dial
+from .dialling import Dialled as Dialled
 from .message import Message as Message
 from .printed import Listen as Listen
 from .printed import Printed as Printed
@@ -429,6 +431,8 @@ MESSAGES: dict[int, type[Message]] = {
         Closed,
         Listen,
         Printed,
+        Dial,
+        Dialled,
     )
 }
 

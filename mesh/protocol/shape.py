@@ -155,6 +155,18 @@ def maybe(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def is_texts(value: Any) -> bool:
+    """A list of texts."""
+    return type(value) is list and all(map(is_text, value))
+
+
+def is_dialled(value: Any) -> bool:
+    """What came of each address: seconds, or why not."""
+    return type(value) is dict and all(
+        is_text(address) and (is_text(came) or is_seconds(came)) for address, came in value.items()
+    )
+
+
 def is_names(value: Any) -> bool:
     """A column of aliases, or nil."""
     return type(value) is list and all(

@@ -61,6 +61,7 @@ def test_the_way_to_a_mesh_and_what_its_processes_say(shell: Shell) -> None:
     assert found == ["access", "address", "address", "router", "python", "clocks", "open files"] + [
         "data ports",
         "its folder",
+        "way back",
     ]
     assert {row["verdict"] for row in done.rows} <= {"ok", "warn"}
     assert "of a admin" not in done.out and "an admin" in done.out
