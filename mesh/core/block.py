@@ -11,6 +11,7 @@ Blocks leave memory when their last task has ended; then the store alone knows t
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -76,6 +77,7 @@ class Block:
         is_doubtful: whether one of these was begun before all of its inputs were known to be there.
         is_reopened: whether it had ended, and is here for what is made again alone.
         recovering: index → record, of those that are done and are made again.
+        spans: which of its tasks wait in a queue: one run, several, or None. See queue.py.
         watchers: peers, other than the owner, who want to hear of its tasks.
     """
 
@@ -97,6 +99,7 @@ class Block:
         "sequence",
         "session",
         "size",
+        "spans",
         "states",
         "tries",
         "watchers",
@@ -127,6 +130,7 @@ class Block:
         self.sequence = sequence
         self.states = bytearray([_QUEUED]) * size
         self.left = size
+        self.spans: tuple[int, int] | deque[tuple[int, int]] | None = None
         self.tries: dict[int, Tries] = {}
         self.watchers: set[bytes] = set()
         self.inputs = inputs

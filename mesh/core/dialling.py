@@ -6,6 +6,8 @@ One worker of each host tries, for what lies between two hosts is the same for a
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,9 @@ HOSTS_MAX = 32
 
 #: A host has some addresses; each costs every worker that is asked a connection.
 ADDRESSES_MAX = 8
+
+#: A host by number or name, a port, and a key (ZeroMQ RFC 32): nothing else is dialled.
+_ADDRESS = re.compile(r"tcp://[0-9A-Za-z._:%\[\]-]{1,255}:\d{1,5}#\S{40}")
 
 #: Who asks more than this at once is no doctor: each question costs every worker a thread.
 QUESTIONS_MAX = 8
@@ -55,12 +60,15 @@ class Dialling:
         addresses, public, secret = about["addresses"], about["public"], about["secret"]
         if not (is_texts(addresses) and is_text(public) and is_text(secret)):
             raise ValueError(f"no addresses with a key pair: {addresses!r}")
+        for address in addresses:
+            if not _ADDRESS.fullmatch(address):
+                raise ValueError(f"{address[:300]!r} is no address of TCP with a key")
         if len(addresses) > ADDRESSES_MAX or len(self._questions) >= QUESTIONS_MAX:
             raise ValueError(f"{ADDRESSES_MAX} addresses and {QUESTIONS_MAX} questions at a time")
-        by_host: dict[Any, Member] = {}
+        by_host: dict[str, Member] = {}
         for worker in self._core.fleet:
             if worker.peer is not None and len(by_host) < HOSTS_MAX:
-                by_host.setdefault(worker.about.get("host"), worker)
+                by_host.setdefault(str(worker.about.get("host")), worker)
         self._last += 1
         asked = self._questions[self._last] = _Question(tell, now + ANSWER_S, len(by_host))
         for host, worker in by_host.items():
@@ -76,6 +84,11 @@ class Dialling:
             asked.said[worker.who][1] = message.came
             asked.open -= 1
             self.tick(now)
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` is due at the latest."""
+        return min((asked.until for asked in self._questions.values()), default=math.inf)
 
     def tick(self, now: float) -> None:
         """Answer what all have said something to, or had their time for."""

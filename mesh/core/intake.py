@@ -18,7 +18,7 @@ from ..options import options_of, sparse
 from ..protocol import messages as m
 from ..protocol.inputs import split
 from ..protocol.outcome import failure_body
-from ..task import SUCCESS, Kind, State, key
+from ..task import SUCCESS, Kind, State, key, unkey
 from .block import HOLE, Block
 from .input import Record
 from .ledger import RECORD, record_of
@@ -100,9 +100,7 @@ class Intake:
             new.append((key(peer.who, block.first), key(peer.who, end)))
         first = min(new)[0] if new else b""  # most inputs are of a message before
         others = [t for t in inputs if t < first or not any(low <= t < high for low, high in new)]
-        recent = self._ledger.recent.of(others)
-        self._ledger.kept += recent  # they may not be on disk yet
-        told = Answers({}, set(), {task: (task, outcome) for task, outcome in recent})
+        told = Answers({}, set(), {})
         self._submit(peer, message, (names, doubtful, others), told, now)
 
     def _submit(
@@ -110,17 +108,20 @@ class Intake:
     ) -> None:
         """Record a message, when the store has told what memory does not."""
         names, doubtful, inputs = about
+        recent = dict(self._ledger.recent.of(inputs))  # now: what was, may have been forgotten
         unknown = self._ledger.inputs.unknown(inputs)
-        asked = [task for task in unknown if not self._is_settled(task, told)]
+        asked = [t for t in unknown if t not in recent and not self._is_settled(t, told)]
         if not names and not doubtful and not asked:
+            told.inputs.update((task, (task, outcome)) for task, outcome in recent.items())
             self._record_submit(peer, message, told, now)
+            if self._ledger.writes:  # what they take is kept until it is on disk, with them
+                self._ledger.kept += recent.items()
             if peer.is_parked:
                 self._core.resume(peer, now)
             return
         if not peer.is_parked:
             peer.parked = deque()
         self._asking += 1
-        self._ledger.recent.takes_tasks |= bool(asked)
 
         def found(answer: Answers, now: float) -> None:
             self._asking -= 1
@@ -128,6 +129,9 @@ class Intake:
                 told.known.update(answer.known | self._recent)
                 told.recorded.update(answer.recorded)
                 told.inputs.update(answer.inputs)
+                for meant, outcome in answer.inputs.values():
+                    if outcome is not None:
+                        self._ledger.recent.is_taken(unkey(meant)[0])
                 self._submit(peer, message, ([], [], inputs), told, now)
             if not self._asking:
                 self._recent = {}

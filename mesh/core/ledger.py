@@ -275,7 +275,7 @@ class Ledger:
         self.counts[_DONE] += len(records)
         self.write_bytes += size
         self.writes.append(("outcomes", records))
-        self.recent.ended(records)
+        self.recent.ended(session, records)
         if self.journal.on:
             for nth in told:
                 self.journal.note(

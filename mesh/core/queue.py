@@ -10,12 +10,12 @@ together. Entries are spans of blocks, not tasks. What ended meanwhile is left o
 from __future__ import annotations
 
 from bisect import insort
-from collections import OrderedDict, deque
+from collections import deque
 
 from .block import Block
 
-#: Spans of each block of a session, low and high, in the order in which they are to be taken.
-_Line = OrderedDict[Block, deque[tuple[int, int]]]
+#: Of one session: blocks, whose `spans` are to be taken in their order, and what comes back.
+_Line = deque[Block | tuple[Block, int, int]]
 
 
 class Queue:
@@ -33,15 +33,11 @@ class Queue:
         if lane is None:
             lane = self._lanes[priority] = {}
             insort(self._order, priority)
-        line = lane.setdefault(block.session, OrderedDict())
-        spans = line.setdefault(block, deque())
+        line = lane.setdefault(block.session, deque())
         if first:
-            spans.appendleft((low, high))
-            line.move_to_end(block, last=False)
-        elif spans and spans[-1][1] == low:
-            spans[-1] = (spans[-1][0], high)
-        else:
-            spans.append((low, high))
+            line.appendleft((block, low, high))
+        elif _add(block, low, high):
+            line.append(block)
         self.tasks += high - low
 
     @property
@@ -61,14 +57,10 @@ class Queue:
             priority = self._order[0]
             lane = self._lanes[priority]
             session, line = next(iter(lane.items()))
-            block, spans = next(iter(line.items()))
-            low, high = spans[0]
+            block, low, high = _next(line)
             if next(block.queued_runs(low, high), None) is not None:
                 return True
-            spans.popleft()
-            self.tasks -= high - low
-            if not spans:
-                del line[block]
+            self._pass(line, low, high)
             if not line:
                 del lane[session]
             if not lane:
@@ -84,17 +76,13 @@ class Queue:
                 return None
             lane = self._lanes[priority]
             session, line = next(iter(lane.items()))
-            block, spans = next(iter(line.items()))
-            low, high = spans.popleft()
-            self.tasks -= high - low
+            block, low, high = _next(line)
             run = next(block.queued_runs(low, high), None)
-            if run is not None:
-                start, end = run[0], min(run[1], run[0] + most)
-                if end < high:
-                    spans.appendleft((end, high))
-                    self.tasks += high - end
-            if not spans:
-                del line[block]
+            if run is None:
+                self._pass(line, low, high)
+            else:
+                run = run[0], min(run[1], run[0] + most)
+                self._pass(line, low, run[1])
             if run is not None or not line:
                 del lane[session]
             if run is not None and line:
@@ -102,5 +90,65 @@ class Queue:
             if not lane:
                 del self._lanes[priority], self._order[0]
             if run is not None:
-                return block, start, end
+                return block, *run
         return None
+
+    def _pass(self, line: _Line, low: int, end: int) -> None:
+        """Of the next span of a line, which begins at `low`, only what is behind `end` is left."""
+        self.tasks -= end - low
+        entry = line[0]
+        if isinstance(entry, Block):
+            if not _cut(entry, end):
+                line.popleft()
+            return
+        block, _, high = entry
+        if end < high:
+            line[0] = (block, end, high)
+        else:
+            line.popleft()
+
+
+def _next(line: _Line) -> tuple[Block, int, int]:
+    """The next span of a line."""
+    entry = line[0]
+    if isinstance(entry, Block):
+        spans = entry.spans
+        assert spans is not None, "who has none is in no line"
+        low, high = spans if isinstance(spans, tuple) else spans[0]
+        return entry, low, high
+    return entry
+
+
+def _add(block: Block, low: int, high: int) -> bool:
+    """Add a span to those of `block`; whether it is the first. Most have one, ever."""
+    spans = block.spans
+    if spans is None:
+        block.spans = (low, high)
+        return True
+    if isinstance(spans, tuple):
+        if spans[1] == low:
+            block.spans = (spans[0], high)
+        else:
+            block.spans = deque((spans, (low, high)))
+    elif spans[-1][1] == low:
+        spans[-1] = (spans[-1][0], high)
+    else:
+        spans.append((low, high))
+    return False
+
+
+def _cut(block: Block, end: int) -> bool:
+    """Leave of the first span of `block` what is behind `end`; whether it has any then."""
+    spans = block.spans
+    if isinstance(spans, deque):
+        if end < spans[0][1]:
+            spans[0] = (end, spans[0][1])
+        else:
+            spans.popleft()
+        if spans:
+            return True
+    elif spans is not None and end < spans[1]:
+        block.spans = (end, spans[1])
+        return True
+    block.spans = None
+    return False

@@ -13,36 +13,56 @@ from itertools import islice
 
 from ..task import Kind
 
-#: So many outcomes are remembered: some hundred bytes each.
-RECENT_MAX = 16_384
+#: What is remembered takes so much at most: some ten thousand small results.
+RECENT_BYTES = 4 * 1024 * 1024
+
+#: What an outcome costs beside its bytes: two objects, and its place.
+OVERHEAD_BYTES = 250
+
+#: More sessions than that take from each other in no mesh: then the oldest is as good as any.
+TAKEN_MAX = 4096
 
 _VALUE = int(Kind.VALUE)
 
 
 class Recent:
-    """Outcomes as the store has them, by task, the oldest first. `takes_tasks` is set once anybody
-    has taken a task that had ended: until then those of tasks are not worth their time."""
+    """Outcomes as the store has them, by task, the oldest first."""
 
     def __init__(self) -> None:
-        self.takes_tasks = False
         self._outcomes: dict[bytes, bytes] = {}
+        self._bytes = 0  # at most: what was forgotten counts until all is counted anew
+        self._taken: dict[str, None] = {}
 
     def put(self, task: bytes, outcome: bytes) -> None:
         """A client has put this."""
-        self._outcomes[task] = outcome
-        self._trim()
+        self._keep([(task, outcome)])
 
-    def ended(self, outcomes: Iterable[tuple[bytes, bytes]]) -> None:
-        """Tasks have succeeded. Of their results those in a store may go from there, or be lost:
-        what becomes of them the store knows."""
-        if self.takes_tasks:
-            self._outcomes.update(each for each in outcomes if each[1][0] == _VALUE)
+    def is_taken(self, session: str) -> None:
+        """Somebody has taken a task of this client that had ended: others may be. Those of clients
+        whose tasks nobody takes are not worth their time."""
+        self._taken[session] = None
+        if len(self._taken) > TAKEN_MAX:
+            del self._taken[next(iter(self._taken))]
+
+    def ended(self, session: str, outcomes: Iterable[tuple[bytes, bytes]]) -> None:
+        """Tasks of a client have succeeded. Of their results those in a store may go from there, or
+        be lost: what becomes of them the store knows."""
+        if session in self._taken:
+            self._keep([each for each in outcomes if each[1][0] == _VALUE])
+
+    def _keep(self, outcomes: list[tuple[bytes, bytes]]) -> None:
+        self._outcomes.update(outcomes)
+        self._bytes += _size(outcomes)
+        if self._bytes > RECENT_BYTES:
             self._trim()
 
     def _trim(self) -> None:
-        if len(self._outcomes) > RECENT_MAX:
-            for task in list(islice(self._outcomes, RECENT_MAX // 2)):
-                del self._outcomes[task]
+        """Let go of the older half."""
+        for task in list(islice(self._outcomes, (len(self._outcomes) + 1) // 2)):
+            del self._outcomes[task]
+        self._bytes = _size(self._outcomes.items())
+        if self._bytes > RECENT_BYTES:
+            self._trim()
 
     def of(self, tasks: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
         """Those of `tasks` that are known here, with their outcomes."""
@@ -56,3 +76,8 @@ class Recent:
     def clear(self) -> None:
         """Many of them are gone."""
         self._outcomes.clear()
+        self._bytes = 0
+
+
+def _size(outcomes: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum(len(outcome) + OVERHEAD_BYTES for _, outcome in outcomes)

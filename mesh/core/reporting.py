@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
-from .events import TimeLeft
+from .events import Dialled, TimeLeft
 
 if TYPE_CHECKING:
     from .worker import WorkerCore
@@ -64,6 +64,11 @@ class Reporting:
             core.term.prolong(now + event.left_s)
             if core.welcome is not None:  # else HELLO says it
                 core.send(m.Report(self.about() | {"ends_s": None} | core.term.told(now)), now)
+
+    def dialled(self, event: Dialled, now: float) -> None:
+        """It was tried to reach others. A router that has come since does not want to know."""
+        if self._core.welcome is not None:
+            self._core.send(m.Dialled(event.token, event.came), now)
 
     def about(self) -> dict[str, Any]:
         """What there is to say."""

@@ -186,7 +186,7 @@ class RouterCore:
 
     def deadline(self, now: float) -> float:
         """When `handle(Tick)` and `settle` are due at the latest."""
-        due = self._tick_at
+        due = min(self._tick_at, self.desk.dialling.deadline)
         if self._grace.is_over and not self.stopping and self.stall.reason is None:
             due = min(due, self.ledger.due.next)  # else nothing is released
         if self.placement.recall_at > now:

@@ -124,7 +124,7 @@ class WorkerCore:
             Weighed: lambda event, now: self.slots.weighed(event),
             Tick: self._on_tick,
             TimeLeft: self.reporting.time_left,
-            Dialled: lambda event, now: self.send(m.Dialled(event.token, event.came), now),
+            Dialled: self.reporting.dialled,
         }
         self._take = self._from_router()
 

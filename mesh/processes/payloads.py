@@ -48,7 +48,8 @@ class Cache:
 
     def keep(self, name: bytes, ticket: int, value: Any, size: int) -> None:
         """Keep what is being written under `ticket`, which is 0 if it was."""
-        if name in self._about:  # of what was made again
+        if name in self._about:  # of what was made again, or is kept for others, too
+            ticket = max(ticket, self._about[name][0])
             self.drop(name)
         self.values[name], self._about[name] = value, (ticket, size)
         self._bytes += size

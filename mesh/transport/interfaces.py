@@ -67,7 +67,7 @@ def numeric(address: str) -> str:
         return show("*", port)  # of IPv6 as well, where there is that
     try:
         known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: it can be no name at all
         raise MeshError(f"{address}: nobody knows {host!r} ({error}). Give a number") from None
     return show(str(known[0][4][0]), port)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import ExitStack
 from types import TracebackType
 
 from .door import Door
@@ -28,19 +29,25 @@ class Target:
 
     def __init__(self, mesh: str, listen: str) -> None:
         self.visitor = Pair.new()
-        self._folder, self._context = SocketFolder(mesh), context()
-        self._door = Door(self._context, Pair.new())
-        self._door.let_in({self.visitor.public: WORKER})
-        self._listener = Listener(self._context, self._folder.path / f"target-{os.getpid()}.sock")
-        self._wake, self._is_open = Wake(), True
-        self._thread = threading.Thread(target=self._answer, name="mesh-target", daemon=True)
-        try:
+        self._made = ExitStack()
+        with ExitStack() as made:  # closes what there is if something cannot be made
+            folder = SocketFolder(mesh)
+            made.callback(folder.leave)
+            self._wake = Wake()
+            made.callback(self._wake.close)
+            own = context()
+            made.callback(own.term)
+            self._door = Door(own, Pair.new())
+            made.callback(self._door.close)
+            self._door.let_in({self.visitor.public: WORKER})
+            self._listener = Listener(own, folder.path / f"target-{os.getpid()}.sock")
+            made.callback(self._listener.close)
             found = published(self._listener.listen(listen, self._door.own))
-        except BaseException:
-            self._close()
-            raise
+            self._made = made.pop_all()
         far = [each for each in found if not is_loopback(each)]
         self.addresses = [f"{each}#{self._door.own.public}" for each in far or found]
+        self._is_open = True
+        self._thread = threading.Thread(target=self._answer, name="mesh-target", daemon=True)
 
     def __enter__(self) -> Target:
         self._thread.start()
@@ -55,7 +62,7 @@ class Target:
         self._is_open = False
         self._wake.set()
         self._thread.join()
-        self._close()
+        self._made.close()
 
     def _answer(self) -> None:
         """Let visitors in, and hear nothing of what they say."""
@@ -69,9 +76,3 @@ class Target:
             self._listener.look()
             for _ in self._listener.receive():
                 pass
-
-    def _close(self) -> None:
-        self._listener.close()
-        self._door.close()
-        self._context.term()
-        self._folder.leave()

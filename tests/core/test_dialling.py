@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from lone_router import C1, W1, W2, W3, LoneRouter
 
 from mesh.core.dialling import ADDRESSES_MAX, ANSWER_S, QUESTIONS_MAX
 from mesh.protocol import messages as m
 
-HERE = "tcp://10.0.0.9:4000#key"
+HERE = "tcp://10.0.0.9:4000#" + "k" * 40
 
 
 class Mesh(LoneRouter):
@@ -68,6 +69,31 @@ def test_without_workers_the_answer_comes_at_once() -> None:
     about = {"addresses": [HERE], "public": "P", "secret": "S"}
     [(name, told)] = mesh.say(C1, m.Ask(1, "dial", about))
     assert (name, told.value) == (C1, {})
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ipc:///tmp/x", "tcp://10.0.0.9:4000", HERE.replace(":4000", ""), f"x{HERE}", f"{HERE} ", 7],
+)
+def test_nothing_but_tcp_with_a_key_is_dialled(address: Any) -> None:
+    mesh = Mesh()
+    [told] = mesh.told(mesh.ask([address]))
+    assert told.error == "MeshError" and "address" in told.value
+
+
+def test_the_answer_is_due_though_heartbeats_are_rare() -> None:
+    mesh = Mesh()
+    mesh.tick(0)
+    mesh.ask()
+    assert mesh.core.deadline(mesh.now) <= mesh.now + ANSWER_S
+
+
+def test_a_worker_whose_host_is_no_name_is_asked_as_others_are() -> None:
+    mesh = LoneRouter()
+    mesh.hello(C1)
+    mesh.hello(W1, about={"slots": 1, "window": 1, "host": ["x"]})
+    about = {"addresses": [HERE], "public": "P", "secret": "S"}
+    assert mesh.say(C1, m.Ask(1, "dial", about)) == [(W1, m.Dial(1, [HERE], "P", "S"))]
 
 
 def test_who_asks_too_much_is_told_so() -> None:

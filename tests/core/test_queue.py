@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Iterator
 
 from hypothesis import given
@@ -203,3 +204,15 @@ def test_what_comes_back_goes_before_other_blocks():
     ready.push(two, 2, 3, first=True)
     ready.push(one, 1, 2, first=True)
     assert [ready.take(9) for _ in range(3)] == [(one, 1, 2), (two, 2, 3), (two, 0, 2)]
+
+
+def test_a_block_that_waits_takes_little_memory():
+    """A client that submits one by one, of two functions in turns, makes a block of each task."""
+    blocks = [block("a", 1, first=each) for each in range(1000)]
+    ready = Queue()
+    tracemalloc.start()
+    for each in blocks:
+        ready.push(each, 0, 1)
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken_bytes < 150 * len(blocks)

@@ -6,10 +6,10 @@ from typing import Any
 
 from lone_router import C1, W1, F, LoneRouter
 
-from mesh.core.events import Committed, Found
+from mesh.core.events import Found
 from mesh.core.intake import Answers
 from mesh.core.ledger import RECORD
-from mesh.core.recent import RECENT_MAX, Recent
+from mesh.core.recent import RECENT_BYTES, Recent
 from mesh.protocol import messages as m
 from mesh.protocol.outcome import body
 from mesh.task import Kind, key
@@ -17,37 +17,55 @@ from mesh.task import Kind, key
 VALUE = body(0.0, 0.0, b"", b"v")
 
 
-def record(kind: Kind = Kind.VALUE) -> bytes:
-    return RECORD.pack(kind, 1, b"w" * 8) + VALUE
+def record(kind: Kind = Kind.VALUE, value: bytes = VALUE) -> bytes:
+    return RECORD.pack(kind, 1, b"w" * 8) + value
 
 
 def knowing(*tasks: bytes) -> Recent:
     recent = Recent()
-    recent.takes_tasks = True
-    recent.ended([(task, record()) for task in tasks])
+    recent.is_taken(C1)
+    recent.ended(C1, [(task, record()) for task in tasks])
     return recent
 
 
-def test_tasks_are_remembered_once_somebody_has_taken_one_that_had_ended() -> None:
+def test_tasks_are_remembered_of_clients_one_of_whose_was_taken_when_it_had_ended() -> None:
     recent = Recent()
-    recent.ended([(b"a", record())])
+    recent.ended(C1, [(b"a", record())])
     assert recent.of([b"a"]) == []
-    recent.takes_tasks = True
-    recent.ended([(b"b", record())])
+    recent.is_taken(C1)
+    recent.ended(C1, [(b"b", record())])
+    recent.ended("dddddddd", [(b"c", record())])
     assert recent.of([b"a", b"b", b"c"]) == [(b"b", record())]
+
+
+def test_what_is_put_is_remembered_at_once() -> None:
+    recent = Recent()
+    recent.put(b"a", record(Kind.STORED))
+    assert recent.of([b"a"]) == [(b"a", record(Kind.STORED))]
 
 
 def test_what_is_in_a_store_is_left_to_the_records() -> None:
     recent = knowing()
-    recent.ended([(b"a", record(Kind.STORED)), (b"b", record())])
+    recent.ended(C1, [(b"a", record(Kind.STORED)), (b"b", record())])
     assert recent.of([b"a", b"b"]) == [(b"b", record())]
 
 
-def test_the_oldest_give_way() -> None:
-    names = [b"%d" % each for each in range(RECENT_MAX + 1)]
-    recent = knowing(*names)
-    assert 0 < len(recent.of(names)) <= RECENT_MAX
+def test_the_oldest_give_way_by_what_they_take() -> None:
+    large = record(value=bytes(8_000))
+    names = [b"%d" % each for each in range(2 * RECENT_BYTES // len(large))]
+    recent = Recent()
+    for name in names:
+        recent.put(name, large)
+        kept = recent.of(names)
+        assert sum(len(outcome) for _, outcome in kept) <= RECENT_BYTES
     assert recent.of(names[-1:]) and not recent.of(names[:1])
+
+
+def test_much_at_once_leaves_the_newest() -> None:
+    names = [b"%d" % each for each in range(RECENT_BYTES // 50)]
+    recent = knowing(*names)
+    assert 0 < len(recent.of(names)) < len(names) // 2
+    assert recent.of(names[-1:])
 
 
 def test_what_is_forgotten_is_not_known() -> None:
@@ -103,23 +121,41 @@ def is_given(sent: list[Any]) -> bool:
     return {type(each) for _, each in sent} >= {m.Inputs, m.Tasks}
 
 
-def test_an_outcome_that_is_not_on_disk_yet_is_handed_to_the_shell() -> None:
+def test_an_outcome_that_is_not_on_disk_yet_is_handed_to_the_shell_with_what_is_written() -> None:
     mesh = Mesh()
     mesh.take(2, 0)
     mesh.answer({0: record()})
     mesh.done(2)
-    mesh.core.handle(Committed(0), mesh.now)
-    kept: list[Any] = []
+    turns: list[Any] = []
     settle = mesh.core.settle
 
     def watched(now: float) -> Any:
-        turn = settle(now)
-        kept.extend(turn.kept)
-        return turn
+        turns.append(settle(now))
+        return turns[-1]
 
     mesh.core.settle = watched  # type: ignore[method-assign]
-    mesh.take(3, 2)
-    assert [task for task, _ in kept] == [key(C1, 2)]
+    row = [3, b"?" * 16, {}, None, 0, [b"x"], None, None, [key(C1, 2)]]
+    mesh.say(C1, m.Submit([row]))
+    assert not turns[-1].ticket and not turns[-1].kept, "it was refused: nothing waits for a disk"
+    mesh.take(4, 2)
+    assert turns[-1].ticket and [task for task, _ in turns[-1].kept] == [key(C1, 2)]
+
+
+def test_what_changes_while_the_store_is_asked_for_another_is_asked_for_too() -> None:
+    mesh = Mesh()
+    mesh.take(2, 0)
+    mesh.answer({0: record()})
+    mesh.done(2)
+    mesh.take(3, 1, 2)
+    [(token, _, (_, _, asked))] = mesh.lookups
+    assert asked == [key(C1, 1)]
+    mesh.core.ledger.recent.forget(key(C1, 2))  # as when it goes to another store
+    mesh.lookups = []
+    inputs = {key(C1, 1): (key(C1, 1), record())}
+    mesh.do(Found(token, Answers({}, set(), inputs)))
+    [(_, _, (_, _, asked))] = mesh.lookups
+    assert asked == [key(C1, 2)]
+    assert is_given(mesh.answer({2: record()}))
 
 
 def test_what_history_has_forgotten_does_not_exist() -> None:
