@@ -140,5 +140,7 @@ def test_more_than_two_gigabytes(own_mesh: Mesh) -> None:
     array = np.zeros(HUGE_BYTES, dtype="u1")
     array[-1] = 7
     assert own_mesh.submit(total, array).result(300) == 7
+    made = own_mesh.submit(lambda size: np.full(size, 7, dtype="u1"), HUGE_BYTES).result(300)
+    assert (len(made), made[0], made[-1]) == (HUGE_BYTES, 7, 7), "a result, too"
     future = own_mesh.put(array)
     assert own_mesh.submit(lambda a: int(a[-1]), future).result(300) == 7
