@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import statistics
 import tempfile
 import threading
@@ -68,6 +69,7 @@ def bring_in(folder: Path, size: int) -> None:
     A virtual machine gives free memory back to its host. To have a page of it again, which the
     kernel of a machine never notices, takes longer than to copy ten; who comes first would pay.
     """
+    os.sync()  # what sides before have written goes to disk now, and not while this one is timed
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         for _ in range(-(-size // BRING_BYTES)):
             file.write(bytes(BRING_BYTES))

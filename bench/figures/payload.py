@@ -26,6 +26,8 @@ SIZES = (
 QUICK_SHARE = 10
 GOALS = {"1 MB": Goal(target=1.0, aim=2.0, better="more")}
 
+Rows = list[Row]
+
 #: An array that a task returns, and the client looks at: none of it goes there.
 ARRAY_BYTES = 100_000_000
 ARRAY_TASKS = 10
@@ -68,43 +70,47 @@ def bring_back(pool: Executor, size: int, count: int) -> float:
     return size * count / seconds_of(run)
 
 
-def measure(settings: Settings) -> list[Row]:
-    rows, folder = [], settings.folder
-    with (
-        warm_pool(PROCESS_POOL) as pool,
-        durable_mesh(folder) as durable,
-        temporary_mesh() as temporary,
-    ):
-        for label, size, usual in SIZES:
-            count = settings.pick(usual, quick=usual // QUICK_SHARE)
-            samples = interleave(
-                {
-                    f"{label}, folder": partial(echo, durable, folder, size, count),
-                    f"{label}, no folder": partial(echo, temporary, folder, size, count),
-                    PROCESS_POOL: partial(echo, pool, folder, size, count),
-                },
-                settings.repeat,
-            )
-            theirs = samples.pop(PROCESS_POOL)
-            rows += [
-                Row(name, "tasks/s", ours, PROCESS_POOL, theirs, GOALS.get(label))
-                for name, ours in samples.items()
-            ]
-        size = settings.pick(ARRAY_BYTES, quick=ARRAY_BYTES // QUICK_SHARE)
-        count = settings.pick(ARRAY_TASKS, quick=2)
+def back_and_forth(settings: Settings, pool: Executor, label: str, size: int, count: int) -> Rows:
+    """Tasks that are given so many bytes and give them back, on meshes that have nothing else."""
+    folder = settings.folder
+    with durable_mesh(folder) as durable, temporary_mesh() as temporary:
         samples = interleave(
             {
-                f"array of {size // 1_000_000} MB back": partial(bring_back, durable, size, count),
-                f"array of {size // 1_000_000} MB back, no folder": partial(
-                    bring_back, temporary, size, count
-                ),
+                f"{label}, folder": partial(echo, durable, folder, size, count),
+                f"{label}, no folder": partial(echo, temporary, folder, size, count),
+                PROCESS_POOL: partial(echo, pool, folder, size, count),
+            },
+            settings.repeat,
+        )
+    return _rows(samples, "tasks/s", GOALS.get(label))
+
+
+def back(settings: Settings, pool: Executor, size: int, count: int) -> Rows:
+    """Arrays that tasks have."""
+    label = f"array of {size // 1_000_000} MB back"
+    with durable_mesh(settings.folder) as durable, temporary_mesh() as temporary:
+        samples = interleave(
+            {
+                label: partial(bring_back, durable, size, count),
+                f"{label}, no folder": partial(bring_back, temporary, size, count),
                 PROCESS_POOL: partial(bring_back, pool, size, count),
             },
             settings.repeat,
         )
-        theirs = samples.pop(PROCESS_POOL)
-        rows += [
-            Row(name, "B/s", ours, PROCESS_POOL, theirs, BACK_AT_FULL_SIZE)
-            for name, ours in samples.items()
-        ]
+    return _rows(samples, "B/s", BACK_AT_FULL_SIZE)
+
+
+def _rows(samples: dict[str, list[float]], unit: str, goal: Goal | None) -> Rows:
+    theirs = samples.pop(PROCESS_POOL)
+    return [Row(name, unit, ours, PROCESS_POOL, theirs, goal) for name, ours in samples.items()]
+
+
+def measure(settings: Settings) -> Rows:
+    rows = []
+    with warm_pool(PROCESS_POOL) as pool:
+        for label, size, usual in SIZES:
+            count = settings.pick(usual, quick=usual // QUICK_SHARE)
+            rows += back_and_forth(settings, pool, label, size, count)
+        size = settings.pick(ARRAY_BYTES, quick=ARRAY_BYTES // QUICK_SHARE)
+        rows += back(settings, pool, size, settings.pick(ARRAY_TASKS, quick=2))
     return rows
