@@ -40,22 +40,26 @@ class Reporting:
         self.due = math.inf
         core.keeping.is_changed = False
 
-    def beat(self, now: float) -> None:
-        """Say that this worker is there, and what is new, if anything is: of a thousand that idle
-        the router has nothing to read."""
-        about = self.about()
-        self._core.send(m.Beat() if about == self._said else m.Report(about), now)
-        self._said = about
+    def tick(self, now: float, silent_s: float, unheard_s: float) -> None:
+        """Say that this worker is there, if it has said nothing for a heartbeat; but who was heard
+        meanwhile is about to speak, and is answered: see `answer`."""
+        heartbeat_s = self._core.settings.heartbeat_s
+        if silent_s >= heartbeat_s and max(unheard_s, silent_s - heartbeat_s / 2) >= heartbeat_s:
+            self._beat(now)
 
-    def answer(self, now: float, last_sent: float) -> None:
+    def answer(self, now: float, silent_s: float) -> None:
         """The router has nothing to say but that it is there: it hears the same, if that is due
         soon. It says so to many at once, and what comes in answer it takes in at one go; a thousand
         that speak each in its own time would wake it as often."""
-        if (
-            self._core.welcome is not None
-            and now - last_sent >= self._core.settings.heartbeat_s / 2
-        ):
-            self.beat(now)
+        if self._core.welcome is not None and silent_s >= self._core.settings.heartbeat_s / 2:
+            self._beat(now)
+
+    def _beat(self, now: float) -> None:
+        """With what is new, if anything is: of a thousand that idle the router has nothing to
+        read."""
+        about = self.about()
+        self._core.send(m.Beat() if about == self._said else m.Report(about), now)
+        self._said = about
 
     def time_left(self, event: TimeLeft, now: float) -> None:
         """Who gives it its time has been asked: what begins now may run longer, or not so long."""

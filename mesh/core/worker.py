@@ -131,7 +131,7 @@ class WorkerCore:
     def _from_router(self) -> dict[type[m.Message], Callable[[Any, float], None]]:
         return {
             m.Welcome: self._take_welcome,
-            m.Beat: lambda message, now: self.reporting.answer(now, self._last_sent),
+            m.Beat: lambda message, now: self.reporting.answer(now, now - self._last_sent),
             m.Resync: lambda message, now: self._hello(now),
             m.Error: self._take_error,
             m.Function: lambda message, now: self.functions.update({message.digest: message}),
@@ -441,8 +441,8 @@ class WorkerCore:
         if self.welcome is None:
             if now >= self._hello_at:
                 self._hello(now)
-        elif now - self._last_sent >= self.settings.heartbeat_s:
-            self.reporting.beat(now)
+        else:
+            self.reporting.tick(now, now - self._last_sent, now - self._last_heard)
 
     def check(self) -> None:
         """Raise AssertionError if an invariant does not hold. For tests."""

@@ -50,3 +50,38 @@ def test_an_answer_brings_what_is_new_along() -> None:
     lone.core.keeping.stored(3, 30)
     [said] = [each.message for each in lone.hear(m.Beat()).sends]
     assert type(said) is m.Report and said.about["stored_bytes"] == 30
+
+
+def test_who_speaks_in_its_own_time_comes_to_answer() -> None:
+    """Its heartbeat and the router's are as long, and begin at different moments."""
+    lone = quiet_worker()
+    heartbeat_s = lone.core.settings.heartbeat_s
+    lone.now += heartbeat_s / 2
+    lone.core.send(m.Done([], 1), lone.now)  # as when a task has ended
+    lone.turn()
+    lone.tick(heartbeat_s / 4)
+    assert not beats(lone.hear(m.Beat())), "it has just spoken"
+    its_own = answers = 0
+    for _ in range(10):
+        its_own += beats(lone.tick(heartbeat_s * 0.6)) + beats(lone.tick(heartbeat_s * 0.39))
+        lone.now += heartbeat_s * 0.02
+        answers += beats(lone.hear(m.Beat()))
+    assert (its_own, answers) == (0, 10)
+
+
+def test_who_is_told_much_and_says_nothing_still_says_that_it_is_there() -> None:
+    lone = quiet_worker()
+    heartbeat_s, since, longest = lone.core.settings.heartbeat_s, lone.now, 0.0
+    for _ in range(100):
+        said = beats(lone.tick(heartbeat_s / 10))
+        lone.hear(m.Keys({}))
+        if said:
+            longest, since = max(longest, lone.now - since), lone.now
+    assert 0 < longest <= 2 * heartbeat_s
+
+
+def test_a_router_that_says_nothing_hears_of_it_each_heartbeat() -> None:
+    lone = quiet_worker()
+    heartbeat_s = lone.core.settings.heartbeat_s
+    said = sum(beats(lone.tick(heartbeat_s / 2 * 1.01)) for _ in range(9))
+    assert said == 4
