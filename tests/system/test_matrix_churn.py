@@ -1,4 +1,4 @@
-"""Workers that are born and die for some seconds, while tasks go on: the sums are exact.
+"""Workers that are born and die for some seconds, while tasks go on: the sum is exact.
 
 `MESH_LONG=100` makes it minutes, `MESH_CHURN_SEED` another tale.
 """
@@ -13,8 +13,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import sample_tasks as tasks
-from matrix import LEAVE_S, LONG, SOON, Crowd, counts, router_of
+from matrix import LEAVE_S, LONG, SOON, Crowd, counts
 from scripts import start_worker
 
 from mesh import Mesh
@@ -27,9 +26,6 @@ CHURN_S = 4.0 * LONG
 
 #: Tasks that one wave has, and the results after which somebody comes or goes.
 WAVE, STEP = 400, 8
-
-#: A graph of so many layers of so many tasks.
-DEPTH, WIDTH = round(8 * LONG), 100
 
 
 class Fleet:
@@ -92,43 +88,3 @@ def test_workers_come_and_go_and_no_task_is_lost(tmp_path: Path, nothing_left_be
             total += sum(group.results())
         assert total == waves * sum(i * i for i in range(WAVE))
         assert counts(m) == {"done": waves * WAVE}
-
-
-def test_a_graph_ends_though_workers_come_and_go_and_its_router_is_killed(
-    tmp_path: Path, nothing_left_behind
-) -> None:
-    """Each task takes the results of two of the layer before."""
-
-    def add(folder: str, name: str, nap_s: float, *values: int) -> int:
-        tasks.note(folder, name, nap_s)
-        return sum(values) % 1_000_003
-
-    def name(layer: int, i: int) -> str:
-        return f"{layer}-{i}"
-
-    chance = random.Random(int(os.environ.get("MESH_CHURN_SEED", "0")))
-    traces = tmp_path / "traces"
-    traces.mkdir()
-    with ExitStack() as stack:
-        m = stack.enter_context(Mesh(dir=tmp_path / "own", slots=1, settings=SOON))
-        fleet = Fleet(m, tmp_path / "workers", chance)
-        stack.callback(fleet.end)
-        folder, naps = [str(traces)] * WIDTH, [0.01 * (i % 7 == 0) for i in range(WIDTH)]
-        names = [name(0, i) for i in range(WIDTH)]
-        layers = [m.submit_many(add, folder, names, naps, range(WIDTH))]
-        expected = [*range(WIDTH)]
-        for each in range(1, DEPTH):
-            last, names = layers[-1], [name(each, i) for i in range(WIDTH)]
-            others = [last[(i + 1) % WIDTH] for i in range(WIDTH)]
-            layers.append(m.submit_many(add, folder, names, naps, last, others))
-            expected = [(expected[i] + expected[(i + 1) % WIDTH]) % 1_000_003 for i in range(WIDTH)]
-        for each, layer in enumerate(layers):
-            if each == DEPTH // 2:
-                os.kill(router_of(m), signal.SIGKILL)
-            for i in range(0, WIDTH, STEP):
-                fleet.step()
-                layer[i].result(25)
-        assert layers[-1].results(timeout=25) == expected
-        runs = tasks.runs(traces)
-        assert set(runs) == {name(each, i) for each in range(DEPTH) for i in range(WIDTH)}
-        assert counts(m) == {"done": DEPTH * WIDTH}
