@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.dialling import ADDRESSES_MAX
 from ..errors import AccessDenied, MeshError, VersionMismatch
 from ..processes.carrier import reachable
 from ..processes.serve import DataPort, data_address
@@ -238,12 +239,13 @@ def _way_back(mesh: Mesh, access: Access, data_port: int) -> Iterator[Finding]:
         return
     try:
         with Target(access.mesh, listen) as target:
-            told = mesh.dial(target.addresses, target.visitor)
+            ours = target.addresses[:ADDRESSES_MAX]
+            told = mesh.dial(ours, target.visitor)
     except MeshError as error:
         advice = "nobody knows whether others could fetch from a worker here; see --data-port"
         yield Finding("way back", WARN, str(error), advice)
         return
-    where = ", ".join(each.partition("#")[0] for each in target.addresses)
+    where = ", ".join(each.partition("#")[0] for each in ours)
     shut = 0
     for who, (host, came) in told.items():
         if came and any(isinstance(each, float) for each in came.values()):

@@ -29,7 +29,6 @@ class Target:
 
     def __init__(self, mesh: str, listen: str) -> None:
         self.visitor = Pair.new()
-        self._made = ExitStack()
         with ExitStack() as made:  # closes what there is if something cannot be made
             folder = SocketFolder(mesh)
             made.callback(folder.leave)
