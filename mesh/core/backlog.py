@@ -93,6 +93,15 @@ class Backlog:
         """The first span."""
         return self._spans[0]
 
+    def ready(self, most: int) -> int:
+        """How many tasks may begin; `most`, if there are more."""
+        count = 0
+        for _, low, high in self._spans:
+            count += high - low
+            if count >= most:
+                return most
+        return count
+
     def add(self, piece: Piece) -> None:
         """A new piece, behind all others."""
         runs = self.arrivals.take(piece) if piece.inputs else [(0, len(piece.payloads))]

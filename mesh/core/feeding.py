@@ -1,8 +1,10 @@
 """Feeding: which slot of a worker gets which of the tasks in its backlog, and when.
 
-The emptiest slots are fed first, as deep as their pace has earned. A task that asks for more than
-a slot is alone in it, and begins before what asks for nothing: what has been set apart for it does
-not idle. While it takes the CPUs of several, as many slots are given nothing.
+The emptiest slots are fed first, as deep as their pace has earned, once they are half empty: what
+stands side by side stays together, so that what takes its results is ready in long runs, too. A
+task that asks for more than a slot is alone in it, and begins before what asks for nothing: what
+has been set apart for it does not idle. While it takes the CPUs of several, as many slots are given
+nothing.
 
 Where a worker has GPUs it gives them to tasks by index. A process keeps what it has once opened;
 so one that had other GPUs than a task is to have, or none, is replaced first.
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from .backlog import Piece
 from .need import GPU
+from .pace import SLOT_TASKS_MAX
 from .slot import Slot
 
 if TYPE_CHECKING:
@@ -40,13 +43,14 @@ class Feeding:
         self._cpus = 0  # how many slots more may begin something
 
     def fill(self, now: float) -> None:
-        """Give tasks to slots, emptiest first, as deep as their pace has earned."""
+        """Give tasks to slots, emptiest first, to each its share in a row."""
         backlog = self._slots.backlog
         if not backlog:
             return
         slots = [slot for slot in self._slots if slot.takes]
         slots.sort(key=self._emptiness() if self._slots.threads > 1 else _length)
         self._cpus = self._free_cpus()
+        share = -(-backlog.ready(SLOT_TASKS_MAX * len(slots)) // max(len(slots), 1))
         progress = True
         while progress and backlog:
             progress = False
@@ -55,7 +59,7 @@ class Feeding:
                     if not self._begin(backlog.front[0], now):
                         return  # nothing else begins before it
                     progress = True
-                if backlog and self._feed(slot, now):
+                if backlog and self._fill_up(slot, share, now):
                     progress = True
         if backlog and self._cpus > 0 and self.devices:
             had = (slot for slot in slots if slot.crew.devices and slot.crew.is_idle)
@@ -75,8 +79,21 @@ class Feeding:
     def _free_cpus(self) -> int:
         return len(self._slots) - sum(slot.cpus for slot in self._slots if slot.line)
 
-    def _feed(self, slot: Slot, now: float) -> bool:
-        """One packet for `slot`, of what asks for nothing, if it takes one."""
+    def _fill_up(self, slot: Slot, share: int, now: float) -> bool:
+        """Packets for `slot`, if it is half empty, of so many tasks at most; whether there were
+        any."""
+        backlog, in_line = self._slots.backlog, len(slot.line)
+        pace = self._slots.paces.of(backlog.front[0].function)
+        if pace is not None and in_line > pace.slot_tasks // 2:
+            return False
+        end = in_line + share
+        while len(slot.line) < end and backlog and backlog.front[0].need is None:
+            if not self._feed(slot, end - len(slot.line), now):
+                break
+        return len(slot.line) > in_line
+
+    def _feed(self, slot: Slot, most: int, now: float) -> bool:
+        """One packet for `slot`, of at most so many tasks that ask for nothing, if it takes one."""
         slots = self._slots
         piece, low, high = slots.backlog.front
         pace = slots.paces.of(piece.function)
@@ -91,7 +108,7 @@ class Feeding:
                 return False
         elif self._cpus <= 0:
             return False
-        count = 1 if pace is None or piece.alone else pace.packet_tasks
+        count = 1 if pace is None or piece.alone else min(pace.packet_tasks, most)
         if crew.left is not None:
             count = min(count, crew.left)
         if slots.threads > 1:  # one a packet: what a thread is at must be known to end it alone

@@ -58,6 +58,13 @@ class Host:
         )
         return self.settle()
 
+    def answer(self, number: int, count: int) -> list[tuple[int, int]]:
+        """A slot has run so many, quickly."""
+        leases = list(self.slots[number].line)[:count]
+        rows = [(lease, Kind.VALUE, b"", 0.0, False) for lease in leases]
+        self.slots.answered(SlotAnswered(number, rows), self.now)
+        return self.settle()
+
     def gpus(self, lease: int) -> tuple[str, ...] | None:
         """What a task has that runs."""
         [slot] = [slot for slot in self.slots if lease in slot.line]
@@ -70,6 +77,32 @@ def test_a_task_of_several_cpus_keeps_as_many_slots_empty():
     assert len(host.take(10, 3)) == 1, "one is left"
 
     assert len(host.end(1)) == 2
+
+
+def test_what_stands_side_by_side_is_run_by_one_slot():
+    host = Host(2)
+    host.slots.paces.add(F, 0.0, 1000, 0.0)
+
+    given = host.take(1, 1000)
+    by_slot = {number: [lease for each, lease in given if each == number] for number, _ in given}
+    runs = [range(leases[0], leases[-1] + 1) for leases in by_slot.values()]
+
+    assert sorted(by_slot) == [0, 1]
+    assert [list(run) for run in runs] == list(by_slot.values())
+
+    half = len(host.slots[0].line) // 2
+    assert not host.answer(0, half - 1), "it is not half empty"
+    assert len(host.answer(0, 1)) >= half
+
+
+@pytest.mark.parametrize("count", [2, 5, 9])
+def test_little_is_shared(count: int):
+    host = Host(2)
+    host.slots.paces.add(F, 0.0, 1000, 0.0)
+
+    host.take(1, count)
+
+    assert abs(len(host.slots[0].line) - len(host.slots[1].line)) <= 1
 
 
 def test_what_asks_for_something_goes_before_what_does_not():
