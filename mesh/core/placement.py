@@ -48,6 +48,7 @@ class Placement:
         self.recall_at = 0.0
         self._reserve = Reserve(fleet, ledger.ready)
         self._pieces: dict[str, list[list[Any]]] = {}  # what this turn gives to whom
+        self._taken: dict[str, list[list[Any]]] = {}  # what that takes: rows of INPUTS
 
     def dispatch(self, now: float) -> None:
         """Give what is ready to who has room."""
@@ -73,7 +74,7 @@ class Placement:
         if self._pieces:
             pieces, self._pieces = self._pieces, {}
             for who, rows in pieces.items():
-                self._send_to(self._fleet.workers[who], m.Tasks(rows), now)
+                self._send_tasks(self._fleet.workers[who], rows, now)
 
     def tick(self, now: float) -> None:
         """See to it that what needs much is not passed for ever."""
@@ -215,7 +216,7 @@ class Placement:
         self._ledger.move(block, i, Cause.RELEASED)
         row = self._lease_out(best, block, i, i + 1, now)
         quarantine.lease = row[2]
-        self._peers.send(best.peer, m.Tasks([row]), now)
+        self._send_tasks(best, [row], now)
 
     def _lease_out(
         self, worker: Member, block: Block, low: int, high: int, now: float
@@ -237,20 +238,21 @@ class Placement:
             # the shell puts the code in: the core knows functions by digest
             self._send_to(worker, m.Function(block.function, name, code, None), now)
         if block.inputs is not None:
-            self._send_inputs(worker, block.inputs[low:high], lease, now)
+            self._taken.setdefault(worker.who, []).extend(_rows(block.inputs[low:high], lease))
         payloads = Slice(block.key, low, high)
         about = _about(block, low, high, lease)
         return [block.session, block.first + low, lease, block.function, about, payloads]
 
-    def _send_inputs(self, worker: Member, inputs: list[bytes], lease: int, now: float) -> None:
-        """Say what the tasks that are about to be sent take, under leases from `lease` on: the
-        shell puts the values in."""
-        for row in _taken(inputs, lease):
+    def _send_tasks(self, worker: Member, pieces: list[list[Any]], now: float) -> None:
+        """Send tasks, and before that what they take: the shell puts the values in."""
+        for rows in _messages(self._taken.pop(worker.who, [])):
             stores: Stores = {}
             holders: Stores = {}
             if self._ledger.inputs.stored:
-                stores, holders = self._holders.told(dict.fromkeys(split(row[2])), worker)
-            self._send_to(worker, m.Inputs([row], stores, holders), now)
+                ids = split(b"".join([row[2] for row in rows]))
+                stores, holders = self._holders.told(dict.fromkeys(ids), worker)
+            self._send_to(worker, m.Inputs(rows, stores, holders), now)
+        self._send_to(worker, m.Tasks(pieces), now)
 
     def _send_to(self, worker: Member, message: m.Message, now: float) -> None:
         assert worker.peer is not None
@@ -269,7 +271,7 @@ class Placement:
         self._fleet.recall_from(busiest, max(min(spare, rooms.idle_slots), spare // 2), now)
 
 
-def _taken(inputs: list[bytes], lease: int) -> Iterator[list[Any]]:
+def _rows(inputs: list[bytes], lease: int) -> Iterator[list[Any]]:
     """Rows of INPUTS for what consecutive tasks take, under leases from `lease` on."""
     most = INPUTS_MAX * INPUT_BYTES
     first, size = lease, 0
@@ -284,6 +286,21 @@ def _taken(inputs: list[bytes], lease: int) -> Iterator[list[Any]]:
             parts.append(ids)
             size += len(ids)
     yield from _row(first, parts)
+
+
+def _messages(rows: list[list[Any]]) -> Iterator[list[list[Any]]]:
+    """Those rows in messages, none of which has more than INPUTS_MAX inputs."""
+    size = 0
+    together: list[list[Any]] = []
+    for row in rows:
+        count = len(row[2]) // INPUT_BYTES
+        if together and size + count > INPUTS_MAX:
+            yield together
+            together, size = [], 0
+        together.append(row)
+        size += count
+    if together:
+        yield together
 
 
 def _row(first: int, parts: list[bytes]) -> Iterator[list[Any]]:

@@ -8,10 +8,10 @@ forgets a record there has it forgotten here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Collection, Iterable
 
 from ..task import Kind
+from .generations import Generations
 
 #: What is remembered takes so much at most: some ten thousand small results.
 RECENT_BYTES = 4 * 1024 * 1024
@@ -26,11 +26,10 @@ _VALUE = int(Kind.VALUE)
 
 
 class Recent:
-    """Outcomes as the store has them, by task, the oldest first."""
+    """Outcomes as the store has them, by task."""
 
     def __init__(self) -> None:
-        self._outcomes: dict[bytes, bytes] = {}
-        self._bytes = 0  # at most: what was forgotten counts until all is counted anew
+        self._outcomes: Generations[bytes] = Generations(RECENT_BYTES)
         self._taken: dict[str, None] = {}
 
     def put(self, task: bytes, outcome: bytes) -> None:
@@ -51,33 +50,20 @@ class Recent:
             self._keep([each for each in outcomes if each[1][0] == _VALUE])
 
     def _keep(self, outcomes: list[tuple[bytes, bytes]]) -> None:
-        self._outcomes.update(outcomes)
-        self._bytes += _size(outcomes)
-        if self._bytes > RECENT_BYTES:
-            self._trim()
+        size = sum([len(outcome) for _, outcome in outcomes]) + OVERHEAD_BYTES * len(outcomes)
+        self._outcomes.keep(outcomes, size)
+        while self._outcomes.is_full:
+            self._outcomes.age()
 
-    def _trim(self) -> None:
-        """Let go of the older half."""
-        for task in list(islice(self._outcomes, (len(self._outcomes) + 1) // 2)):
-            del self._outcomes[task]
-        self._bytes = _size(self._outcomes.items())
-        if self._bytes > RECENT_BYTES:
-            self._trim()
-
-    def of(self, tasks: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
+    def of(self, tasks: Collection[bytes]) -> list[tuple[bytes, bytes]]:
         """Those of `tasks` that are known here, with their outcomes."""
-        known = self._outcomes
-        return [(task, known[task]) for task in tasks if task in known] if known else []
+        found = zip(tasks, self._outcomes.find(tasks), strict=True)
+        return [(task, outcome) for task, outcome in found if outcome is not None]
 
     def forget(self, task: bytes) -> None:
         """Its record is another one now, or gone."""
-        self._outcomes.pop(task, None)
+        self._outcomes.forget(task)
 
     def clear(self) -> None:
         """Many of them are gone."""
         self._outcomes.clear()
-        self._bytes = 0
-
-
-def _size(outcomes: Iterable[tuple[bytes, bytes]]) -> int:
-    return sum(len(outcome) + OVERHEAD_BYTES for _, outcome in outcomes)

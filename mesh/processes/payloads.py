@@ -7,11 +7,11 @@ is room, those that will be wanted next. Nobody asks for those of a block that h
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
 
 from ..core.events import Slice
+from ..core.generations import Generations
 from ..core.ledger import RECORD
 from ..protocol.inputs import split
 from ..protocol.outcome import rest_of
@@ -77,7 +77,9 @@ class Payloads:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._payloads = Cache(CACHE_BYTES)  # by block, or digest of a function
-        self._outcomes = Cache(OUTCOMES_BYTES)  # by task: kind, and value or ref
+        # By task: kind, and value or ref.
+        self._outcomes: Generations[tuple[int, Any]] = Generations(OUTCOMES_BYTES)
+        self._ticket = self._old_ticket = 0  # under which the last of a generation is written
 
     def add(self, writes: list[tuple[Any, ...]], ticket: int) -> None:
         """Keep what is being written under `ticket`."""
@@ -93,23 +95,24 @@ class Payloads:
         size = sum(map(len, payloads)) + OVERHEAD_BYTES * len(payloads)
         self._payloads.keep(name, ticket, payloads, size)
 
-    def ended(self, outcomes: Iterable[tuple[bytes, bytes]], ticket: int) -> None:
-        """Keep outcomes that are being written under `ticket`, and that others take."""
-        keep = self._outcomes.keep
-        for task, record in outcomes:
-            outcome = record[0], rest_of(record, RECORD.size)
-            keep(task, ticket, outcome, len(record) + OUTCOME_OVERHEAD_BYTES)
+    def ended(self, outcomes: list[tuple[bytes, bytes]], ticket: int) -> None:
+        """Keep outcomes that are being written under `ticket`, and that others take; under 0, if
+        they were."""
+        size = sum([len(record) for _, record in outcomes]) + OUTCOME_OVERHEAD_BYTES * len(outcomes)
+        kept = {task: (record[0], rest_of(record, RECORD.size)) for task, record in outcomes}
+        self._outcomes.keep(kept, size)
+        self._ticket = max(self._ticket, ticket)
 
     def fill_in(self, rows: list[list[Any]]) -> None:
         """Complete the rows of INPUTS: how the tasks ended that others take, and their values or
         refs. The store is asked for those that are not here."""
-        values = self._outcomes.values
         for row in rows:
             tasks = split(row[2])
-            asked = set(tasks).difference(values)
-            if asked:
-                self.ended(self._records.outcomes(sorted(asked)), 0)
-            found = [values[task] for task in tasks]
+            found: list[Any] = self._outcomes.find(tasks)
+            if None in found:
+                asked = {task for task, each in zip(tasks, found, strict=True) if each is None}
+                self.ended(list(self._records.outcomes(sorted(asked))), 0)
+                found = self._outcomes.find(tasks)
             row[3], row[4] = bytes(map(_KIND, found)), list(map(_REST, found))
 
     def of_tasks(self, piece: Slice) -> list[Any]:
@@ -128,4 +131,6 @@ class Payloads:
     def trim(self, committed: int) -> None:
         """Let go of the oldest that are on disk under tickets up to `committed`."""
         self._payloads.trim(committed)
-        self._outcomes.trim(committed)
+        while self._outcomes.is_full and self._old_ticket <= committed:
+            self._outcomes.age()
+            self._old_ticket = self._ticket

@@ -61,11 +61,12 @@ def test_the_oldest_give_way_by_what_they_take() -> None:
     assert recent.of(names[-1:]) and not recent.of(names[:1])
 
 
-def test_much_at_once_leaves_the_newest() -> None:
+def test_more_at_once_than_there_is_room_for_is_left_to_the_records() -> None:
     names = [b"%d" % each for each in range(RECENT_BYTES // 50)]
     recent = knowing(*names)
-    assert 0 < len(recent.of(names)) < len(names) // 2
-    assert recent.of(names[-1:])
+    assert not recent.of(names)
+    recent.put(b"a", record())
+    assert recent.of([b"a"])
 
 
 def test_what_is_forgotten_is_not_known() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.core.placement import INPUTS_MAX, _taken
+from mesh.core.placement import INPUTS_MAX, _messages, _rows
 from mesh.protocol.inputs import INPUT_BYTES
 
 
@@ -27,7 +27,7 @@ def ids(count: int, of: int = 0) -> bytes:
 def test_rows_hold_what_each_lease_takes_in_order_and_no_more_than_a_message_may(counts):
     inputs = [ids(count, 10_000 * nth) for nth, count in enumerate(counts)]
     found: dict[int, bytes] = {}
-    rows = list(_taken(inputs, 7))
+    rows = list(_rows(inputs, 7))
     for first, each, taken, kinds, bodies in rows:
         assert 0 < len(taken) // INPUT_BYTES <= INPUTS_MAX and kinds is bodies is None
         at = 0
@@ -41,4 +41,11 @@ def test_rows_hold_what_each_lease_takes_in_order_and_no_more_than_a_message_may
 
 
 def test_who_takes_nothing_has_no_row():
-    assert list(_taken([b"", b""], 1)) == []
+    assert list(_rows([b"", b""], 1)) == []
+
+
+def test_rows_share_messages_as_far_as_there_is_room() -> None:
+    sizes = [1, INPUTS_MAX - 1, 1, INPUTS_MAX, 3, 4]
+    rows = [[lease, [size], bytes(16) * size, None, None] for lease, size in enumerate(sizes)]
+    assert [[row[0] for row in rows] for rows in _messages(rows)] == [[0, 1], [2], [3], [4, 5]]
+    assert not list(_messages([]))
