@@ -120,7 +120,9 @@ class Group(Account):
 
     def reference(self, index: int) -> tuple[bytes, str]:
         """The id of a member, and the mesh that it is of."""
-        return key(*self.task_of(index)), self._connection.access.mesh
+        if self.older:
+            return key(*self.task_of(index)), self._connection.access.mesh
+        return key(self._session, self.first + index), self._connection.access.mesh
 
     # -- results -----------------------------------------------------------------------------
 

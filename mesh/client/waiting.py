@@ -230,21 +230,34 @@ class Waiting:
                 self.drop_if_ended(group)
                 self._tell_idle()
                 return
-        for nth, counter in enumerate(counters):
-            kind, body = kinds[nth], bodies[nth]
-            if session == self._session:
-                future = self._futures.pop(counter, None)
-                if future is not None:
-                    if not future.done():
-                        future.settle(kind, body)
-                    continue
-                with self._lock:
-                    group = self._group_at(counter)
-                if group is not None:
-                    group.take([counter], [kind], [body])
-                    self.drop_if_ended(group)
+        if session == self._session:
+            self._take(counters, kinds, bodies)
         self._tell_others(session, counters, kinds, bodies)
         self._tell_idle()
+
+    def _take(self, counters: list[int], kinds: bytes, bodies: list[Any]) -> None:
+        """Tasks of several groups have ended, or of none."""
+        members: dict[Group, list[int]] = {}
+        mine: list[int] = []  # those of the group that was last
+        low = high = 0  # and its counters
+        for nth, counter in enumerate(counters):
+            if low <= counter < high:
+                mine.append(nth)
+                continue
+            future = self._futures.pop(counter, None)
+            if future is not None:
+                if not future.done():
+                    future.settle(kinds[nth], bodies[nth])
+                continue
+            with self._lock:
+                group = self._group_at(counter)
+            if group is not None:
+                low, high = group.first, group.end
+                mine = members.setdefault(group, [])
+                mine.append(nth)
+        for group, mine in members.items():
+            group.take(*([column[nth] for nth in mine] for column in (counters, kinds, bodies)))
+            self.drop_if_ended(group)
 
     def _tell_idle(self) -> None:
         if self._leaving or self._nothing_open:

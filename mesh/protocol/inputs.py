@@ -108,12 +108,13 @@ def references(args: tuple[Any, ...], mesh: object) -> tuple[bytes, bytes]:
         if of != mesh:
             raise _foreign(each)
         tasks.append(task)
-    numbers = {task: number for number, task in enumerate(dict.fromkeys(tasks))}
-    if len(numbers) > INPUTS_MAX:
+    once = dict.fromkeys(tasks)
+    if len(once) > INPUTS_MAX:
         raise _too_many()
-    if len(numbers) == len(tasks):
+    if len(once) == len(tasks):
         return _in_order(len(tasks)), b"".join(tasks)
-    return _pickled(map(numbers.__getitem__, tasks)), b"".join(numbers)
+    numbers = {task: number for number, task in enumerate(once)}
+    return _pickled(map(numbers.__getitem__, tasks)), b"".join(once)
 
 
 def are_in_order(arguments: Any, count: int) -> bool:

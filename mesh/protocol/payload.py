@@ -283,11 +283,14 @@ def dump_arguments(
     Raises:
         PayloadError: one of them cannot be pickled; it is named.
     """
+    if not kwargs and inputs.REFERRING.issuperset(map(type, args)):
+        try:
+            pickled, ids = inputs.references(args, mesh)
+            return [pickled], ids
+        except PayloadError:
+            pass  # which of them it is, is said below
     with inputs.Gathering(mesh) as gathered:
         try:
-            if not kwargs and inputs.REFERRING.issuperset(map(type, args)):
-                pickled, ids = inputs.references(args, mesh)
-                return [pickled], ids
             args, kwargs = _without_raw(args, kwargs)
             if not kwargs and (ATOMS | inputs.REFERRING).issuperset(map(type, args)):
                 return [pickle.dumps((args, kwargs), protocol=5)], b"".join(gathered)
