@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..protocol.outcome import RESULT, Ref, parse_ref, stored_key
-from ..task import Kind, show, unkey
+from ..task import show, unkey
 
 if TYPE_CHECKING:
     from .backlog import Piece
@@ -26,8 +26,6 @@ COMING_BYTES_MAX = 256 * 1024 * 1024
 
 #: So many inputs are remembered as being here: of the others the shell is asked again.
 HERE_MAX = 4096
-
-_STORED = int(Kind.STORED)
 
 #: Where stores are: id → [address, host, folder].
 Places = dict[str, list[str]]
@@ -95,13 +93,11 @@ class Arrivals:
     def take(self, piece: Piece) -> Iterator[tuple[int, int]]:
         """A new piece: those of its tasks that wait stay here, the others are returned, in runs."""
         low = 0
-        for lease in sorted(piece.inputs):
-            stored = [body for kind, body in piece.inputs[lease] if kind == _STORED]
-            if not stored:
-                continue
+        stored = {lease: refs for lease, each in piece.inputs.items() if (refs := each.refs())}
+        for lease in sorted(stored):
             at = lease - piece.lease
             waiting = Waiting(piece, at)
-            for body in stored:
+            for body in stored[lease]:
                 self._need(waiting, parse_ref(body), lease)
             if waiting.missing:
                 self._leases[lease] = waiting

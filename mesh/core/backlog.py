@@ -9,16 +9,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..protocol.outcome import parse, parse_failure
+from ..task import Kind
 from .arrivals import Arrivals
 from .need import need_of
+
+_STORED = int(Kind.STORED)
+
+
+class Values(NamedTuple):
+    """What the inputs of a task have come to: their kinds, and values or refs."""
+
+    kinds: bytes
+    bodies: list[Any]
+
+    def refs(self) -> list[Any]:
+        """Those that are in stores."""
+        if _STORED not in self.kinds:
+            return []
+        both = zip(self.kinds, self.bodies, strict=True)
+        return [body for kind, body in both if kind == _STORED]
 
 
 class Piece:
     """Consecutive tasks under consecutive leases, as the router sent them. `inputs` are those of
-    its leases that take any: a list of kind, and value or ref; `options` those of its tasks, with
+    its leases that take any; `options` those of its tasks, with
     which members of a group they are."""
 
     __slots__ = (
@@ -35,7 +52,7 @@ class Piece:
         "time_limit",
     )
 
-    def __init__(self, row: list[Any], inputs: dict[int, list[Any]] | None = None) -> None:
+    def __init__(self, row: list[Any], inputs: dict[int, Values] | None = None) -> None:
         self.inputs = inputs or {}
         self.session: str = row[0]
         self.first: int = row[1]

@@ -16,7 +16,7 @@ from ..options import show_size
 from ..protocol import messages as m
 from ..protocol.outcome import parse_ref
 from ..protocol.stores import FULL, GOES
-from ..task import Kind, key
+from ..task import key
 from .events import Oldest
 
 if TYPE_CHECKING:
@@ -133,9 +133,8 @@ class Clearing:
     def _taken(self) -> set[tuple[bytes, int]]:
         """The results that leases here take: task and lease."""
         pieces = dict.fromkeys(self._core.slots.held.values())
-        bodies = [each for piece in pieces for inputs in piece.inputs.values() for each in inputs]
-        refs = [parse_ref(body) for kind, body in bodies if kind == Kind.STORED]
-        return {(ref.task, ref.lease) for ref in refs}
+        refs = [ref for piece in pieces for each in piece.inputs.values() for ref in each.refs()]
+        return {(ref.task, ref.lease) for ref in map(parse_ref, refs)}
 
     def _say_lost(self, rows: list[list[Any]], now: float) -> None:
         self._core.send(m.Lost([[*row, self._core.who] for row in rows]), now)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol import messages as m
 from ..protocol.outcome import Ref, failure_body
 from ..task import show, unkey
-from .backlog import Piece
+from .backlog import Piece, Values
 from .events import Arrived, Missed
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Supply:
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
         self._arrivals = core.slots.backlog.arrivals
-        self._coming: dict[int, list[Any]] = {}  # what the next TASKS take
+        self._coming: dict[int, Values] = {}  # what the next TASKS take
         self.missed_here: list[list[Any]] = []
 
     def forget(self) -> None:
@@ -51,11 +51,16 @@ class Supply:
         self._arrivals.places |= message.stores
         self._arrivals.holders |= message.holders
         for lease, counts, _, kinds, bodies in message.rows:
-            given, at = list(zip(kinds, bodies, strict=False)), 0
+            at = 0
             for each, count in enumerate(counts, lease):
                 if count:
-                    self._coming.setdefault(each, []).extend(given[at : at + count])
-                    at += count
+                    end = at + count
+                    given = Values(kinds[at:end], bodies[at:end])
+                    if each in self._coming:  # it takes more than fits into a row
+                        before = self._coming[each]
+                        given = Values(before.kinds + given.kinds, before.bodies + given.bodies)
+                    self._coming[each] = given
+                    at = end
 
     def take_tasks(self, message: m.Tasks, now: float) -> None:
         """New tasks, with what they take."""

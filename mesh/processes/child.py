@@ -159,9 +159,12 @@ class Child:
         size = 0
         for i in range(low, high):
             payload, how = piece.payloads[i], 0
-            if piece.lease + i in piece.inputs:
-                given = piece.inputs[piece.lease + i]
-                inputs = [self._file(body) if kind == _STORED else body for kind, body in given]
+            given = piece.inputs.get(piece.lease + i)
+            if given is not None:
+                inputs = given.bodies
+                if _STORED in given.kinds:
+                    both = zip(*given, strict=True)
+                    inputs = [self._file(body) if kind == _STORED else body for kind, body in both]
                 payload, how = packets.pack_bundle(inputs, payload), packets.WITH_INPUTS
             if len(payload) > packets.PAYLOAD_BYTES_MAX:
                 file = spool.arguments(self._incoming, piece.lease + i)

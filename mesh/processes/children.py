@@ -182,8 +182,8 @@ class Children:
         whose file it is, too."""
         why, name = outcome.parse_astray(body)
         piece = self._core.slots.held.get(lease)
-        given = piece.inputs.get(lease, []) if piece is not None else []
-        for ref in (outcome.parse_ref(body) for kind, body in given if kind == Kind.STORED):
+        given = piece.inputs.get(lease) if piece is not None else None
+        for ref in map(outcome.parse_ref, [] if given is None else given.refs()):
             if ref.key == name:
                 self._log(why, "input lost")
                 lost = [self._results.id]

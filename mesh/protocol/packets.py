@@ -116,11 +116,12 @@ def pack_bundle(inputs: list[Any], arguments: Any) -> bytes:
     parts: list[Any] = [_COUNT.pack(len(inputs))]
     for each in inputs:
         kind = 0
-        if isinstance(each, File):
+        if type(each) is File:
             kind = _A_FILE
             each = _FILE.pack(each.size, each.crc) + each.path.encode()
         parts += _INPUT.pack(kind, len(each)), each
-    return b"".join([*parts, arguments])
+    parts.append(arguments)
+    return b"".join(parts)
 
 
 def parse_bundle(bundle: Any) -> tuple[list[Any], memoryview]:

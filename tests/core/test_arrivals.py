@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesh.core.arrivals import COMING_BYTES_MAX, COMING_MAX
-from mesh.core.backlog import Backlog, Piece
+from mesh.core.backlog import Backlog, Piece, Values
 from mesh.protocol.outcome import REF, Ref
 from mesh.task import Kind, key
 
@@ -15,13 +15,13 @@ def ref(number: int, size: int = 100_000) -> Ref:
     return Ref(key("cccccccc", number), 1000 + number, 0, size, 0, THERE)
 
 
-def stored(*refs: Ref) -> list[list[object]]:
-    return [[Kind.STORED, REF.pack(*each)] for each in refs]
+def stored(*refs: Ref) -> Values:
+    return Values(bytes([Kind.STORED]) * len(refs), [REF.pack(*each) for each in refs])
 
 
-def piece(lease: int, count: int, inputs: dict[int, list[list[object]]]) -> Piece:
+def piece(lease: int, count: int, inputs: dict[int, Values]) -> Piece:
     row = ["cccccccc", lease, lease, b"f" * 16, {}, [b"x"] * count]
-    return Piece(row, inputs)  # type: ignore[arg-type]
+    return Piece(row, inputs)
 
 
 def taken(backlog: Backlog) -> list[int]:
@@ -42,7 +42,11 @@ def ordered(backlog: Backlog) -> list[int]:
 def test_only_what_waits_for_something_waits():
     backlog = Backlog()
     backlog.arrivals.places["tttttttt"] = PLACE
-    inputs = {12: stored(ref(1)), 13: [[Kind.VALUE, b"1"]], 14: stored(ref(1), ref(2))}
+    inputs = {
+        12: stored(ref(1)),
+        13: Values(bytes([Kind.VALUE]), [b"1"]),
+        14: stored(ref(1), ref(2)),
+    }
     backlog.add(piece(10, 6, inputs))
 
     assert taken(backlog) == [10, 11, 13, 15]

@@ -203,7 +203,7 @@ class Worker:
         if piece is not None:
             task = piece.session, piece.counter(lease)
             self.runs[task] = self.runs.get(task, 0) + 1
-            self.world.check_given(task, piece.inputs.get(lease, []))
+            self.world.check_given(task, piece.inputs.get(lease))
             if kind == Kind.STORED:
                 self.files.add((key(*task), lease))
                 ref = REF.pack(key(*task), lease, 0, 9, 9, self.who.encode())
@@ -274,9 +274,9 @@ class Worker:
 def stored_inputs(piece: Any, low: int, high: int) -> Iterator[bytes]:
     """What tasks of a piece take that stores hold: by the names it has there."""
     for i in range(low, high):
-        for kind, body in piece.inputs.get(piece.lease + i, ()):
-            if kind == Kind.STORED:
-                yield parse_ref(body).key
+        given = piece.inputs.get(piece.lease + i)
+        for body in () if given is None else given.refs():
+            yield parse_ref(body).key
 
 
 def tasks_of(piece: Any, low: int, high: int) -> Iterator[tuple[int, bytes, bytes]]:

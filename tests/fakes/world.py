@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
+from mesh.core.backlog import Values
 from mesh.core.events import (
     Settings,
     Tick,
@@ -242,13 +243,14 @@ class World:
         self.lost.add(file[0])
         self.say(f"the result of {show(*unkey(file[0]))} by lease {lease(file[1])} is gone")
 
-    def check_given(self, task: tuple[str, int], given: list[tuple[int, bytes]]) -> None:
+    def check_given(self, task: tuple[str, int], given: Values | None) -> None:
         """What a task was begun with is what the tasks that it takes have come to."""
         submitted = self.tasks.get(task)
         if submitted is None:
             return  # of a test that submits by itself
-        assert len(given) == len(submitted.inputs), f"{show(*task)} lacks inputs"
-        for where, (kind, body) in zip(submitted.inputs, given, strict=True):
+        kinds, bodies = given or Values(b"", [])
+        assert len(bodies) == len(submitted.inputs), f"{show(*task)} lacks inputs"
+        for where, kind, body in zip(submitted.inputs, kinds, bodies, strict=True):
             assert kind in SUCCESS, f"{show(*task)} was given what failed"
             if kind == Kind.VALUE:
                 payload = self.tasks[where].payload
