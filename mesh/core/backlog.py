@@ -29,7 +29,7 @@ class Values(NamedTuple):
         """Those that are in stores."""
         if _STORED not in self.kinds:
             return []
-        both = zip(self.kinds, self.bodies, strict=True)
+        both = zip(self.kinds, self.bodies, strict=False)
         return [body for kind, body in both if kind == _STORED]
 
 

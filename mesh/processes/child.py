@@ -163,7 +163,7 @@ class Child:
             if given is not None:
                 inputs = given.bodies
                 if _STORED in given.kinds:
-                    both = zip(*given, strict=True)
+                    both = zip(*given, strict=False)
                     inputs = [self._file(body) if kind == _STORED else body for kind, body in both]
                 payload, how = packets.pack_bundle(inputs, payload), packets.WITH_INPUTS
             if len(payload) > packets.PAYLOAD_BYTES_MAX:

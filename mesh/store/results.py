@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ _LEASE = struct.Struct(">16sQ")
 _UNTOLD = struct.Struct("<8sB")
 _BYTES = struct.Struct("<Q")
 _READ_BYTES = 2**20
+
+ByType = defaultdict[type, list[Any]]
 
 
 class Results:
@@ -89,6 +92,7 @@ class Results:
         self.incoming = root / "incoming"
         self._is_synced = durability == "disk"
         self.missed: list[tuple[bytes, int]] = []
+        self.held = (0, 0)
         for made in (self.content, self.incoming):
             made.mkdir(mode=0o700, exist_ok=True)
         self._tables: Tables = LmdbTables(
@@ -122,7 +126,7 @@ class Results:
             for left in waiting + [left for place in places for left in place.iterdir()]:
                 key = _key_of(left)
                 if key is not None and txn.get("result", key) is not None:
-                    self._move_in(left, key)
+                    self._move_in(str(left), key)
                 elif left in waiting:
                     left.unlink()
         deposits.sweep(self.incoming)
@@ -134,12 +138,16 @@ class Results:
         Raises:
             NoRoom: the disk is full; to be tried again.
         """
+        of: ByType = defaultdict(list)
+        for each in writes:
+            of[type(each)].append(each)
         with self._or_no_room():  # what makes room comes first: the rest may be waiting for it
-            self._forget([each for each in writes if isinstance(each, Gone)])
-            copies = self._whole([each for each in writes if isinstance(each, Copy)])
-            self._keep(writes, copies)
-            self._take_in([each.ref for each in writes if isinstance(each, Put)])
-            self._own([each.ref for each in writes if isinstance(each, Own)])
+            self._unlink(of[Gone])
+            try:
+                self._take_in(of)
+            except NoRoom:
+                self._record(defaultdict(list, {Gone: of[Gone]}), {}, {})
+                raise
 
     @contextmanager
     def _or_no_room(self) -> Iterator[None]:
@@ -150,33 +158,59 @@ class Results:
                 raise
             raise NoRoom(f"no room in {self.content}: {error.strerror}") from error
 
-    def _keep(self, writes: list[Write], copies: list[Ref]) -> None:
-        refs = [*(each for each in writes if isinstance(each, Ref)), *copies]
-        untold = [
-            (
-                _LEASE.pack(each.task, each.lease),
-                _UNTOLD.pack(each.mesh.encode(), each.kind) + each.body,
-            )
-            for each in writes
-            if isinstance(each, Untold)
-        ]
-        told = [_LEASE.pack(*each) for each in writes if isinstance(each, Told)]
-        if not refs and not untold and not told:
+    def _take_in(self, of: ByType) -> None:
+        """Record writes, and then move files to their places."""
+        rows: dict[bytes, Ref] = {}
+        files: dict[bytes, str] = {}
+        for ref in (each.ref for each in of[Put]):  # if it is here: who wants to know asks `find`
+            file = str(deposits.path_of(self.incoming, ref.task, ref.lease, ref.number))
+            if _size(file) == ref.size:
+                rows[ref.key], files[ref.key] = ref, file
+        if self._is_synced:
+            _sync_all([*files.values(), *self._put_here(of[Own])])
+        copies = {ref.key: ref for ref in self._whole(of[Copy])}
+        rows |= copies
+        rows |= {ref.key: ref for ref in of[Ref]}
+        self._record(of, rows, copies)
+        for key in rows:
+            self._move_in(files.get(key) or f"{self.incoming}/{key.hex()}", key)
+
+    def _record(self, of: ByType, rows: dict[bytes, Ref], copies: Iterable[bytes]) -> None:
+        """One commit: there are `rows`, some of which are `copies`, and all else that `of` says."""
+        if not rows and not any(of[each] for each in (Gone, Own, Untold, Told)):
             return
-        keys = [stored_key(ref.task, ref.lease, ref.number) for ref in refs]
-        rows = [(key, _ENTRY.pack(ref.size, ref.crc)) for key, ref in zip(keys, refs, strict=True)]
+        gone = _keys_of(of[Gone])
+        owned = [each.ref.key for each in of[Own]]
         with self._tables.begin(write=True) as txn:
-            sizes = {key: ref.size for key, ref in zip(keys, refs, strict=True)}
-            before = sum(_stored(txn, key) for key in sizes)
-            txn.put_many("result", rows)
-            txn.put_many("untold", untold)
-            txn.put_many("copy", [(ref.key, b"") for ref in copies])
-            for each in told:
-                txn.delete("untold", each)
-            held = self._changed(txn, sum(sizes.values()) - before)
+            grown = -sum(_stored(txn, key) for key in gone)
+            for key in gone:
+                txn.delete("result", key)
+            for key in (*gone, *owned):
+                txn.delete("copy", key)
+            for each in of[Gone]:
+                txn.delete("untold", _LEASE.pack(*each))
+            grown += sum(ref.size - _stored(txn, key) for key, ref in rows.items())
+            entries = [(key, _ENTRY.pack(ref.size, ref.crc)) for key, ref in rows.items()]
+            txn.put_many("result", entries)
+            txn.put_many("copy", [(key, b"") for key in copies])
+            txn.put_many("untold", list(map(_untold, of[Untold])))
+            for each in of[Told]:
+                txn.delete("untold", _LEASE.pack(*each))
+            size = self.held[1] + grown
+            txn.put("meta", b"bytes", _BYTES.pack(size))
+            held = txn.count("result"), size
         self.held = held  # not before it is committed: what finds no room is tried again
-        for key in keys:
-            self._move_in(self.incoming / key.hex(), key)
+
+    def _unlink(self, gone: list[Gone]) -> None:
+        for key in _keys_of(gone):
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(key))
+
+    def _put_here(self, owned: list[Own]) -> list[str]:
+        """Of copies that are none any more those of which nobody could make another: the files of
+        what clients have put."""
+        puts = [each.ref for each in owned if each.ref.lease == unkey(each.ref.task)[1]]
+        return [file for ref in puts if os.path.exists(file := self._path(ref.key))]
 
     def _whole(self, copies: list[Copy]) -> list[Ref]:
         """Those that are what their refs say; the others are removed. What is not in `incoming` any
@@ -189,41 +223,6 @@ class Results:
             else:
                 file.unlink()
         return whole
-
-    def _take_in(self, refs: list[Ref]) -> None:
-        """What clients have left here, if they have: who wants to know asks `find`."""
-        files: dict[bytes, Path] = {}
-        rows = []
-        for ref in refs:
-            file = deposits.path_of(self.incoming, ref.task, ref.lease, ref.number)
-            if _size(file) == ref.size:
-                key = stored_key(ref.task, ref.lease, ref.number)
-                files[key] = file
-                rows.append((key, _ENTRY.pack(ref.size, ref.crc)))
-        if not files:
-            return
-        if self._is_synced:
-            for path in {*files.values(), *(file.parent for file in files.values())}:
-                _sync(path)
-        with self._tables.begin(write=True) as txn:
-            grown = sum(map(_size, files.values())) - sum(_stored(txn, key) for key in files)
-            txn.put_many("result", rows)
-            held = self._changed(txn, grown)
-        self.held = held
-        for key, file in files.items():
-            self._move_in(file, key)
-
-    def _own(self, refs: list[Ref]) -> None:
-        """Copies are none any more. Of what a client has put nobody could make another."""
-        if not refs:
-            return
-        for ref in refs if self._is_synced else ():
-            if ref.lease == unkey(ref.task)[1] and self._file(ref.key).exists():
-                _sync(self._file(ref.key))
-                _sync(self._file(ref.key).parent)
-        with self._tables.begin(write=True) as txn:
-            for ref in refs:
-                txn.delete("copy", ref.key)
 
     def listed(self, behind: bytes, most: int) -> tuple[list[tuple[bytes, int]], bytes | None]:
         """What is here and no copy, from behind a place on: task and lease of each, and the place
@@ -246,30 +245,16 @@ class Results:
         with self._tables.begin() as txn:
             return oldest(txn, *about)
 
-    def _move_in(self, source: Path, key: bytes) -> None:
+    def _move_in(self, source: str, key: bytes) -> None:
         """The file of a result goes to its place, unless it is there: without room for it this is
         tried again."""
-        file = self._file(key)
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):
-            source.rename(file)
-
-    def _forget(self, gone: list[Gone]) -> None:
-        if not gone:
-            return
-        all_of = [(*each, number) for each in gone for number in (RESULT, LOG)]
-        for each in all_of:
-            (self.content / stored_name(*each)).unlink(missing_ok=True)
-        keys = {stored_key(*each) for each in all_of}
-        with self._tables.begin(write=True) as txn:
-            shrunk = sum(_stored(txn, key) for key in keys)
-            for key in keys:
-                txn.delete("result", key)
-                txn.delete("copy", key)
-            for one in gone:
-                txn.delete("untold", _LEASE.pack(*one))
-            held = self._changed(txn, -shrunk)
-        self.held = held
+        file = self._path(key)
+        try:
+            os.rename(source, file)
+        except FileNotFoundError:  # it may be the first there
+            os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+            with suppress(FileNotFoundError):
+                os.rename(source, file)
 
     def untold(self, mesh: str) -> list[Untold]:
         """What an earlier life has stored, and not brought to the router of `mesh`."""
@@ -292,12 +277,6 @@ class Results:
             size = _BYTES.unpack(said)[0]
         self.held = (txn.count("result"), size)
 
-    def _changed(self, txn: Transaction, grown: int) -> tuple[int, int]:
-        """Entries were put or deleted, and with them so many bytes: what is held then."""
-        size = self.held[1] + grown
-        txn.put("meta", b"bytes", _BYTES.pack(size))
-        return txn.count("result"), size
-
     def find(self, task: bytes, lease: int, number: int) -> tuple[Path, int, int]:
         """The file of a result, its size and checksum.
 
@@ -311,22 +290,22 @@ class Results:
             of = show(*unkey(task))
             raise ResultLost(f"store {self.id} does not hold result {lease:x}-{number} of {of}")
         size, crc = _ENTRY.unpack(raw)
-        file = self._file(key)
+        file = self._path(key)
         actual = _size(file)
         if actual != size:
             there = f"has {actual} bytes of {size}" if actual >= 0 else "is gone"
             raise ResultLost(
                 f"the result of {show(*unkey(task))} is lost: {file} {there}. Submit the task again"
             )
-        return file, size, crc
+        return Path(file), size, crc
 
     def discard(self, ref: Ref) -> bool:
         """The file of a result is not what it should be: it is none any more. Whether another store
         on this host has the same file under a name of its own."""
-        file = self._file(ref.key)
+        file = self._path(ref.key)
         try:
-            is_shared = file.stat().st_nlink > 1
-            file.unlink()
+            is_shared = os.stat(file).st_nlink > 1
+            os.unlink(file)
         except FileNotFoundError:
             return False
         return is_shared
@@ -369,11 +348,13 @@ class Results:
         """The files of results, with their keys."""
         for file in self.content.glob("??/*"):
             key = _key_of(file)
-            if key is not None and self._file(key) == file:
+            if key is not None and self._path(key) == str(file):
                 yield key, file
 
-    def _file(self, key: bytes) -> Path:
-        return self.content / stored_name(*parse_key(key))
+    def _path(self, key: bytes) -> str:
+        """Where the file of a result belongs: as a string, for a `Path` takes as long as the rest
+        of what is done to it."""
+        return f"{self.content}/{stored_name(*parse_key(key))}"
 
     def close(self) -> None:
         """Let go of all resources."""
@@ -390,16 +371,27 @@ def _key_of(file: Path) -> bytes | None:
     return key
 
 
+def _keys_of(gone: list[Gone]) -> list[bytes]:
+    """What these leases may have stored."""
+    return [stored_key(task, lease, number) for task, lease in gone for number in (RESULT, LOG)]
+
+
+def _untold(each: Untold) -> tuple[bytes, bytes]:
+    """The row of what is to be told."""
+    name = _LEASE.pack(each.task, each.lease)
+    return name, _UNTOLD.pack(each.mesh.encode(), each.kind) + each.body
+
+
 def _stored(txn: Transaction, key: bytes) -> int:
     """How many bytes an entry stands for; 0 without one."""
     raw = txn.get("result", key)
     return 0 if raw is None else int(_ENTRY.unpack(raw)[0])
 
 
-def _size(file: Path) -> int:
+def _size(file: Path | str) -> int:
     """How many bytes a file has; -1 if it is not there."""
     try:
-        return file.stat().st_size
+        return os.stat(file).st_size
     except FileNotFoundError:
         return -1
 
@@ -412,8 +404,13 @@ def _is_whole(file: Path, size: int, crc: int, settled: float) -> bool:
     return file.stat().st_mtime < settled or _checksum(file) == crc
 
 
-def _sync(path: Path) -> None:
-    """What is in a file, or which files are in a folder, survives a power cut from now on."""
+def _sync_all(files: list[str]) -> None:
+    """What is in these, and that they are there, survives a power cut from now on."""
+    for path in (*files, *dict.fromkeys(map(os.path.dirname, files))):
+        _sync(path)
+
+
+def _sync(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

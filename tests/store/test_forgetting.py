@@ -160,10 +160,11 @@ def test_what_is_let_go_of_goes_though_there_is_no_room_for_what_came_before(
     store.apply([wait(store, 7, b"old", task=task)])
     writes = [wait(store, 8, b"young", task=task), Gone(task, 7)]
     with monkeypatch.context() as patch, pytest.raises(NoRoom):
-        patch.setattr(Results, "_keep", full)
+        patch.setattr(Results, "_take_in", full)
         store.apply(writes)
 
     assert [file.read_bytes() for file in store.content.rglob("*") if file.is_file()] == []
+    assert store.held == (0, 0)
     store.apply(writes)
     assert store.find(task, 8, 0)[1] == 5
     store.close()
