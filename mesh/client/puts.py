@@ -11,6 +11,7 @@ of the first is not known, since most content comes once; so there may be two of
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -18,7 +19,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import QueueFull
@@ -65,7 +65,7 @@ class Known(NamedTuple):
     digest: bytes | None
     body: bytes
     is_argument: bool
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
 
 
 class Puts:
@@ -137,23 +137,24 @@ class Puts:
             digest = _digest(parts)
             for known in alike:  # an argument goes when no task needs it any more
                 if known.digest == digest and (is_argument or not known.is_argument):
-                    if not known.files or any(file.exists() for file in known.files):
+                    if not known.files or any(map(os.path.exists, known.files)):
                         return known
                     self._forget(size, known)  # it was lost, or is needed no more
         self._outbox.await_room(size)
         counter = self._outbox.reserve(1)
         task = key(self._session, counter)
         home, crc = self._leave(task, counter, parts)
-        left, name = _place(home, task, counter), outcome.stored_name(task, counter, RESULT)
+        left = _place(home, task, counter)
+        kept = f"{home[3]}/{outcome.stored_name(task, counter, RESULT)}"
         ref = outcome.REF.pack(task, counter, RESULT, size, crc, home[0].encode())
         body = outcome.body(time.time(), 0.0, b"", ref)
         try:
             self._outbox.add_put(counter, Kind.STORED, body, is_argument, register)
         except BaseException:  # nobody will hear of it
             with suppress(OSError):
-                left.unlink()
+                os.unlink(left)
             raise
-        files = () if home[0] in self._remote else (left, Path(home[3]) / name)
+        files = () if home[0] in self._remote else (left, kept)
         return self._remember(size, Known(counter, sample, crc, digest, body, is_argument, files))
 
     def _alike(self, parts: list[Any], size: int, sample: int) -> list[Known]:
@@ -218,26 +219,40 @@ class Puts:
     ) -> int:
         """Leave content with `home`, in its folder if that can be written to; the checksum."""
         store, address, host, _ = home
-        place = _place(home, task, lease)
-        if host != self._host or not place.parent.parent.is_dir():
-            self._remote.add(store)
-        if store not in self._remote:
-            self._lodge(store, place)
-            return spool.write(place, parts)[1]
+        if self._may_leave(store, host, _incoming(home)):
+            try:
+                return spool.write(_place(home, task, lease), parts)[1]
+            except FileNotFoundError:  # it may have made anew what our place was in
+                self._move_out(store)
+                raise
         content = contents.setdefault(store, Content(parts))
         addresses = reachable(address, is_here=host == self._host, own=self._own)
         self._uploader.send(store, addresses, task, lease, content)
         return checksum.of_parts(parts)
 
-    def _lodge(self, store: str, place: Path) -> None:
-        """Have a place of our own at a home worker."""
+    def _may_leave(self, store: str, host: str, incoming: str) -> bool:
+        """Whether the folder of a home worker can be written to: we have a place of our own there
+        then.
+
+        Raises:
+            OSError: there is none for now.
+        """
         with self._lock:
-            depositor = self._depositors.get(store)
-            if depositor is None or not depositor.is_there:
-                if depositor is not None:
-                    depositor.leave()
-                incoming = place.parent.parent
-                self._depositors[store] = deposits.Depositor(incoming, self._session)
+            if store in self._depositors:
+                return True
+            if host != self._host or not os.path.isdir(incoming):
+                self._remote.add(store)
+            if store in self._remote:
+                return False
+            self._depositors[store] = deposits.Depositor(incoming, self._session)
+            return True
+
+    def _move_out(self, store: str) -> None:
+        """Our place there is none any more."""
+        with self._lock:
+            depositor = self._depositors.pop(store, None)
+            if depositor is not None:
+                depositor.leave()
 
     def hear_relayed(self, message: m.Relay) -> None:
         """An answer to a part has come by way of the router."""
@@ -263,9 +278,14 @@ def _missing(contents: dict[str, Content]) -> int:
     return sum(len(content.missing) for content in contents.values())
 
 
-def _place(home: Home, task: bytes, lease: int) -> Path:
+def _incoming(home: Home) -> str:
+    """Where a home worker has the places of clients."""
+    return f"{os.path.dirname(home[3])}/incoming"
+
+
+def _place(home: Home, task: bytes, lease: int) -> str:
     """Where content is left with a home worker."""
-    return deposits.path_of(Path(home[3]).parent / "incoming", task, lease, RESULT)
+    return deposits.path_of(_incoming(home), task, lease, RESULT)
 
 
 def _sample(parts: list[Any]) -> int:

@@ -44,7 +44,7 @@ def path(folder: Path, task: bytes, lease: int, index: int) -> Path:
     return folder / stored_key(task, lease, index).hex()
 
 
-def write(file: Path, parts: list[Any]) -> tuple[int, int]:
+def write(file: Path | str, parts: list[Any]) -> tuple[int, int]:
     """Write `parts` one after the other, passing over them once: how many bytes, and their crc32.
 
     Raises:

@@ -34,15 +34,14 @@ LOCK = "lock"
 YOUNG_S = 60.0
 
 
-def folder_of(incoming: Path, session: str) -> Path:
+def folder_of(incoming: Path | str, session: str) -> str:
     """Where the client of `session` leaves content."""
-    return incoming / f"{PREFIX}{session.encode().hex()}"  # whatever is in it
+    return f"{incoming}/{PREFIX}{session.encode().hex()}"  # whatever is in it
 
 
-def path_of(incoming: Path, task: bytes, lease: int, number: int) -> Path:
+def path_of(incoming: Path | str, task: bytes, lease: int, number: int) -> str:
     """Where the content of a put waits to be taken in."""
-    folder = folder_of(incoming, unkey(task)[0])
-    return folder / stored_key(task, lease, number).hex()
+    return f"{folder_of(incoming, unkey(task)[0])}/{stored_key(task, lease, number).hex()}"
 
 
 def write_part(incoming: Path, part: Part, content: Any) -> None:
@@ -52,7 +51,7 @@ def write_part(incoming: Path, part: Part, content: Any) -> None:
         OSError: there is no room.
     """
     file = path_of(incoming, part.task, part.lease, RESULT)
-    file.parent.mkdir(mode=0o700, exist_ok=True)
+    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         write_at(descriptor, content, part.offset)
@@ -67,17 +66,11 @@ class Depositor:
         OSError: there is none: the worker is elsewhere, or another user's.
     """
 
-    def __init__(self, incoming: Path, session: str) -> None:
-        self.incoming = incoming
-        self._folder = folder_of(incoming, session)
+    def __init__(self, incoming: str, session: str) -> None:
+        self._folder = Path(folder_of(incoming, session))
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether its place is: the worker may have made anew what it is in."""
-        return self._folder.is_dir()
 
     def leave(self) -> None:
         """Nothing more comes; what was not taken in yet is swept in time."""

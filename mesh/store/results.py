@@ -163,7 +163,7 @@ class Results:
         rows: dict[bytes, Ref] = {}
         files: dict[bytes, str] = {}
         for ref in (each.ref for each in of[Put]):  # if it is here: who wants to know asks `find`
-            file = str(deposits.path_of(self.incoming, ref.task, ref.lease, ref.number))
+            file = deposits.path_of(self.incoming, ref.task, ref.lease, ref.number)
             if _size(file) == ref.size:
                 rows[ref.key], files[ref.key] = ref, file
         if self._is_synced:
