@@ -19,6 +19,9 @@ import zmq
 #: As plain numbers: pyzmq's are enumerations, whose arithmetic costs more than what they control.
 _EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
+#: Who gives up its CPU for so long has given it to somebody: there is more to do than CPUs for it.
+CROWDED_S = 0.000_1
+
 #: What a process gives up its CPU with, where there is such a thing.
 _yield_cpu = getattr(os, "sched_yield", lambda: None)
 
@@ -82,10 +85,14 @@ class Poller:
         timeout_ms = 0 if ready else max(0, int(timeout_s * 1000 + 0.999))
         woken: list[tuple[int, int]] = []
         if spin_s and timeout_ms:
-            until = time.monotonic() + spin_s
-            while not woken and time.monotonic() < until:
+            now = time.monotonic()
+            until = now + spin_s
+            while not woken and now < until:
                 _yield_cpu()
                 woken = self._poll.poll(0)
+                before, now = now, time.monotonic()
+                if now - before > CROWDED_S:
+                    break
         if not woken:
             woken = self._poll.poll(timeout_ms)
         ready.update(self._by_fd[descriptor] for descriptor, _ in woken)
