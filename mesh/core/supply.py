@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..protocol import messages as m
-from ..protocol.outcome import Ref, failure_body
-from ..task import show, unkey
+from ..protocol.outcome import RESULT, Ref, failure_body, stored_key
+from ..task import key, show, unkey
 from .backlog import Piece, Values
-from .events import Arrived, Missed
+from .events import Arrived, Missed, TakenIn
 
 if TYPE_CHECKING:
     from .worker import WorkerCore
@@ -96,6 +96,14 @@ class Supply:
         self._core.adoption.arrived(ref)
         if ref.holder != self._core.who and self._core.welcome is not None:
             self._core.send(m.Copied([[*unkey(ref.task), ref.lease]]), now)
+
+    def taken_in(self, event: TakenIn, now: float) -> None:
+        """What clients have left here is in the store, and need not be looked for, or is not."""
+        for session, counter, why in event.rows:
+            if not why:
+                self._core.slots.backlog.came(stored_key(key(session, counter), counter, RESULT))
+        if self._core.welcome is not None:  # else it is asked for again
+            self._core.send(m.Taken(event.rows), now)
 
     def missed(self, event: Missed, now: float) -> None:
         """An input cannot be had: the router hears who has lost it before what that leads to."""

@@ -115,7 +115,7 @@ class WorkerCore:
             Committed: self._on_committed,
             Arrived: self.supply.arrived,
             Missed: self.supply.missed,
-            TakenIn: self._on_taken_in,
+            TakenIn: self.supply.taken_in,
             Listed: self.parting.listed,
             Owned: self.adoption.owned,
             Oldest: self.clearing.oldest,
@@ -304,10 +304,6 @@ class WorkerCore:
         """What has not begun the router gets back: there is no room for what comes of it."""
         if self.welcome is not None:
             self._recalled = len(self.slots.held)
-
-    def _on_taken_in(self, event: TakenIn, now: float) -> None:
-        if self.welcome is not None:  # else it is asked for again
-            self.send(m.Taken(event.rows), now)
 
     def _on_committed(self, event: Committed, now: float) -> None:
         self.slots.committed(event.ticket)

@@ -277,7 +277,7 @@ class Results:
             size = _BYTES.unpack(said)[0]
         self.held = (txn.count("result"), size)
 
-    def find(self, task: bytes, lease: int, number: int) -> tuple[Path, int, int]:
+    def find(self, task: bytes, lease: int, number: int) -> tuple[str, int, int]:
         """The file of a result, its size and checksum.
 
         Raises:
@@ -297,7 +297,7 @@ class Results:
             raise ResultLost(
                 f"the result of {show(*unkey(task))} is lost: {file} {there}. Submit the task again"
             )
-        return Path(file), size, crc
+        return file, size, crc
 
     def discard(self, ref: Ref) -> bool:
         """The file of a result is not what it should be: it is none any more. Whether another store

@@ -47,7 +47,7 @@ def check(root: Path, kept: set[int]) -> None:
     store, lock = open_results(root, "another2", "process", print)
     for lease in kept:
         file, size, _ = store.find(shelver.task(lease), lease, 0)
-        assert (file.read_bytes(), size) == (shelver.content(lease), lease % 3000)
+        assert (Path(file).read_bytes(), size) == (shelver.content(lease), lease % 3000)
     assert list(store.incoming.iterdir()) == []
     store.close()
     lock.release()

@@ -50,8 +50,8 @@ def test_what_is_kept_is_found(reopen: Open):
     store.apply([wait(store, 7, b"a result"), wait(store, 7, b"its log", 1), wait(store, 8, b"")])
 
     file, size, crc = store.find(TASK, 7, 0)
-    assert (file.read_bytes(), size, crc) == (b"a result", 8, zlib.crc32(b"a result"))
-    assert store.find(TASK, 7, 1)[0].read_bytes() == b"its log"
+    assert (Path(file).read_bytes(), size, crc) == (b"a result", 8, zlib.crc32(b"a result"))
+    assert Path(store.find(TASK, 7, 1)[0]).read_bytes() == b"its log"
     assert store.find(TASK, 8, 0)[1] == 0
     assert list(store.incoming.iterdir()) == []
 
@@ -62,8 +62,8 @@ def test_a_lease_of_another_mesh_is_another(reopen: Open):
     store.apply([wait(store, 7, b"a result")])
     store.apply([wait(store, 7, b"another", task=other)])
 
-    assert store.find(TASK, 7, 0)[0].read_bytes() == b"a result"
-    assert store.find(other, 7, 0)[0].read_bytes() == b"another"
+    assert Path(store.find(TASK, 7, 0)[0]).read_bytes() == b"a result"
+    assert Path(store.find(other, 7, 0)[0]).read_bytes() == b"another"
 
 
 def test_it_outlives_its_worker(reopen: Open):
@@ -72,7 +72,7 @@ def test_it_outlives_its_worker(reopen: Open):
 
     again = reopen()
 
-    assert again.find(TASK, 2**63 - 1, 0)[0].read_bytes() == b"x" * 100_000
+    assert Path(again.find(TASK, 2**63 - 1, 0)[0]).read_bytes() == b"x" * 100_000
 
 
 def test_a_store_keeps_its_id(reopen: Open, tmp_path: Path):
@@ -105,7 +105,7 @@ def test_a_result_whose_file_is_not_whole_is_lost(
 ):
     store = reopen()
     store.apply([wait(store, 7, b"a result")])
-    harm(store.find(TASK, 7, 0)[0])
+    harm(Path(store.find(TASK, 7, 0)[0]))
 
     with pytest.raises(ResultLost, match=f"{said}. Submit the task again"):
         reopen().find(TASK, 7, 0)
@@ -129,7 +129,7 @@ def test_many_results_lie_on_many_shelves(reopen: Open):
     store.apply([wait(store, lease, b"%d" % lease) for lease in range(600)])
 
     assert len(list(store.content.iterdir())) == 256
-    assert [store.find(TASK, lease, 0)[0].read_bytes() for lease in (0, 299, 599)] == [
+    assert [Path(store.find(TASK, lease, 0)[0]).read_bytes() for lease in (0, 299, 599)] == [
         b"0",
         b"299",
         b"599",
@@ -213,7 +213,7 @@ def test_what_a_store_holds_is_known_through_every_change_and_in_the_next_life(r
     assert again.held == (1, 20)
 
     (again.content / "00").mkdir(exist_ok=True)
-    again.find(TASK, 8, 0)[0].unlink()
+    Path(again.find(TASK, 8, 0)[0]).unlink()
     again.go_through()
     assert again.held == reopen().held == (0, 0)
 
@@ -226,7 +226,7 @@ def test_of_a_copy_that_came_out_of_order_the_rest_is_read(reopen: Open, rest: b
     store.apply([Copy(ref, len(first), zlib.crc32(first))])
 
     if rest == b"the rest":
-        assert store.find(TASK, 7, 0)[0].read_bytes() == first + rest
+        assert Path(store.find(TASK, 7, 0)[0]).read_bytes() == first + rest
     else:
         with pytest.raises(ResultLost):
             store.find(TASK, 7, 0)
@@ -239,9 +239,9 @@ def test_gone_through_it_names_what_it_had_made_and_has_not(reopen: Open):
     store.apply([wait(store, 7, b"its log", 1)])
     copied = wait(store, 10, b"a copy")
     store.apply([Copy(copied, copied.size, copied.crc)])
-    store.find(TASK, 7, 0)[0].unlink()
-    store.find(TASK, 8, 0)[0].write_bytes(b"a result, and more")
-    store.find(TASK, 10, 0)[0].unlink()
+    Path(store.find(TASK, 7, 0)[0]).unlink()
+    Path(store.find(TASK, 8, 0)[0]).write_bytes(b"a result, and more")
+    Path(store.find(TASK, 10, 0)[0]).unlink()
 
     again = reopen()
     again.go_through()

@@ -106,7 +106,7 @@ def found_in(store: Results) -> list[int]:
         except ResultLost:
             continue
         assert (size, crc) == (ref.size, ref.crc)
-        assert file.read_bytes() == keeper.result(SEED, step)
+        assert Path(file).read_bytes() == keeper.result(SEED, step)
         there.append(step)
     return there
 
@@ -427,7 +427,7 @@ def test_after_a_power_cut_results_whose_file_is_not_theirs_are_dropped(
     sized = [step for step in range(STEPS) if keeper.ref(SEED, step).size > 100]
     assert len(sized) >= 3
     store = kept(tmp_path)
-    short, gone, wrong = (store.find(keeper.ref(SEED, s).task, s, 0)[0] for s in sized[:3])
+    short, gone, wrong = (Path(store.find(keeper.ref(SEED, s).task, s, 0)[0]) for s in sized[:3])
     store.close()
     mark.open("disk")
     short.write_bytes(short.read_bytes()[:-1])
