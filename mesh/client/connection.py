@@ -7,6 +7,7 @@ ask for them, callbacks run in a thread of their own.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
@@ -297,7 +298,7 @@ class Connection(Source):
             error = reason
         finally:
             self._end(error)
-            self._tell()
+            self._tell(math.inf)
             if (last := self._core.last_word()) is not None:
                 self._route.send(encode(last))
             self._route.close(LAST_WORD_MS)
@@ -313,13 +314,13 @@ class Connection(Source):
         if now >= due:
             self._core.handle(Tick(), now)
         self._settle(now)
-        self._tell()
+        self._tell(now)
 
-    def _tell(self) -> None:
+    def _tell(self, now: float) -> None:
         if self._core.welcome is None:
             return
         relays = [self._relays.popleft() for _ in range(len(self._relays))]
-        for message in [*relays, *self._fetcher.unsent()]:
+        for message in [*relays, *self._fetcher.unsent(now)]:
             self._route.send(encode(self._core.link.stamp(message)))
 
     def _hear(self, ready: set[Any], now: float) -> None:

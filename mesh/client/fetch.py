@@ -34,6 +34,9 @@ from ..transport.wake import Wake
 #: Fetches that the router has not been told of; it is told of the last ones.
 FETCHED_MAX = 10_000
 
+#: The router is told at most so often.
+TELL_EVERY_S = 0.1
+
 #: Makes room for so many bytes: something that slices of bytes can be assigned to.
 Into = Callable[[int], Any]
 
@@ -99,6 +102,7 @@ class Fetcher:
         self._host = socket.gethostname()
         self._lock = threading.Lock()
         self._fetched: deque[list[Any]] = deque(maxlen=FETCHED_MAX)  # rows that are not told yet
+        self._tell_at = 0.0
         self._thread: _Thread | None = None
 
     def fetch(self, ref: Ref, timeout: float | None = None, into: Into = bytearray) -> Any:
@@ -165,10 +169,14 @@ class Fetcher:
 
     # -- for its connection's thread ---------------------------------------------------------
 
-    def unsent(self) -> list[m.Message]:
-        """What the router is to be told, now or later; all of it may be lost."""
+    def unsent(self, now: float) -> list[m.Message]:
+        """What the router is to be told, now or later; all of it may be lost. What many small
+        fetches say goes together: nobody waits for it."""
+        if not self._fetched or now < self._tell_at:
+            return []
+        self._tell_at = now + TELL_EVERY_S
         rows = [self._fetched.popleft() for _ in range(len(self._fetched))]
-        return [m.Fetched(rows)] if rows else []
+        return [m.Fetched(rows)]
 
     def hear_relayed(self, message: m.Relay) -> None:
         """Something has come by way of the router."""

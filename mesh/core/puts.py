@@ -197,7 +197,8 @@ class Puts:
                 kind, body = bytes([Kind.REFUSED]), failure_body("StoreError", text)
             record = RECORD.pack(kind[0], lease, store.encode("ascii")) + body
             self._record(peer, counter, record, bool(is_argument), now)
-            told.append((counter, kind[0], body))
+            if why or not is_argument:  # nobody waits for an argument: its task says how it ended
+                told.append((counter, kind[0], body))
         if told:
             self._core.after_commit(partial(self._tell, peer, told))
         return True
