@@ -291,6 +291,8 @@ class Connection(Source):
                     raise self._broken
                 now = time.monotonic()
                 due = min(self._core.deadline(now), self._route.deadline())
+                if self._core.welcome is not None:
+                    due = min(due, self._fetcher.deadline(now))
                 if self._wake.is_set:
                     due = min(due, self._take_at)
                 self._turn(self._poller.wait(due - now), due)

@@ -8,6 +8,7 @@ cannot be reached. Where a holder is stays known until it does not answer; one t
 
 from __future__ import annotations
 
+import math
 import queue
 import socket
 import threading
@@ -177,6 +178,10 @@ class Fetcher:
         self._tell_at = now + TELL_EVERY_S
         rows = [self._fetched.popleft() for _ in range(len(self._fetched))]
         return [m.Fetched(rows)]
+
+    def deadline(self, now: float) -> float:
+        """When the router is to be told something."""
+        return max(now, self._tell_at) if self._fetched else math.inf
 
     def hear_relayed(self, message: m.Relay) -> None:
         """Something has come by way of the router."""
