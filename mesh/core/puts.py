@@ -5,7 +5,8 @@ worker: that is to take it in first (TAKE, TAKEN). Until then the client's line 
 that what comes behind, and may name the put as an input, is recorded behind it; but of all puts in
 that line the workers are asked at once. What cannot be had is recorded as failed, and fails
 what takes it. So the acknowledgement of a PUT means: the content is in a store, and the record on
-disk. Its outcome is told as late: for it nobody else could say what was put.
+disk. Its outcome is told as late, for nobody else could say what was put; not that of an argument
+which is there: how its task ends is told.
 
 What was put lately memory knows: tasks that take it need not ask the store.
 """
