@@ -219,39 +219,41 @@ class Puts:
     ) -> int:
         """Leave content with `home`, in its folder if that can be written to; the checksum."""
         store, address, host, _ = home
-        if self._may_leave(store, host, _incoming(home)):
+        depositor = self._depositor(store, host, _incoming(home))
+        if depositor is not None:
             try:
                 return spool.write(_place(home, task, lease), parts)[1]
             except FileNotFoundError:  # it may have made anew what our place was in
-                self._move_out(store)
+                self._move_out(store, depositor)
                 raise
         content = contents.setdefault(store, Content(parts))
         addresses = reachable(address, is_here=host == self._host, own=self._own)
         self._uploader.send(store, addresses, task, lease, content)
         return checksum.of_parts(parts)
 
-    def _may_leave(self, store: str, host: str, incoming: str) -> bool:
-        """Whether the folder of a home worker can be written to: we have a place of our own there
-        then.
+    def _depositor(self, store: str, host: str, incoming: str) -> deposits.Depositor | None:
+        """Our place in the folder of a home worker, if that can be written to from here.
 
         Raises:
             OSError: there is none for now.
         """
         with self._lock:
-            if store in self._depositors:
-                return True
-            if host != self._host or not os.path.isdir(incoming):
+            if host != self._host:
                 self._remote.add(store)
             if store in self._remote:
-                return False
-            self._depositors[store] = deposits.Depositor(incoming, self._session)
-            return True
+                return None
+            if store not in self._depositors:
+                if not os.path.isdir(incoming):
+                    self._remote.add(store)
+                    return None
+                self._depositors[store] = deposits.Depositor(incoming, self._session)
+            return self._depositors[store]
 
-    def _move_out(self, store: str) -> None:
-        """Our place there is none any more."""
+    def _move_out(self, store: str, depositor: deposits.Depositor) -> None:
+        """This place is none any more."""
         with self._lock:
-            depositor = self._depositors.pop(store, None)
-            if depositor is not None:
+            if self._depositors.get(store) is depositor:
+                del self._depositors[store]
                 depositor.leave()
 
     def hear_relayed(self, message: m.Relay) -> None:

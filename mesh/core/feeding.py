@@ -50,18 +50,20 @@ class Feeding:
         slots = [slot for slot in self._slots if slot.takes]
         slots.sort(key=self._emptiness() if self._slots.threads > 1 else _length)
         self._cpus = self._free_cpus()
-        share = -(-backlog.ready(SLOT_TASKS_MAX * len(slots)) // max(len(slots), 1))
         progress = True
         while progress and backlog:
             progress = False
-            for slot in slots:
-                while backlog and backlog.front[0].need is not None:
-                    if not self._begin(backlog.front[0], now):
-                        return  # nothing else begins before it
-                    progress = True
-                if backlog and self._fill_up(slot, share, now):
-                    progress = True
-        if backlog and self._cpus > 0 and self.devices:
+            while backlog and backlog.front[0].need is not None:
+                if not self._begin(backlog.front[0], now):
+                    return  # nothing else begins before it
+                progress = True
+            low = [slot for slot in slots if backlog and self._is_low(slot)]
+            left = backlog.ready(SLOT_TASKS_MAX * len(low)) if low else 0
+            for nth, slot in enumerate(low):
+                given = self._fill_up(slot, -(-left // (len(low) - nth)), now)
+                left -= given
+                progress |= given > 0
+        if backlog and self._cpus > 0 and self.devices and all(map(self._is_full, slots)):
             had = (slot for slot in slots if slot.crew.devices and slot.crew.is_idle)
             self._replace(next(had, None))
 
@@ -79,18 +81,29 @@ class Feeding:
     def _free_cpus(self) -> int:
         return len(self._slots) - sum(slot.cpus for slot in self._slots if slot.line)
 
-    def _fill_up(self, slot: Slot, share: int, now: float) -> bool:
-        """Packets for `slot`, if it is half empty, of so many tasks at most; whether there were
-        any."""
-        backlog, in_line = self._slots.backlog, len(slot.line)
-        pace = self._slots.paces.of(backlog.front[0].function)
-        if pace is not None and in_line > pace.slot_tasks // 2:
-            return False
-        end = in_line + share
-        while len(slot.line) < end and backlog and backlog.front[0].need is None:
-            if not self._feed(slot, end - len(slot.line), now):
+    def _depth(self, slot: Slot) -> int:
+        """How many of what is next may be in the line of `slot`, the running one included."""
+        slots, line = self._slots, slot.line
+        piece = slots.backlog.front[0]
+        pace = slots.paces.of(piece.function)
+        is_alone = piece.alone or slots.alone or line and slots.held[line.in_hand[0]].alone
+        return 1 if pace is None or is_alone else pace.slot_tasks
+
+    def _is_low(self, slot: Slot) -> bool:
+        """Whether a slot is half empty."""
+        return len(slot.line) <= self._depth(slot) // 2
+
+    def _is_full(self, slot: Slot) -> bool:
+        """Whether a slot takes nothing of what is next, or it has GPUs."""
+        return bool(slot.crew.devices) or len(slot.line) >= self._depth(slot)
+
+    def _fill_up(self, slot: Slot, share: int, now: float) -> int:
+        """Packets for `slot` of so many tasks at most, of what asks for nothing; of how many."""
+        backlog, before = self._slots.backlog, len(slot.line)
+        while (given := len(slot.line) - before) < share and backlog:
+            if backlog.front[0].need is not None or not self._feed(slot, share - given, now):
                 break
-        return len(slot.line) > in_line
+        return given
 
     def _feed(self, slot: Slot, most: int, now: float) -> bool:
         """One packet for `slot`, of at most so many tasks that ask for nothing, if it takes one."""
@@ -101,12 +114,7 @@ class Feeding:
         crew = slot.crew
         if not crew.takes or crew.devices:
             return False
-        if in_line:
-            if pace is None or piece.alone or slots.held[slot.line.in_hand[0]].alone:
-                return False
-            if in_line >= pace.slot_tasks:
-                return False
-        elif self._cpus <= 0:
+        if in_line >= self._depth(slot) or not in_line and self._cpus <= 0:
             return False
         count = 1 if pace is None or piece.alone else min(pace.packet_tasks, most)
         if crew.left is not None:
@@ -118,8 +126,6 @@ class Feeding:
                 return False
             crew.is_solitary = is_solitary
         if slots.alone:
-            if in_line:
-                return False
             count = self._count_alone(piece, low, min(count, high - low))
         self._send(slot, count, now)
         return True

@@ -287,7 +287,7 @@ def dump_arguments(
         try:
             pickled, ids = inputs.references(args, mesh)
             return [pickled], ids
-        except PayloadError:
+        except Exception:
             pass  # which of them it is, is said below
     with inputs.Gathering(mesh) as gathered:
         try:

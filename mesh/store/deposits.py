@@ -51,7 +51,8 @@ def write_part(incoming: Path, part: Part, content: Any) -> None:
         OSError: there is no room.
     """
     file = path_of(incoming, part.task, part.lease, RESULT)
-    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        os.mkdir(os.path.dirname(file), mode=0o700)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         write_at(descriptor, content, part.offset)
@@ -70,7 +71,11 @@ class Depositor:
         self._folder = Path(folder_of(incoming, session))
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise
 
     def leave(self) -> None:
         """Nothing more comes; what was not taken in yet is swept in time."""

@@ -145,7 +145,7 @@ class Results:
             self._unlink(of[Gone])
             try:
                 self._take_in(of)
-            except NoRoom:
+            except (NoRoom, OSError):
                 self._record(defaultdict(list, {Gone: of[Gone]}), {}, {})
                 raise
 
@@ -185,7 +185,6 @@ class Results:
             grown = -sum(_stored(txn, key) for key in gone)
             for key in gone:
                 txn.delete("result", key)
-            for key in (*gone, *owned):
                 txn.delete("copy", key)
             for each in of[Gone]:
                 txn.delete("untold", _LEASE.pack(*each))
@@ -193,6 +192,8 @@ class Results:
             entries = [(key, _ENTRY.pack(ref.size, ref.crc)) for key, ref in rows.items()]
             txn.put_many("result", entries)
             txn.put_many("copy", [(key, b"") for key in copies])
+            for key in owned:
+                txn.delete("copy", key)
             txn.put_many("untold", list(map(_untold, of[Untold])))
             for each in of[Told]:
                 txn.delete("untold", _LEASE.pack(*each))
@@ -209,8 +210,9 @@ class Results:
     def _put_here(self, owned: list[Own]) -> list[str]:
         """Of copies that are none any more those of which nobody could make another: the files of
         what clients have put."""
-        puts = [each.ref for each in owned if each.ref.lease == unkey(each.ref.task)[1]]
-        return [file for ref in puts if os.path.exists(file := self._path(ref.key))]
+        puts = [each.ref.key for each in owned if each.ref.lease == unkey(each.ref.task)[1]]
+        places = [(self._path(key), f"{self.incoming}/{key.hex()}") for key in puts]
+        return [file for each in places for file in each if os.path.exists(file)]
 
     def _whole(self, copies: list[Copy]) -> list[Ref]:
         """Those that are what their refs say; the others are removed. What is not in `incoming` any
@@ -252,7 +254,8 @@ class Results:
         try:
             os.rename(source, file)
         except FileNotFoundError:  # it may be the first there
-            os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                os.mkdir(os.path.dirname(file), mode=0o700)
             with suppress(FileNotFoundError):
                 os.rename(source, file)
 
@@ -373,7 +376,8 @@ def _key_of(file: Path) -> bytes | None:
 
 def _keys_of(gone: list[Gone]) -> list[bytes]:
     """What these leases may have stored."""
-    return [stored_key(task, lease, number) for task, lease in gone for number in (RESULT, LOG)]
+    once = dict.fromkeys(gone)  # who did not hear of it says it again
+    return [stored_key(task, lease, number) for task, lease in once for number in (RESULT, LOG)]
 
 
 def _untold(each: Untold) -> tuple[bytes, bytes]:

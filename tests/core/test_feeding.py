@@ -95,14 +95,17 @@ def test_what_stands_side_by_side_is_run_by_one_slot():
     assert len(host.answer(0, 1)) >= half
 
 
-@pytest.mark.parametrize("count", [2, 5, 9])
-def test_little_is_shared(count: int):
-    host = Host(2)
-    host.slots.paces.add(F, 0.0, 1000, 0.0)
+@pytest.mark.parametrize(("slots", "count"), [(2, 5), (2, 9), (4, 5), (8, 9), (64, 65), (64, 100)])
+@pytest.mark.parametrize("took_s", [0.0, 0.0015, 10.0])
+def test_little_is_shared(slots: int, count: int, took_s: float):
+    host = Host(slots)
+    host.slots.paces.add(F, took_s * 1000, 1000, took_s)
 
     host.take(1, count)
 
-    assert abs(len(host.slots[0].line) - len(host.slots[1].line)) <= 1
+    assert all(slot.line for slot in host.slots), "none idles beside work"
+    lengths = [len(slot.line) for slot in host.slots]
+    assert max(lengths) - min(lengths) <= 1
 
 
 def test_what_asks_for_something_goes_before_what_does_not():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +13,11 @@ import pytest
 from mesh.errors import ResultLost, StoreError
 from mesh.processes import spool
 from mesh.protocol.outcome import Ref
-from mesh.store import results
+from mesh.store import deposits, results
 from mesh.store.opening import open_results
 from mesh.store.results import Results
-from mesh.store.tables import LmdbTables
-from mesh.store.writes import Copy, Gone, Own, Told, Untold
+from mesh.store.tables import LmdbTables, NoRoom
+from mesh.store.writes import Copy, Gone, Own, Put, Told, Untold
 from mesh.task import Kind, key
 
 Open = Callable[[], Results]
@@ -261,3 +263,59 @@ def test_what_is_adopted_is_a_copy_no_more_and_is_listed_in_pages(reopen: Open):
     first, behind = store.listed(b"", 2)
     assert first == [(TASK, 7), (TASK, 8)] and behind is not None
     assert store.listed(behind, 2) == ([(TASK, 9)], None)
+
+
+def test_what_is_adopted_while_its_copy_finds_no_room_for_others_is_a_copy_no_more(
+    reopen: Open, monkeypatch: pytest.MonkeyPatch
+):
+    store = reopen()
+    refs = [wait(store, 7, b"one"), wait(store, 8, b"two")]
+    copies = [Copy(ref, ref.size, ref.crc) for ref in refs]
+    move = Results._move_in
+
+    def full(self: Results, source: str, key: bytes) -> None:
+        if key == copies[1].ref.key:
+            raise OSError(errno.ENOSPC, "no room")
+        move(self, source, key)
+
+    with monkeypatch.context() as patch, pytest.raises(NoRoom):
+        patch.setattr(Results, "_move_in", full)
+        store.apply(copies)
+    assert store.find(TASK, 7, 0)[1] == 3
+
+    store.apply([*copies, Own(copies[0].ref)])
+
+    assert store.listed(b"", 9) == ([(TASK, 7)], None)
+    assert store.find(TASK, 8, 0)[1] == 3
+
+
+def test_who_lets_go_twice_lets_go_once(reopen: Open):
+    store = reopen()
+    store.apply([wait(store, 7, b"a result"), wait(store, 8, b"another")])
+
+    store.apply([Gone(TASK, 7), Gone(TASK, 7)])
+    assert store.held == (1, len(b"another"))
+    store.apply([Gone(TASK, 8), Gone(TASK, 7), Gone(TASK, 8)])
+    assert store.held == (0, 0)
+
+
+def test_what_is_let_go_of_is_recorded_though_what_came_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = Results(tmp_path, "k3f9x2m2", "disk")
+    store.apply([wait(store, 7, b"a result")])
+    put = Ref(TASK, 5, 0, 3, zlib.crc32(b"put"), store.id.encode())
+    left = deposits.path_of(store.incoming, TASK, 5, 0)
+    os.mkdir(os.path.dirname(left))
+    spool.write(left, [b"put"])
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, "no room")
+
+    with monkeypatch.context() as patch, pytest.raises(NoRoom):
+        patch.setattr(os, "fsync", full)
+        store.apply([Put(put), Gone(TASK, 7)])
+    assert store.held == (0, 0)
+    store.apply([Put(put), Gone(TASK, 7)])
+    assert store.held == (1, 3)
+    store.close()
