@@ -45,9 +45,11 @@ _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 @dataclass
 class Job(Launched):
-    """A job of a manager. `TURN`: what that says of one that waits for its turn alone."""
+    """A job of a manager. `TURN`: what that says of one that waits for its turn alone; `BEGUN`: how
+    it calls those that do not wait: what is about to end will tell soon how."""
 
     TURN: ClassVar[set[str]] = {""}
+    BEGUN: ClassVar[set[str]] = {"running", "completing", "ending"}
 
     def look(self) -> Look:
         """How it is, by the manager's words."""
@@ -77,7 +79,7 @@ class Job(Launched):
                 raise LaunchFailed(words.rstrip())
             if "joined mesh" in said:
                 return
-            is_queued = now.state != "running"
+            is_queued = now.state not in self.BEGUN
             if is_queued and now.why not in self.TURN:
                 return
             if waited_s > (QUEUED_S if is_queued else WATCH_S):

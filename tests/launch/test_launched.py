@@ -159,3 +159,22 @@ def test_what_died_in_the_queue_is_told_with_its_last_words(
     assert "failed: NonZeroExitCode" in shown
     assert shown.endswith("1 wrote last:\nline 10: /no/python: No such file or directory\n")
     assert all_launched() == [] and not log.exists()
+
+
+def test_what_is_about_to_end_is_waited_for(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told = "Reason=NonZeroExitCode ExitCode=1:0"
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(
+        "#!/bin/sh\n"
+        f"test -e {tmp_path}/asked && echo JobState=FAILED {told} && exit\n"
+        f"touch {tmp_path}/asked; echo JobState=COMPLETING {told}\n"
+    )
+    scontrol.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "job.log").write_text("no such file")
+    job = SlurmJob("k3f9x2m7", "slurm", "1 node", "7", HERE, False, str(tmp_path / "job.log"))
+
+    with pytest.raises(LaunchFailed, match="exit code 1\nno such file"):
+        job.await_join()
