@@ -11,8 +11,8 @@ from __future__ import annotations
 #: A packet, once read by a slot, cannot be taken back: what it holds should last this long at most.
 PACKET_S = 0.000_4
 
-#: Unread packets can be taken back; this much work waits at a slot, enough to hide one turn of
-#: the worker's loop.
+#: Unread packets can be taken back; this much work waits at a slot, or half of it, enough to hide
+#: one turn of the worker's loop.
 SLOT_S = 0.004
 
 #: This much work waits at the worker, enough to hide a round trip to the router under load.

@@ -28,7 +28,7 @@ OUTCOMES_BYTES = 4 * 1024 * 1024
 #: What a payload costs beside its bytes: its object, its place in a list.
 OVERHEAD_BYTES = 64
 
-#: The same of an outcome: objects for it, its name and its parts, an entry in each of two dicts.
+#: The same of an outcome: objects for it, its name and its parts, an entry in a dict.
 OUTCOME_OVERHEAD_BYTES = 400
 
 _KIND, _REST = itemgetter(0), itemgetter(1)
@@ -48,7 +48,7 @@ class Cache:
 
     def keep(self, name: bytes, ticket: int, value: Any, size: int) -> None:
         """Keep what is being written under `ticket`, which is 0 if it was."""
-        if name in self._about:  # of what was made again, or is kept for others, too
+        if name in self._about:  # a function that was forgotten has come again
             ticket = max(ticket, self._about[name][0])
             self.drop(name)
         self.values[name], self._about[name] = value, (ticket, size)
